@@ -1,0 +1,1 @@
+"""Measuring: workloads, the sweep, the records and the answers drawn from them."""

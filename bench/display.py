@@ -1,0 +1,97 @@
+"""What the command line shows while it works, on stderr; and tables, on stdout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from bench.sweep import Progress
+
+_PLAIN_EVERY_S = 15.0
+_FILE_WIDTH = 200
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows how far a sweep is: a bar, or lines where stderr is a file."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda progress: None
+    elif console.is_terminal:
+        with _bar(console) as bar:
+            yield _bar_reporter(bar)
+    else:
+        yield _line_reporter(console)
+
+
+def table(frame: pd.DataFrame, title: str | None = None) -> None:
+    """Print ``frame`` on stdout, under a title."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in frame.columns:
+        shown.add_column(str(column), overflow="fold")
+    for line in frame.itertuples(index=False):
+        shown.add_row(*(escape(str(cell)) for cell in line))
+    output().print(shown)
+
+
+def output() -> Console:
+    """Return the console on stdout; lines are folded at a terminal's width only."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+
+
+def _bar(console: Console) -> Bar:
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        # The bar redraws twice a second: more often would disturb what is timed.
+        refresh_per_second=2,
+    )
+
+
+def _bar_reporter(bar: Bar) -> Callable[[Progress], None]:
+    tasks = {}
+
+    def report(state: Progress) -> None:
+        if state.phase not in tasks:
+            tasks[state.phase] = bar.add_task(state.phase, total=state.total)
+        bar.update(
+            tasks[state.phase],
+            completed=state.done,
+            total=state.total,
+            description=f"{state.phase}: {state.title}",
+        )
+
+    return report
+
+
+def _line_reporter(console: Console) -> Callable[[Progress], None]:
+    """Return a reporter that prints a line now and then, with the time left."""
+    began: dict[str, tuple[float, float]] = {}
+    last = [0.0]
+
+    def report(state: Progress) -> None:
+        now = time.monotonic()
+        start, first = began.setdefault(state.phase, (now, state.done))
+        if now - last[0] < _PLAIN_EVERY_S and state.done < state.total:
+            return
+        last[0] = now
+        left = "?"
+        if state.done > first:
+            left = f"{(now - start) * (state.total - state.done) / (state.done - first):.0f} s"
+        share = state.done / state.total if state.total else 1.0
+        console.print(f"{state.phase} {share:4.0%}, {left} left: {state.title}", highlight=False)
+
+    return report

@@ -1,0 +1,119 @@
+"""What this machine is: processor, memory, GPU, libraries, and the code that measures."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import threadpoolctl
+
+ROOT = Path(__file__).resolve().parent.parent
+_LIBRARIES = (
+    "numpy", "scipy", "numba", "llvmlite", "cupy-cuda12x", "cupy-cuda13x", "numba-cuda",
+    "torch", "mkl", "sparse-dot-mkl",
+)  # fmt: skip
+
+
+def identity() -> dict[str, Any]:
+    """Return what identifies the machine; nothing that changes from one run to the next."""
+    return {
+        "cpu": _cpu_name(),
+        "architecture": platform.machine(),
+        "cores": available_cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.release()}",
+        "blas": blas(),
+        "gpu": _gpu(),
+    }
+
+
+def title(machine: dict[str, Any]) -> str:
+    """Return a machine's identity in a few words."""
+    words = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    return f"{words}, {machine['gpu']}" if machine["gpu"] else f"{words}, no GPU"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every library a kernel can use."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def blas() -> str:
+    """Return the BLAS that NumPy multiplies with: library, version and kernels."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    for pool in threadpoolctl.threadpool_info():
+        if pool["user_api"] == "blas":
+            parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
+            return " ".join(str(part) for part in parts if part)
+    return "unknown"
+
+
+def code_digest() -> str:
+    """Return a hash of the suite's source files: figures of other code are not mixed in."""
+    digest = hashlib.sha256()
+    for folder in ("bench", "kernels"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def revision() -> str:
+    """Return the git commit of the checkout, ``-dirty`` if it was changed; or ``unknown``."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
+    head = _output("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
+    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+    return f"{head}-dirty" if head and changed else head or "unknown"
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    if platform.system() == "Darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string") or "unknown"
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _gpu() -> str:
+    """Return the GPU's name and driver, or an empty string."""
+    if not shutil.which("nvidia-smi"):
+        return ""
+    lines = _output(
+        "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"
+    ).splitlines()
+    return lines[0] if lines else ""
+
+
+def _output(*command: str) -> str:
+    """Return what a command prints, or an empty string if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,260 @@
+"""What was measured, kept: one SQLite file, a row per kernel and cell, durable at once.
+
+A *cell* is one problem of the sweep (network, sparsity, layer, pass, batch, threads); its
+kernels are timed in the same rounds, so their rows are written together when it ends. A run is
+named by everything that could change its figures (machine, libraries, code): the same command
+under the same conditions finds its rows and goes on after the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import InputError
+
+SCHEMA_VERSION = 1
+# Marks the file as ours: "Xovr" (SQLite's application_id).
+_APPLICATION_ID = 0x586F7672
+FILE_NAME = "results.sqlite"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The conditions that rows were measured under."""
+
+    run_id: str
+    started: str
+    command: str
+    #: The git commit of the checkout.
+    revision: str
+    #: Hash of the suite's own source files.
+    code: str
+    machine: dict[str, Any]
+    #: Library versions.
+    versions: dict[str, str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kernel in one cell."""
+
+    cell_id: str
+    kernel: str
+    # -- the problem
+    network: str
+    pruning: str
+    scope: str
+    #: Of the whole network, as asked for.
+    network_sparsity: float
+    #: Of the network at that sparsity, on the test set.
+    accuracy: float
+    layer: str
+    layer_index: int
+    m: int
+    k: int
+    #: Images, and columns of X: more than images where a convolution was lowered.
+    batch: int
+    n: int
+    nnz: int
+    #: Of this layer.
+    sparsity: float
+    #: Bytes of this layer's weight in each format.
+    format_bytes: dict[str, int]
+    pass_: str
+    dtype: str
+    threads: int
+    #: Caches: ``hot`` or ``cold``.
+    temperature: str
+    # -- the kernel
+    title: str
+    device: str
+    format: str
+    arithmetic: str
+    # -- the result
+    #: ``measured``, ``skipped``, ``failed`` or ``wrong``; all but the first with a reason.
+    status: str
+    reason: str
+    #: Seconds per call, one value a round.
+    samples: list[float]
+    loops: int
+    prepare_s: float | None
+    first_call_s: float | None
+    nbytes: int | None
+    relative_error: float | None
+    share_of_bound: float | None
+    measured_at: str
+
+    def __post_init__(self) -> None:
+        if (self.status == "measured") == bool(self.reason):
+            raise ValueError(f"status {self.status!r} with reason {self.reason!r}: one of the two")
+
+
+class Store:
+    """The SQLite file of a results folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path``, made if it is missing.
+
+        Raises:
+            InputError: if it cannot be written, is no file of ours, or of another schema.
+        """
+        self.path = path
+        with self._readable_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self._check_schema()
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("BEGIN IMMEDIATE")
+            for table, columns in _TABLES.items():
+                self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            self._connection.execute("COMMIT")
+
+    def add_run(self, run: Run) -> None:
+        """Keep ``run``, unless it is there: a resumed run keeps its first start."""
+        with self._readable_errors():
+            self._insert("OR IGNORE", "runs", [_encoded(run)])
+
+    def add_cell(self, run_id: str, rows: Sequence[Row]) -> None:
+        """Write the rows of one cell in one transaction."""
+        with self._readable_errors():
+            self._insert("", "rows", [{"run_id": run_id} | _encoded(row) for row in rows])
+
+    def measured(self, run_id: str) -> set[tuple[str, str]]:
+        """Return the (cell, kernel) pairs that ``run_id`` has rows of."""
+        with self._readable_errors():
+            found = self._connection.execute(
+                "SELECT cell_id, kernel FROM rows WHERE run_id = ?", (run_id,)
+            ).fetchall()
+        return {(cell, kernel) for cell, kernel in found}
+
+    def latest_run(self) -> str | None:
+        """Return the run that was measured last, or None in an empty file."""
+        found = self._connection.execute(
+            "SELECT run_id FROM rows ORDER BY measured_at DESC LIMIT 1"
+        ).fetchone()
+        return found[0] if found else None
+
+    def run(self, run_id: str) -> Run:
+        """Return the run called ``run_id``."""
+        cursor = self._connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,))
+        values = dict(zip((d[0] for d in cursor.description), cursor.fetchone(), strict=True))
+        return Run(**_decoded(Run, values))
+
+    def frame(self, run_id: str) -> pd.DataFrame:
+        """Return the rows of ``run_id``, in the order they were measured; a column per field."""
+        frame = pd.read_sql_query(
+            "SELECT * FROM rows WHERE run_id = ? ORDER BY rowid",
+            self._connection,
+            params=(run_id,),
+        )
+        for column in ("samples", "format_bytes"):
+            frame[column] = frame[column].map(json.loads)
+        return frame
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _insert(self, conflict: str, table: str, rows: Iterable[dict[str, Any]]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for row in rows:
+                marks = ", ".join("?" * len(row))
+                connection.execute(
+                    f"INSERT {conflict} INTO {table} ({', '.join(row)}) VALUES ({marks})",
+                    tuple(row.values()),
+                )
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _check_schema(self) -> None:
+        application, version, tables = (
+            self._connection.execute(query).fetchone()[0]
+            for query in (
+                "PRAGMA application_id",
+                "PRAGMA user_version",
+                "SELECT count(*) FROM sqlite_master",
+            )
+        )
+        if not tables and not application:
+            return
+        if application != _APPLICATION_ID:
+            raise InputError(f"{self.path} is not a results file of this suite: use another --out")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path} has schema version {version}, this suite writes {SCHEMA_VERSION}: "
+                "use another --out"
+            )
+
+    def _readable_errors(self) -> _ReadableErrors:
+        return _ReadableErrors(self.path)
+
+
+class _ReadableErrors:
+    """Turn what the file system or SQLite says into one line for the user."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise InputError(
+                f"cannot write results to {self.path} ({error}): free space, or use another --out"
+            ) from error
+
+
+def _encoded(record: Run | Row) -> dict[str, Any]:
+    """Return a record's fields as SQLite values; lists and dictionaries as JSON."""
+    return {
+        name: json.dumps(value) if isinstance(value, (list, dict)) else value
+        for name, value in asdict(record).items()
+    }
+
+
+def _decoded(record: type, values: dict[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(record)
+    return {
+        name: json.loads(value) if typing.get_origin(hints[name]) in (list, dict) else value
+        for name, value in values.items()
+    }
+
+
+def _columns(record: type) -> str:
+    """Return the SQL columns of a record's fields."""
+    kinds = {int: "INTEGER", float: "REAL"}
+    hints = typing.get_type_hints(record)
+    columns = []
+    for field in fields(record):
+        hint = hints[field.name]
+        optional = isinstance(hint, types.UnionType)
+        kind = kinds.get(typing.get_args(hint)[0] if optional else hint, "TEXT")
+        columns.append(f"{field.name} {kind}{'' if optional else ' NOT NULL'}")
+    return ", ".join(columns)
+
+
+_TABLES = {
+    "runs": f"{_columns(Run)}, PRIMARY KEY (run_id)",
+    "rows": (
+        f"run_id TEXT NOT NULL REFERENCES runs, {_columns(Row)}, "
+        "PRIMARY KEY (run_id, cell_id, kernel)"
+    ),
+}

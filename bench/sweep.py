@@ -1,0 +1,347 @@
+"""The sweep: which cells there are, which are missing, and measuring those."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.errors import InputError
+from bench.records import Row, Run, Store
+from bench.worker import Outcome, Task, Worker
+from bench.workloads import mnist, models, training
+from bench.workloads.models import Pruning, Recipe, TrainedModel
+from bench.workloads.networks import network
+from bench.workloads.pruning import Scope
+from kernels.base import PASSES, Kernel, Pass, discover
+from kernels.formats import bytes_by_format
+
+TRAINING_KERNEL = "numpy-masked-update"
+_TEMPERATURE = "hot"
+_DTYPE = "float32"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is asked to measure."""
+
+    models: tuple[str, ...] = ("lenet-300-100",)
+    sparsities: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+    batches: tuple[int, ...] = (1, 64, 256)
+    passes: tuple[Pass, ...] = PASSES
+    #: Names; empty for every kernel there is.
+    kernels: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+    #: Seconds of timing, shared by the cells that are missing.
+    budget_s: float = 90.0
+    pruning: Pruning = "gradual"
+    scope: Scope = "global"
+    seed: int = 0
+    data: Path | None = None
+    #: Modules with kernels of the user's own.
+    modules: tuple[str, ...] = ()
+    #: Seconds without a sign of life after which a kernel counts as hanging.
+    time_limit_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem of the sweep; its identity is that of its rows."""
+
+    network: str
+    recipe: str
+    network_sparsity: float
+    layer: str
+    layer_index: int
+    batch: int
+    pass_: Pass
+    threads: int
+    temperature: str = _TEMPERATURE
+    dtype: str = _DTYPE
+
+    @property
+    def cell_id(self) -> str:
+        """Return the hash that names the cell in the records."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows: a phase (``train`` or ``measure``), and how much is done."""
+
+    phase: str
+    title: str
+    done: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a sweep did."""
+
+    run_id: str
+    rows_written: int
+    rows_kept: int
+    #: (network, layer, pass, kernel, reason) of each wrong result of the run.
+    wrong: tuple[tuple[str, str, str, str, str], ...]
+    rows_measured: int
+
+
+Report = Callable[[Progress], None]
+
+
+def check(plan: Plan) -> dict[str, Kernel]:
+    """Return the kernels that ``plan`` names.
+
+    Raises:
+        InputError: if a part of the plan is not possible; nothing was done yet.
+    """
+    kernels = _discover(plan.modules)
+    unknown = [name for name in plan.kernels if name not in kernels]
+    if unknown:
+        raise InputError(
+            f"unknown kernel {unknown[0]!r}: choose from {', '.join(kernels)} "
+            "(see 'kernels list')"
+        )
+    for name in plan.models:
+        network(name)
+    for sparsity in plan.sparsities:
+        Recipe("", "", sparsity)
+    for batch in plan.batches:
+        if not 1 <= batch <= 10_000:
+            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
+    cores = machine.available_cores()
+    for threads in plan.threads:
+        if not 1 <= threads <= cores:
+            raise InputError(f"threads {threads} is outside 1 to {cores}, this machine's cores")
+    for name, value in (("budget", plan.budget_s), ("time limit", plan.time_limit_s)):
+        if not value > 0:
+            raise InputError(f"{name} {value:g} s is not above 0: give seconds, for example 120s")
+    mnist.load(plan.data)
+    models.check_cache()
+    return {name: kernels[name] for name in plan.kernels or kernels}
+
+
+def sweep(
+    plan: Plan,
+    store: Store,
+    command: str,
+    report: Report = lambda progress: None,
+    fresh: bool = False,
+) -> Result:
+    """Measure every cell of ``plan`` that ``store`` has no row of, and return what was done.
+
+    ``fresh`` measures all of them again, as a run of its own.
+
+    Raises:
+        InputError: if the plan is not possible, or results cannot be written.
+    """
+    kernels = check(plan)
+    dataset = mnist.load(plan.data)
+    plan = replace(plan, threads=plan.threads or (machine.available_cores(),))
+    run = _run(plan, command, fresh)
+    store.add_run(run)
+    trained = _trained(plan, dataset, report)
+    cells = [(cell, model) for model in trained for cell in _cells(plan, model)]
+    done = store.measured(run.run_id)
+    todo = [
+        (cell, model, missing)
+        for cell, model in cells
+        if (missing := [name for name in kernels if (cell.cell_id, name) not in done])
+    ]
+    written = _measure_all(plan, store, run.run_id, kernels, dataset, todo, report)
+    return _result(store, run.run_id, {cell.cell_id for cell, _ in cells}, kernels, written)
+
+
+def _discover(modules: Sequence[str]) -> dict[str, Kernel]:
+    try:
+        return discover(modules)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _run(plan: Plan, command: str, fresh: bool) -> Run:
+    """Return the run that rows measured now belong to."""
+    started = datetime.now(UTC).isoformat(timespec="microseconds")
+    conditions: dict[str, Any] = {
+        "machine": machine.identity(),
+        "versions": machine.versions(),
+        "code": machine.code_digest(),
+        "modules": plan.modules,
+        "seed": plan.seed,
+        "fresh": started if fresh else "",
+    }
+    run_id = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:16]
+    return Run(
+        run_id=run_id,
+        started=started,
+        command=command,
+        revision=machine.revision(),
+        code=conditions["code"],
+        machine=conditions["machine"],
+        versions=conditions["versions"],
+        seed=plan.seed,
+    )
+
+
+def _trained(plan: Plan, dataset: mnist.Dataset, report: Report) -> list[TrainedModel]:
+    """Return every network of the plan at every sparsity, lowest first."""
+    kernel = discover()[TRAINING_KERNEL]
+    recipes = [
+        Recipe(name, dataset.digest, sparsity, plan.pruning, plan.scope, plan.seed)
+        for name in plan.models
+        for sparsity in sorted(set(plan.sparsities))
+    ]
+    missing = {r.key: r for recipe in recipes for r in models.untrained(recipe)}
+    order = list(missing)
+    finished: list[TrainedModel] = []
+    for recipe in recipes:
+
+        def progress(title: str, done: float, key: str = recipe.key) -> None:
+            position = next(i for i, k in enumerate(order) if missing[k].title == title)
+            report(Progress("train", title, position + done, len(order)))
+
+        finished.append(models.obtain(recipe, dataset, kernel, progress))
+    return finished
+
+
+def _cells(plan: Plan, model: TrainedModel) -> Iterator[Cell]:
+    for threads in plan.threads:
+        for batch in plan.batches:
+            for index, layer in enumerate(model.network.layers):
+                for pass_ in plan.passes:
+                    yield Cell(
+                        model.network.name,
+                        model.recipe.key,
+                        model.recipe.sparsity,
+                        layer.name,
+                        index,
+                        batch,
+                        pass_,
+                        threads,
+                    )
+
+
+def _measure_all(
+    plan: Plan,
+    store: Store,
+    run_id: str,
+    kernels: Mapping[str, Kernel],
+    dataset: mnist.Dataset,
+    todo: Sequence[tuple[Cell, TrainedModel, list[str]]],
+    report: Report,
+) -> int:
+    """Measure the cells of ``todo``; return how many rows were written."""
+    end = time.monotonic() + plan.budget_s
+    operands = _OperandSource(dataset)
+    workers: dict[int, Worker] = {}
+    written = 0
+    try:
+        for position, (cell, model, names) in enumerate(todo):
+            title = f"{cell.network} {100 * cell.network_sparsity:.4g} % {cell.layer} {cell.pass_}"
+            report(Progress("measure", title, position, len(todo)))
+            share = max(0.0, end - time.monotonic()) / (len(todo) - position)
+            worker = workers.setdefault(
+                cell.threads, Worker(cell.threads, plan.modules, plan.time_limit_s)
+            )
+            given = operands.of(model, cell)
+            seed = int(cell.cell_id, 16) ^ plan.seed
+            weight = model.states[cell.layer_index].weight
+            outcomes = worker.measure(
+                Task(cell.pass_, weight, given.x, given.dy, names, share, seed)
+            )
+            shared = _shared_fields(cell, model, given)
+            rows = [_row(shared, kernels[name], cell, outcomes[name]) for name in names]
+            store.add_cell(run_id, rows)
+            written += len(rows)
+        report(Progress("measure", "done", len(todo), len(todo)))
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return written
+
+
+class _OperandSource:
+    """The real operands of cells, computed once per network and batch."""
+
+    def __init__(self, dataset: mnist.Dataset) -> None:
+        self.dataset = dataset
+        self._key: tuple[str, int] | None = None
+        self._operands: list[training.LayerOperands] = []
+
+    def of(self, model: TrainedModel, cell: Cell) -> training.LayerOperands:
+        """Return X and dY of the cell's layer, for the first images of the test set."""
+        if self._key != (cell.recipe, cell.batch):
+            running = training.Model(model.network, model.states, discover()[TRAINING_KERNEL])
+            images = self.dataset.test_images[: cell.batch]
+            labels = self.dataset.test_labels[: cell.batch]
+            self._operands = training.layer_operands(running, images, labels)
+            self._key = cell.recipe, cell.batch
+        return self._operands[cell.layer_index]
+
+
+def _shared_fields(
+    cell: Cell, model: TrainedModel, given: training.LayerOperands
+) -> dict[str, Any]:
+    """Return what the rows of a cell's kernels have in common."""
+    weight = model.states[cell.layer_index].weight
+    m, k = weight.shape
+    return {
+        "cell_id": cell.cell_id,
+        "network": cell.network,
+        "pruning": model.recipe.pruning,
+        "scope": model.recipe.scope,
+        "network_sparsity": cell.network_sparsity,
+        "accuracy": model.accuracy,
+        "layer": cell.layer,
+        "layer_index": cell.layer_index,
+        "m": m,
+        "k": k,
+        "batch": cell.batch,
+        "n": given.x.shape[1],
+        "nnz": weight.nnz,
+        "sparsity": weight.sparsity,
+        "format_bytes": bytes_by_format(weight),
+        "pass_": cell.pass_,
+        "dtype": cell.dtype,
+        "threads": cell.threads,
+        "temperature": cell.temperature,
+        "measured_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+    }
+
+
+def _row(shared: dict[str, Any], kernel: Kernel, cell: Cell, outcome: Outcome) -> Row:
+    arithmetic = kernel.arithmetic.get(cell.dtype)
+    return Row(
+        kernel=kernel.name,
+        title=kernel.title,
+        device=kernel.device,
+        format=kernel.format,
+        arithmetic=arithmetic.name if arithmetic else "",
+        **shared,
+        **vars(outcome),
+    )
+
+
+def _result(
+    store: Store, run_id: str, cells: set[str], kernels: Mapping[str, Kernel], written: int
+) -> Result:
+    frame = store.frame(run_id)
+    asked = frame[frame["cell_id"].isin(cells) & frame["kernel"].isin(list(kernels))]
+    wrong = asked[asked["status"] == "wrong"]
+    columns = ["network", "layer", "pass_", "kernel", "reason"]
+    return Result(
+        run_id=run_id,
+        rows_written=written,
+        rows_kept=len(asked) - written,
+        wrong=tuple(wrong[columns].itertuples(index=False, name=None)),
+        rows_measured=int((asked["status"] == "measured").sum()),
+    )
+
+

@@ -1,0 +1,261 @@
+"""The process that runs kernels, so that a crash or a hang costs one kernel of one cell.
+
+The parent sends a :class:`Task` and waits for its outcomes. Meanwhile the worker writes into
+shared memory which kernel has its turn, and counts the turns. If it dies, or stays in one turn
+for longer than the time limit, that kernel is blamed: its row says so, a fresh worker takes over
+and measures the rest of the cell.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.timing import Competitor, clock_for, race
+from kernels.base import Array, Kernel, Pass, Problem, Weight, discover
+from kernels.oracle import Oracle
+
+Status = Literal["measured", "skipped", "failed", "wrong"]
+_POLL_S = 0.02
+_ORPHAN_CHECK_S = 2.0
+_START_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to measure: a problem with its operands, and the kernels that compete in it."""
+
+    pass_: Pass
+    weight: Weight
+    x: Array
+    dy: Array
+    kernels: Sequence[str]
+    budget_s: float
+    seed: int
+
+
+@dataclass
+class Outcome:
+    """What became of one kernel in one cell."""
+
+    status: Status
+    reason: str = ""
+    #: Seconds per call, one value a round.
+    samples: list[float] = field(default_factory=list)
+    loops: int = 0
+    prepare_s: float | None = None
+    #: The first call, compilation included.
+    first_call_s: float | None = None
+    nbytes: int | None = None
+    relative_error: float | None = None
+    share_of_bound: float | None = None
+
+
+class Worker:
+    """A worker process with a number of threads; replaced by a fresh one when it is lost."""
+
+    def __init__(
+        self, threads: int, modules: Sequence[str] = (), time_limit_s: float = 60.0
+    ) -> None:
+        self.threads = threads
+        self.modules = tuple(modules)
+        self.time_limit_s = time_limit_s
+        self._context = multiprocessing.get_context("spawn")
+        self._process: Any = None
+
+    def measure(self, task: Task) -> dict[str, Outcome]:
+        """Return the outcome of every kernel of ``task``, by name."""
+        lost: dict[str, Outcome] = {}
+        while True:
+            names = [name for name in task.kernels if name not in lost]
+            answer = self._attempt(task, names)
+            if isinstance(answer, dict):
+                return {name: (answer | lost)[name] for name in task.kernels}
+            culprit, reason = answer
+            lost[culprit] = Outcome("failed", reason)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+    def _start(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        # Which kernel has its turn (-1: none), and how many turns there have been.
+        self._turn = self._context.Value("l", -1, lock=False)
+        self._turns = self._context.Value("l", 0, lock=False)
+        self._process = self._context.Process(
+            target=_serve,
+            args=(theirs, self._turn, self._turns, self.modules, os.getpid()),
+            daemon=True,
+        )
+        with _environment(thread_environment(self.threads)):
+            self._process.start()
+        theirs.close()
+        if not self._pipe.poll(_START_LIMIT_S) or self._pipe.recv() != "ready":
+            raise RuntimeError("the worker process did not start")
+
+    def _attempt(self, task: Task, names: list[str]) -> dict[str, Outcome] | tuple[str, str]:
+        """Return the outcomes, or (the kernel that lost the worker, why)."""
+        if not names:
+            return {}
+        if self._process is None:
+            self._start()
+        self._turn.value = -1
+        self._pipe.send((task, names))
+        turns, since = -1, time.monotonic()
+        while not self._pipe.poll(_POLL_S):
+            now = time.monotonic()
+            if self._turns.value != turns:
+                turns, since = self._turns.value, now
+            elif now - since > self.time_limit_s:
+                reason = f"no answer within {self.time_limit_s:g} s: the worker was stopped"
+                return self._lose(names, reason)
+            if not self._process.is_alive() and not self._pipe.poll():
+                break
+        try:
+            outcomes: dict[str, Outcome] = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(_POLL_S)
+            return self._lose(names, _death(self._process.exitcode))
+        return outcomes
+
+    def _lose(self, names: list[str], reason: str) -> tuple[str, str]:
+        """Stop the worker and return whom to blame for what."""
+        turn = self._turn.value
+        self.close()
+        return names[max(turn, 0)], reason
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Return the environment under which every library uses ``threads`` threads."""
+    count = str(threads)
+    libraries = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM", "BLIS")
+    environment = {f"{library}_NUM_THREADS": count for library in libraries}
+    # An empty parallel loop costs 1 µs under OpenMP, 3.5 µs under TBB, 100 µs in the work queue.
+    priority = os.environ.get("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
+    return environment | {"NUMBA_THREADING_LAYER_PRIORITY": priority}
+
+
+class _environment:  # noqa: N801 - used like a function
+    """Set environment variables while a process is started, which inherits them."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def __enter__(self) -> None:
+        self.before = {name: os.environ.get(name) for name in self.values}
+        os.environ.update(self.values)
+
+    def __exit__(self, *exception: object) -> None:
+        for name, value in self.before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"crashed the worker process ({signal.Signals(-exitcode).name})"
+    return f"ended the worker process (exit code {exitcode})"
+
+
+# -- in the worker process --------------------------------------------------------------------
+
+
+def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: int) -> None:
+    """Answer tasks until the parent goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    kernels = discover(modules)
+    pipe.send("ready")
+    while True:
+        try:
+            task, names = pipe.recv()
+            pipe.send(_measure(task, {name: kernels[name] for name in names}, turn, turns))
+        except (EOFError, BrokenPipeError):
+            return
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even in the middle of a kernel."""
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_CHECK_S)
+    os._exit(1)
+
+
+def _measure(task: Task, kernels: dict[str, Kernel], turn: Any, turns: Any) -> dict[str, Outcome]:
+    """Return the outcome of every kernel: checked first, then timed together."""
+    names = list(kernels)
+
+    def take_turn(name: str) -> None:
+        turn.value = names.index(name)
+        turns.value += 1
+
+    oracle = Oracle(task.weight, task.x, task.dy)
+    outcomes: dict[str, Outcome] = {}
+    competitors: dict[str, Competitor] = {}
+    for name, kernel in kernels.items():
+        take_turn(name)
+        try:
+            outcomes[name], call = _check(task, kernel, oracle)
+        except Exception as error:
+            outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
+        else:
+            if call is not None:
+                competitors[name] = Competitor(call, clock_for(kernel.device))
+    race(competitors, task.budget_s, np.random.default_rng(task.seed), take_turn)
+    for name, competitor in competitors.items():
+        outcome = outcomes[name]
+        outcome.samples, outcome.loops = competitor.samples, competitor.loops
+        if competitor.failure:
+            outcome.status, outcome.reason = "failed", competitor.failure
+    return outcomes
+
+
+def _check(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, Any]:
+    """Return the outcome so far, and the call to time if the kernel computes what it should."""
+    problem = Problem(
+        task.pass_, *task.weight.shape, task.x.shape[1], task.weight.nnz, task.x.dtype.name
+    )
+    if reason := kernel.unavailable() or kernel.unsupported(problem):
+        return Outcome("skipped", reason), None
+    begin = time.perf_counter()
+    operand = kernel.prepare(task.weight)
+    prepare_s = time.perf_counter() - begin
+    x, dy = kernel.put(task.x), kernel.put(task.dy)
+    shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
+    out = kernel.put(np.full(shape, np.nan, task.x.dtype))
+
+    def call() -> Any:
+        return kernel.run(task.pass_, operand, x, dy, out)
+
+    begin = time.perf_counter()
+    result = call()
+    host = kernel.fetch(result)
+    first_call_s = time.perf_counter() - begin
+    if task.pass_ == "backward_weight":
+        host = kernel.dense_gradient(operand, result)
+    verdict = oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
+    outcome = Outcome(
+        "measured" if verdict.right else "wrong",
+        verdict.problem or "",
+        prepare_s=prepare_s,
+        first_call_s=first_call_s,
+        nbytes=operand.nbytes,
+        relative_error=verdict.relative_error,
+        share_of_bound=verdict.share_of_bound,
+    )
+    return outcome, call if verdict.right else None

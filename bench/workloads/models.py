@@ -1,0 +1,292 @@
+"""Trained and pruned networks: the recipe that makes each, and the checkpoint that keeps it.
+
+A recipe says everything that the weights depend on, and its hash names the checkpoint, so that
+a checkpoint is either exactly what a recipe asks for or not there. Every pruned network but a random
+one starts from the dense network of the same seed, and is trained for longer the sparser it gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from bench.errors import InputError
+from bench.workloads import pruning, training
+from bench.workloads.mnist import Dataset
+from bench.workloads.networks import Network, network
+from bench.workloads.training import LayerState, Model, Schedule
+from kernels.base import Kernel, Weight
+
+Pruning = Literal["gradual", "one-shot", "random", "block"]
+PRUNINGS: tuple[Pruning, ...] = ("gradual", "one-shot", "random", "block")
+
+BLOCK = (4, 4)
+# Raised whenever training changes what a recipe yields.
+_RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a trained network."""
+
+    network: str
+    #: The dataset's digest.
+    data: str
+    sparsity: float = 0.0
+    pruning: Pruning = "gradual"
+    scope: pruning.Scope = "global"
+    seed: int = 0
+    #: The kernel that trained it.
+    kernel: str = "numpy-masked-update"
+    version: int = _RECIPE_VERSION
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise InputError(
+                f"sparsity {self.sparsity:g} is outside [0, 1): give the share of zeros, "
+                "for example 0.9 or 90%"
+            )
+        if self.sparsity == 0:  # however it would be pruned, it is the dense network
+            object.__setattr__(self, "pruning", "gradual")
+            object.__setattr__(self, "scope", "global")
+
+    @property
+    def key(self) -> str:
+        """Return the hash that names the checkpoint."""
+        content = json.dumps({**asdict(self), "specification": repr(network(self.network))})
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        """Return the recipe in a few words."""
+        if not self.sparsity:
+            return f"{self.network} dense"
+        return f"{self.network} {self.pruning} {100 * self.sparsity:.4g} %"
+
+    def parent(self) -> Recipe | None:
+        """Return the recipe whose weights this one starts from, or None for random ones."""
+        if not self.sparsity or self.pruning == "random":
+            return None
+        return replace(self, sparsity=0.0)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A checkpoint in memory."""
+
+    recipe: Recipe
+    states: tuple[LayerState, ...]
+    #: Share of the test set that is classified right.
+    accuracy: float
+    train_s: float
+
+    @property
+    def network(self) -> Network:
+        """Return the network's specification."""
+        return network(self.recipe.network)
+
+    @property
+    def nnz(self) -> int:
+        """Return how many weights are stored in all layers, biases not counted."""
+        return sum(state.weight.nnz for state in self.states)
+
+    @property
+    def sparsity(self) -> float:
+        """Return the share of all weights that is not stored."""
+        return 1.0 - self.nnz / sum(state.weight.pattern.size for state in self.states)
+
+
+def cache_folder() -> Path:
+    """Return where checkpoints are kept: ``CROSSOVER_CACHE`` or the user's cache directory."""
+    if own := os.environ.get("CROSSOVER_CACHE"):
+        return Path(own)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "sparse-crossover"
+
+
+def checkpoint_path(recipe: Recipe) -> Path:
+    """Return where the checkpoint of ``recipe`` lies, or would."""
+    return cache_folder() / "models" / f"{recipe.network}-{recipe.key}.safetensors"
+
+
+def obtain(
+    recipe: Recipe,
+    dataset: Dataset,
+    kernel: Kernel,
+    progress: Callable[[str, float], None] = lambda title, done: None,
+) -> TrainedModel:
+    """Return the network of ``recipe``, trained now unless a checkpoint of it is kept.
+
+    ``progress`` is told the title of the recipe in training and the share that is done.
+
+    Raises:
+        InputError: if the checkpoint cannot be written.
+    """
+    path = checkpoint_path(recipe)
+    if path.exists():
+        try:
+            return _load(path, recipe)
+        except (SafetensorError, KeyError, ValueError) as error:
+            print(f"{path} is damaged ({error}); training anew", file=sys.stderr)
+    parent = recipe.parent()
+    start = obtain(parent, dataset, kernel, progress) if parent else None
+    trained = _train(recipe, start, dataset, kernel, lambda done: progress(recipe.title, done))
+    _save(path, trained)
+    return trained
+
+
+def check_cache() -> None:
+    """Raise if a checkpoint could not be kept, before anything is trained.
+
+    Raises:
+        InputError: if the cache folder cannot be written.
+    """
+    folder = cache_folder() / "models"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot keep checkpoints in {path} ({error.strerror or error}): free space, or name "
+        "another folder in CROSSOVER_CACHE"
+    )
+
+
+def untrained(recipe: Recipe) -> list[Recipe]:
+    """Return the recipes that must still be trained for ``recipe``, itself last."""
+    if checkpoint_path(recipe).exists():
+        return []
+    parent = recipe.parent()
+    return [*(untrained(parent) if parent else []), recipe]
+
+
+def kept_checkpoints() -> list[tuple[Path, Recipe, float]]:
+    """Return (path, recipe, accuracy) of every readable checkpoint, by name."""
+    found = []
+    for path in sorted((cache_folder() / "models").glob("*.safetensors")):
+        try:
+            with safe_open(path, "numpy") as file:
+                recipe, accuracy, _ = _parse_metadata(file.metadata())
+            found.append((path, recipe, accuracy))
+        except (SafetensorError, KeyError, ValueError, TypeError, OSError):
+            continue
+    return found
+
+
+def _train(
+    recipe: Recipe,
+    parent: TrainedModel | None,
+    dataset: Dataset,
+    kernel: Kernel,
+    progress: Callable[[float], None],
+) -> TrainedModel:
+    specification = network(recipe.network)
+    rng = np.random.default_rng([recipe.seed, int(recipe.key, 16)])
+    states = list(parent.states) if parent else training.initial_state(specification, rng)
+    schedule, choose = Schedule(specification.epochs, specification.rate), None
+    if recipe.sparsity and recipe.pruning == "random":
+        shapes = [state.weight.shape for state in states]
+        states = _masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
+    elif recipe.sparsity and recipe.pruning == "one-shot":
+        values = [state.weight.values for state in states]
+        states = _masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
+        schedule = Schedule(0, 0.0)
+    elif recipe.sparsity:
+        halvings = -math.log2(1 - recipe.sparsity)
+        epochs = math.ceil(specification.prune_epochs * halvings)
+        schedule = Schedule(epochs, specification.prune_rate, end=recipe.sparsity)
+        choose = _chooser(recipe)
+    model = Model(specification, states, kernel)
+    began = perf_counter()
+    training.train(
+        model, dataset.train_images, dataset.train_labels, schedule, rng, choose, progress
+    )
+    seconds = perf_counter() - began
+    accuracy = training.accuracy(model, dataset.test_images, dataset.test_labels)
+    return TrainedModel(recipe, tuple(model.states()), accuracy, seconds)
+
+
+def _chooser(recipe: Recipe) -> Callable[..., list[pruning.Mask]]:
+    """Return the function that chooses masks of a sparsity for values."""
+    if recipe.pruning == "block":
+        return lambda values, sparsity: pruning.block_masks(
+            values, sparsity, BLOCK, recipe.scope
+        )
+    return lambda values, sparsity: pruning.magnitude_masks(values, sparsity, recipe.scope)
+
+
+def _masked(states: list[LayerState], masks: list[pruning.Mask]) -> list[LayerState]:
+    return [
+        LayerState(Weight(np.where(mask, state.weight.values, 0), mask), state.bias)
+        for state, mask in zip(states, masks, strict=True)
+    ]
+
+
+def _save(path: Path, trained: TrainedModel) -> None:
+    """Write the checkpoint whole or not at all."""
+    tensors: dict[str, NDArray[Any]] = {}
+    for layer, state in zip(trained.network.layers, trained.states, strict=True):
+        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(state.weight.values)
+        tensors[f"{layer.name}.pattern"] = np.ascontiguousarray(state.weight.pattern)
+        tensors[f"{layer.name}.bias"] = np.ascontiguousarray(state.bias)
+    metadata = {
+        "recipe": json.dumps(asdict(trained.recipe)),
+        "accuracy": repr(trained.accuracy),
+        "train_s": repr(trained.train_s),
+    }
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(save(tensors, metadata))
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise _unwritable(path.parent, error) from error
+
+
+def _load(path: Path, recipe: Recipe) -> TrainedModel:
+    with safe_open(path, "numpy") as file:
+        kept, accuracy, train_s = _parse_metadata(file.metadata())
+        if kept != recipe:
+            raise ValueError("it holds another recipe")
+        states = []
+        for layer in network(recipe.network).layers:
+            values, pattern, bias = (
+                file.get_tensor(f"{layer.name}.{part}") for part in ("weight", "pattern", "bias")
+            )
+            if values.shape != layer.shape or bias.shape != layer.shape[:1]:
+                raise ValueError(f"{layer.name} has shape {values.shape}, not {layer.shape}")
+            states.append(LayerState(Weight(values, pattern), bias))
+    return TrainedModel(recipe, tuple(states), accuracy, train_s)
+
+
+def _parse_metadata(metadata: dict[str, str]) -> tuple[Recipe, float, float]:
+    recipe = Recipe(**json.loads(metadata["recipe"]))
+    return recipe, float(metadata["accuracy"]), float(metadata["train_s"])

@@ -1,0 +1,151 @@
+"""The networks, as specifications: layers that each are a W (m, k) times an X (k, n).
+
+Convolutions are lowered to a matrix product (im2col): X then holds one column per output
+position and image, so that every layer of every network is one :class:`kernels.base.Problem`.
+Activations keep the batch in their last, contiguous axis. ``xp`` is NumPy or CuPy, whichever
+the arrays belong to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.errors import InputError
+from bench.workloads.mnist import CLASSES, SIDE
+
+PIXELS = SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+    #: Whether a 2 x 2 max pool follows.
+    pooled: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the shape (m, k) of W."""
+        return self.outputs, self.inputs
+
+    def lower(self, activation: Any, xp: Any) -> Any:
+        """Return X (k, n) of an activation (..., n)."""
+        return activation.reshape(self.inputs, activation.shape[-1])
+
+    def raise_gradient(self, gradient: Any, activation_shape: tuple[int, ...], xp: Any) -> Any:
+        """Return dX (k, n) in the shape of the activation."""
+        return gradient.reshape(activation_shape)
+
+    def output_shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape in which Y (m, columns) leaves the layer."""
+        return self.outputs, n
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A valid convolution of square images, followed by a 2 x 2 max pool."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    side: int
+    window: int = 5
+    pooled: ClassVar[bool] = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the shape (m, k) of the lowered W."""
+        return self.out_channels, self.in_channels * self.window**2
+
+    @property
+    def out_side(self) -> int:
+        """Return the side of the convolved image."""
+        return self.side - self.window + 1
+
+    def lower(self, activation: Any, xp: Any) -> Any:
+        """Return X (k, positions * n) of an activation (channels, side, side, n)."""
+        image = activation.reshape(self.in_channels, self.side, self.side, -1)
+        windows = xp.lib.stride_tricks.sliding_window_view(
+            image, (self.window, self.window), axis=(1, 2)
+        )
+        return windows.transpose(0, 4, 5, 1, 2, 3).reshape(self.shape[1], -1)
+
+    def raise_gradient(self, gradient: Any, activation_shape: tuple[int, ...], xp: Any) -> Any:
+        """Return dX (k, positions * n) summed into the shape of the activation (col2im)."""
+        size, window = self.out_side, self.window
+        columns = gradient.reshape(self.in_channels, window, window, size, size, -1)
+        image = xp.zeros(
+            (self.in_channels, self.side, self.side, columns.shape[-1]), gradient.dtype
+        )
+        for row in range(window):
+            for column in range(window):
+                image[:, row : row + size, column : column + size] += columns[:, row, column]
+        return image.reshape(activation_shape)
+
+    def output_shape(self, n: int) -> tuple[int, ...]:
+        """Return the shape in which Y (m, positions * n) leaves the layer, before the pool."""
+        return self.out_channels, self.out_side, self.out_side, n
+
+
+Layer = Linear | Convolution
+
+
+@dataclass(frozen=True)
+class Network:
+    """A stack of layers with ReLU between them, and how it is trained dense."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    #: Passes over the training set.
+    epochs: int
+    #: Passes of gradual pruning for each halving of the density.
+    prune_epochs: float
+    #: Adam's rate at the start: dense, and while pruning.
+    rate: float = 1e-3
+    prune_rate: float = 2e-3
+
+    @property
+    def parameters(self) -> int:
+        """Return how many weights and biases there are."""
+        return sum(m * k + m for m, k in (layer.shape for layer in self.layers))
+
+
+def _fully_connected(*sizes: int) -> tuple[Layer, ...]:
+    return tuple(
+        Linear(f"fc{i}", inputs, outputs)
+        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
+    )
+
+
+_LENET_5 = (
+    Convolution("conv1", 1, 20, SIDE),
+    Convolution("conv2", 20, 50, 12),
+    Linear("fc1", 800, 500),
+    Linear("fc2", 500, CLASSES),
+)
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network("lenet-300-100", _fully_connected(PIXELS, 300, 100, CLASSES), 20, 5),
+        Network("lenet-5", _LENET_5, 10, 2.5),
+        Network("wide", _fully_connected(PIXELS, 1024, 1024, CLASSES), 10, 2),
+        Network("wide-5000", _fully_connected(PIXELS, 5000, 5000, CLASSES), 3, 0.5),
+    )
+}
+
+
+def network(name: str) -> Network:
+    """Return the network called ``name``.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"unknown network {name!r}: choose from {', '.join(NETWORKS)}")
+    return NETWORKS[name]

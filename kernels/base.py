@@ -1,0 +1,266 @@
+"""The contract that every kernel fulfils, and how kernels are found.
+
+A layer computes ``Y = W X``, with ``W`` (m, k) = (outputs, inputs) and ``X`` (k, n) =
+(inputs, batch), in C order. A kernel computes three passes over it:
+
+================== ================================ =======================================
+pass               computes                         sparse name
+================== ================================ =======================================
+``forward``        ``Y = W X`` (m, n)               SpMM (SpMV when n = 1)
+``backward_input`` ``dX = Wᵀ dY`` (k, n)            transposed SpMM
+``backward_weight````dW = dY Xᵀ`` at W's nonzeros   SDDMM
+================== ================================ =======================================
+
+``prepare`` is separate from the passes: it converts and uploads once, a pass runs many times.
+A pass gets arrays of the kernel's own kind (see :meth:`Kernel.put`) and an ``out`` buffer of
+the right shape; a library that can only allocate returns a new array instead. The *returned*
+array is the result. Nothing but the work an honest user pays on every call belongs in a pass.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pass = Literal["forward", "backward_input", "backward_weight"]
+PASSES: tuple[Pass, ...] = get_args(Pass)
+Device = Literal["cpu", "cuda"]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The rounding that a kernel really does.
+
+    ``operand_roundoff`` is the unit roundoff with which W and X are read (0 where they are read
+    as given), ``sum_roundoff`` that of the accumulation.
+    """
+
+    name: str
+    operand_roundoff: float
+    sum_roundoff: float
+
+
+FP32 = Arithmetic("fp32", 0.0, 2.0**-24)
+FP64 = Arithmetic("fp64", 0.0, 2.0**-53)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight ``values`` (m, k) and the ``pattern`` (m, k) of the entries that are stored.
+
+    A stored entry may be zero (an explicit zero); every other entry is zero.
+
+    Raises:
+        ValueError: if the shapes differ, an entry outside the pattern is not zero, or the
+            values are not floating point numbers.
+    """
+
+    values: Array
+    pattern: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape != self.pattern.shape:
+            raise ValueError(
+                f"weight of shape {self.values.shape} with a pattern of shape "
+                f"{self.pattern.shape}: both must be the same (m, k)"
+            )
+        if self.values.dtype.kind != "f":
+            raise ValueError(f"weight of dtype {self.values.dtype}: must be floating point")
+        if np.any(self.values[~self.pattern] != 0):
+            raise ValueError("weight has nonzeros outside its pattern: multiply by the pattern")
+
+    @classmethod
+    def from_dense(cls, values: Array) -> Weight:
+        """Return the weight that stores exactly the nonzeros of ``values`` (m, k)."""
+        return cls(np.ascontiguousarray(values), np.asarray(values != 0))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (m, k) = (outputs, inputs)."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def nnz(self) -> int:
+        """Return how many entries are stored."""
+        return int(np.count_nonzero(self.pattern))
+
+    @property
+    def sparsity(self) -> float:
+        """Return 1 - nnz / (m k); 0 for an empty matrix."""
+        return 1.0 - self.nnz / self.pattern.size if self.pattern.size else 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One product to compute: the pass, W (m, k) with nnz stored entries, batch n."""
+
+    pass_: Pass
+    m: int
+    k: int
+    n: int
+    nnz: int
+    dtype: str = "float32"
+
+
+class Operand(Protocol):
+    """A prepared weight, on the device and in the format of its kernel."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that hold the weight: values, indices and masks."""
+
+
+class Kernel(ABC):
+    """One way to compute the passes. Subclasses declare the class variables and do the work.
+
+    A concrete kernel sets ``name`` in its own body; a class without one is a family's base and
+    is not discovered.
+    """
+
+    #: Stable identifier, ``library-format``.
+    name: ClassVar[str]
+    #: What a table shows.
+    title: ClassVar[str]
+    device: ClassVar[Device]
+    #: ``dense``, ``masked dense``, ``csr``, ``csc`` or ``bsr``.
+    format: ClassVar[str]
+    #: Per dtype that is supported, the arithmetic that is really used.
+    arithmetic: ClassVar[Mapping[str, Arithmetic]] = {"float32": FP32, "float64": FP64}
+    passes: ClassVar[tuple[Pass, ...]] = PASSES
+    #: The library call, or the paper whose technique is used.
+    source: ClassVar[str]
+    #: Whether ``update`` leaves entries outside the pattern at zero.
+    keeps_zeros: ClassVar[bool] = True
+
+    # -- what it can do here ------------------------------------------------------------------
+
+    def unavailable(self) -> str | None:
+        """Return why this machine cannot run the kernel, as a sentence, or None if it can.
+
+        The kernel imports its library here and never raises.
+        """
+        return None
+
+    def unsupported(self, problem: Problem) -> str | None:
+        """Return why the kernel cannot do ``problem``, as a sentence, or None if it can."""
+        if problem.dtype not in self.arithmetic:
+            return f"{self.name} computes {', '.join(self.arithmetic)}, not {problem.dtype}."
+        if problem.pass_ not in self.passes:
+            return f"{self.name} has no {problem.pass_} pass."
+        return None
+
+    # -- the work -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self, weight: Weight) -> Any:
+        """Return the operand of ``weight``: converted, uploaded, and owning its memory."""
+
+    @abstractmethod
+    def forward(self, operand: Any, x: Any, out: Any) -> Any:
+        """Return ``W x`` (m, n) for ``x`` (k, n)."""
+
+    @abstractmethod
+    def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy`` (k, n) for ``dy`` (m, n)."""
+
+    @abstractmethod
+    def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
+        """Return ``dy xᵀ`` at W's nonzeros, in the layout of :meth:`gradient_shape`."""
+
+    @abstractmethod
+    def update(self, operand: Any, step: Any, rate: float) -> None:
+        """Subtract ``rate * step`` from W in place; ``step`` is laid out like a gradient."""
+
+    # -- layouts ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def gradient_shape(self, operand: Any) -> tuple[int, ...]:
+        """Return the shape of what ``backward_weight`` returns."""
+
+    @abstractmethod
+    def dense_weight(self, operand: Any) -> Array:
+        """Return W (m, k) as the operand holds it now, on the host."""
+
+    @abstractmethod
+    def dense_gradient(self, operand: Any, gradient: Any) -> Array:
+        """Return a gradient as (m, k) on the host, zero where the layout holds nothing."""
+
+    # -- arrays (untimed) ---------------------------------------------------------------------
+
+    def put(self, array: Array) -> Any:
+        """Return ``array`` as the kernel's own kind of array, on its device."""
+        return array
+
+    def local(self, array: Any) -> Any:
+        """Return a NumPy or CuPy view of the kernel's own ``array``, on the same device."""
+        return array
+
+    def fetch(self, array: Any) -> Array:
+        """Return the kernel's own ``array`` as a NumPy array on the host."""
+        return np.asarray(self.local(array))
+
+    def namespace(self) -> ModuleType:
+        """Return the module (NumPy or CuPy) whose functions work on :meth:`local` arrays."""
+        return np
+
+    # -- what follows from the above ----------------------------------------------------------
+
+    def output_shape(self, operand: Any, pass_: Pass, shape: tuple[int, int], n: int) -> Any:
+        """Return the shape of the result of ``pass_`` for W of ``shape`` (m, k)."""
+        if pass_ == "backward_weight":
+            return self.gradient_shape(operand)
+        return (shape[0] if pass_ == "forward" else shape[1], n)
+
+    def run(self, pass_: Pass, operand: Any, x: Any, dy: Any, out: Any) -> Any:
+        """Return the result of ``pass_``; ``x`` (k, n) and ``dy`` (m, n) as it needs them."""
+        if pass_ == "forward":
+            return self.forward(operand, x, out)
+        if pass_ == "backward_input":
+            return self.backward_input(operand, dy, out)
+        return self.backward_weight(operand, dy, x, out)
+
+
+def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
+    """Return every kernel of this package, and of the named ``modules``, by name.
+
+    Raises:
+        ValueError: if two kernels have the same name, or a named module cannot be imported.
+    """
+    package = importlib.import_module("kernels")
+    names = [f"kernels.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
+    found: dict[str, Kernel] = {}
+    for module_name in [*names, *modules]:
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise ValueError(
+                f"kernel module {module_name!r} cannot be imported ({error}): "
+                "give a module that Python finds, with what it needs installed"
+            ) from error
+        for kernel in _kernels_in(module):
+            if kernel.name in found:
+                raise ValueError(f"two kernels are named {kernel.name!r}: rename one")
+            found[kernel.name] = kernel
+    return found
+
+
+def _kernels_in(module: ModuleType) -> list[Kernel]:
+    classes = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member)
+        and issubclass(member, Kernel)
+        and member.__module__ == module.__name__
+        and "name" in vars(member)
+    ]
+    return [cls() for cls in classes]

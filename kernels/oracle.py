@@ -1,0 +1,130 @@
+"""The float64 reference, and how far from it a kernel may honestly be.
+
+The bound is the standard one for a sum of L products (Higham 2002, section 3.1): whatever the
+order of summation, ``|computed - exact| <= gamma_L |W| |X|`` with ``gamma_L = L u / (1 - L u)``
+and ``u`` the unit roundoff of the accumulation. Operands that are rounded as they are read
+(TF32) add twice their own roundoff. No tolerance is chosen by hand.
+
+Zeros: a kernel may skip the entries that W does not store, or multiply them as zeros. Both are
+right, and differ only where X or dY is NaN or infinite (0 times infinity is NaN), so a
+non-finite result must equal one of the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.base import Arithmetic, Array, Pass, Weight
+
+_Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found; ``problem`` is None where the result is right."""
+
+    problem: str | None
+    #: Largest absolute error over the largest absolute reference value.
+    relative_error: float
+    #: Largest error in units of its bound; at most 1 where the result is right.
+    share_of_bound: float
+
+    @property
+    def right(self) -> bool:
+        """Return whether the result is within its bound everywhere."""
+        return self.problem is None
+
+
+class Oracle:
+    """The reference for one weight, X (k, n) and dY (m, n); computes each pass once."""
+
+    def __init__(self, weight: Weight, x: Array, dy: Array) -> None:
+        self.weight = weight
+        self._w = weight.values.astype(np.float64)
+        self._x = x.astype(np.float64)
+        self._dy = dy.astype(np.float64)
+        self._references: dict[Pass, tuple[_Float64, _Float64, _Float64]] = {}
+
+    def check(self, pass_: Pass, result: Array, arithmetic: Arithmetic) -> Verdict:
+        """Return the verdict on ``result``; for ``backward_weight`` dense, (m, k)."""
+        skipped, multiplied, magnitude = self._reference(pass_)
+        if result.shape != skipped.shape:
+            return Verdict(f"shape {result.shape}, not {skipped.shape}", np.inf, np.inf)
+        result = result.astype(np.float64)
+        if pass_ == "backward_weight":
+            pattern = self.weight.pattern
+            result, skipped = result[pattern], skipped[pattern]
+            multiplied, magnitude = multiplied[pattern], magnitude[pattern]
+        return _compare(result, skipped, multiplied, magnitude * self._unit(pass_, arithmetic))
+
+    def _unit(self, pass_: Pass, arithmetic: Arithmetic) -> float:
+        """Return the bound in units of |W||X|, with the reference's own rounding."""
+        m, k = self.weight.shape
+        terms = {"forward": k, "backward_input": m, "backward_weight": self._x.shape[1]}[pass_]
+        operands = 2 * arithmetic.operand_roundoff + arithmetic.operand_roundoff**2
+        sums = _gamma(terms, arithmetic.sum_roundoff) + _gamma(terms, 2.0**-53)
+        return operands + sums * (1 + operands)
+
+    def _reference(self, pass_: Pass) -> tuple[_Float64, _Float64, _Float64]:
+        """Return (result that skips zeros, that multiplies them, the product of magnitudes)."""
+        if pass_ not in self._references:
+            left, right = {
+                "forward": (self._w, self._x),
+                "backward_input": (self._w.T, self._dy),
+                "backward_weight": (self._dy, self._x.T),
+            }[pass_]
+            with np.errstate(invalid="ignore", over="ignore"):
+                multiplied = left @ right
+                skipped = multiplied
+                if pass_ != "backward_weight" and not np.isfinite(multiplied).all():
+                    stored = self.weight.pattern if pass_ == "forward" else self.weight.pattern.T
+                    skipped = _product_of_stored(left, stored, right)
+                magnitude = np.abs(left) @ np.abs(right)
+            self._references[pass_] = skipped, multiplied, magnitude
+        return self._references[pass_]
+
+
+def _gamma(terms: int, roundoff: float) -> float:
+    """Return gamma_L for L products; infinite where L is too large for any guarantee."""
+    product = max(terms, 1) * roundoff
+    return product / (1 - product) if product < 1 else np.inf
+
+
+def _product_of_stored(left: _Float64, stored: NDArray[np.bool_], right: _Float64) -> _Float64:
+    """Return ``left @ right`` summed over the stored entries of ``left`` alone."""
+    out = np.zeros((left.shape[0], right.shape[1]))
+    for row in range(left.shape[0]):
+        entries = np.flatnonzero(stored[row])
+        out[row] = (left[row, entries, None] * right[entries]).sum(axis=0)
+    return out
+
+
+def _compare(
+    result: _Float64, skipped: _Float64, multiplied: _Float64, bound: _Float64
+) -> Verdict:
+    """Return the verdict on ``result`` against two references and a bound of the same shape."""
+    if not result.size:
+        return Verdict(None, 0.0, 0.0)
+    finite = np.isfinite(skipped)
+    with np.errstate(invalid="ignore"):
+        # Equal covers infinities of the same sign; NaN is right only where a reference is NaN.
+        same = (result == skipped) | (result == multiplied)
+        same |= np.isnan(result) & (np.isnan(skipped) | np.isnan(multiplied))
+        error = np.where(finite & np.isfinite(result), np.abs(result - skipped), 0.0)
+        # The smallest normal float32 covers products that underflow.
+        excess = error / (np.where(np.isfinite(bound), bound, np.inf) + 2.0**-126)
+        close = finite & np.isfinite(result) & (excess <= 1)
+    scale = float(np.abs(skipped[finite]).max(initial=0.0)) or 1.0
+    relative, share = float(error.max()) / scale, float(excess.max())
+    wrong = ~(same | close)
+    if not wrong.any():
+        return Verdict(None, relative, share)
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    problem = (
+        f"{int(wrong.sum())} of {wrong.size} results are wrong; at {place} it is "
+        f"{result[place]:.9g}, should be {skipped[place]:.9g}"
+    )
+    return Verdict(problem, relative, share)

@@ -1,0 +1,182 @@
+"""What is computed from the rows: pure functions, and one table that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.crossover import Crossover, bracket
+from bench.intervals import Interval, median_interval, paired_speedup
+
+DENSE = "dense"
+#: Formats that store the zeros.
+DENSE_FORMATS = (DENSE, "masked dense")
+#: What two rows must share for their times to be compared.
+PROBLEM = ["network", "layer_index", "layer", "batch", "pass_", "threads", "temperature"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a measured row."""
+
+    name: str
+    unit: str
+    better: Literal["less", "more", "neither"]
+    description: str
+    #: From the row and the row of the fastest dense kernel on its device in the same cell.
+    compute: Callable[[Any, Any], float]
+
+
+def useful_gflops(nnz: int, n: int, seconds: float) -> float:
+    """Return 2 nnz n / t in GFLOP/s: work on zeros does not count."""
+    return 2.0 * nnz * n / seconds / 1e9
+
+
+def executed_gflops(m: int, k: int, n: int, seconds: float) -> float:
+    """Return 2 m k n / t in GFLOP/s: what a dense kernel does, zeros included."""
+    return 2.0 * m * k * n / seconds / 1e9
+
+
+def break_even_calls(prepare_s: float, dense_s: float, sparse_s: float) -> float:
+    """Return how many calls repay the one-off cost of ``prepare``.
+
+    All times are seconds; ``dense_s`` and ``sparse_s`` are medians for the same problem on one
+    device. The answer is ``inf`` where the sparse kernel is not faster: it never pays back.
+
+    Raises:
+        ValueError: if a time is negative or not finite.
+    """
+    times = {"prepare_s": prepare_s, "dense_s": dense_s, "sparse_s": sparse_s}
+    for name, value in times.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} {value} is not a time: must be finite and at least 0")
+    return prepare_s / (dense_s - sparse_s) if sparse_s < dense_s else float("inf")
+
+
+METRICS = (
+    Metric("time_s", "s", "less", "median time of a call", lambda row, _: row.interval.median),
+    Metric("time_low_s", "s", "less", "lower end of its interval", lambda row, _: row.interval.low),
+    Metric(
+        "time_high_s", "s", "less", "upper end of its interval", lambda row, _: row.interval.high
+    ),
+    Metric(
+        "useful_gflops",
+        "GFLOP/s",
+        "more",
+        "rate of work on stored nonzeros",
+        lambda row, _: useful_gflops(row.nnz, row.n, row.interval.median),
+    ),
+    Metric(
+        "executed_gflops",
+        "GFLOP/s",
+        "more",
+        "rate of all work of a kernel that stores zeros",
+        lambda row, _: (
+            executed_gflops(row.m, row.k, row.n, row.interval.median)
+            if row.format in DENSE_FORMATS
+            else float("nan")
+        ),
+    ),
+    Metric(
+        "break_even_calls",
+        "calls",
+        "less",
+        "calls that repay the conversion, against the fastest dense kernel of the device",
+        lambda row, dense: (
+            break_even_calls(row.prepare_s, dense.interval.median, row.interval.median)
+            if dense is not None and row.format not in DENSE_FORMATS
+            else float("nan")
+        ),
+    ),
+)
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured rows with the columns of :data:`METRICS` and of the speedup.
+
+    ``baseline`` names the fastest dense kernel of the row's device in the same cell, empty where
+    none was measured; ``speedup``, ``speedup_low`` and ``speedup_high`` are against it.
+    """
+    rows = frame[frame["status"] == "measured"].copy()
+    rows["interval"] = [median_interval(samples) for samples in rows["samples"]]
+    baselines = _baselines(rows)
+    computed = []
+    for row in rows.itertuples():
+        dense = baselines.get((row.cell_id, row.device))
+        values: dict[str, Any] = {m.name: m.compute(row, dense) for m in METRICS}
+        speedup = _speedup(row, dense)
+        values |= {
+            "baseline": "" if dense is None else dense.kernel,
+            "speedup": speedup.median,
+            "speedup_low": speedup.low,
+            "speedup_high": speedup.high,
+        }
+        computed.append(values)
+    return rows.join(pd.DataFrame(computed, index=rows.index))
+
+
+def best_sparse(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device."""
+    sparse = rows[~rows["format"].isin(DENSE_FORMATS)]
+    return sparse.loc[sparse.groupby(["cell_id", "device"], sort=False)["time_s"].idxmin()]
+
+
+def crossovers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the crossover of each sparse kernel, and of the best of them, per problem.
+
+    The kernel of the best is called ``fastest sparse``; it may be another one at each sparsity.
+    The columns beside :data:`PROBLEM` are device, kernel, shape, parameters, crossover (:class:`Crossover`),
+    top_sparsity, and the speedup and kernel there.
+    """
+    best = best_sparse(rows).assign(fastest=lambda f: f["kernel"], kernel="fastest sparse")
+    each = rows[~rows["format"].isin(DENSE_FORMATS)].assign(fastest=lambda f: f["kernel"])
+    found = []
+    together = pd.concat([best, each])
+    for key, group in together.groupby([*PROBLEM, "device", "kernel"], sort=False):
+        compared = group[group["speedup"].notna()].sort_values("sparsity")
+        if compared.empty:
+            continue
+        top = compared.iloc[-1]
+        found.append(
+            dict(zip([*PROBLEM, "device", "kernel"], key, strict=True))
+            | {
+                "shape": f"{top.m} × {top.k}",
+                "parameters": top.m * top.k,
+                "crossover": crossover_of(compared),
+                "top_sparsity": top.sparsity,
+                "top_speedup": top.speedup,
+                "top_kernel": top.fastest,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def crossover_of(rows: pd.DataFrame) -> Crossover:
+    """Return the crossover of rows that differ in their sparsity alone."""
+    return bracket(
+        [
+            (row.sparsity, Interval(row.speedup_low, row.speedup, row.speedup_high))
+            for row in rows.itertuples()
+        ]
+    )
+
+
+def _baselines(rows: pd.DataFrame) -> dict[tuple[str, str], Any]:
+    """Return the fastest dense row per (cell, device)."""
+    fastest: dict[tuple[str, str], Any] = {}
+    for row in rows[rows["format"] == DENSE].itertuples():
+        key = row.cell_id, row.device
+        if key not in fastest or row.interval.median < fastest[key].interval.median:
+            fastest[key] = row
+    return fastest
+
+
+def _speedup(row: Any, dense: Any) -> Interval:
+    """Return the paired speedup; NaN where there is nothing to pair with."""
+    if dense is None or len(dense.samples) != len(row.samples):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return paired_speedup(dense.samples, row.samples)

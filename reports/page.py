@@ -1,0 +1,231 @@
+"""Writing a report: Markdown, CSV and one self-contained HTML page, and its terminal summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from bench import display, machine
+from bench.errors import InputError
+from bench.records import FILE_NAME, Store
+from reports import plots, tables
+from reports.tables import Report, Table
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def load(folder: Path, run_id: str | None = None) -> Report:
+    """Return the report on a run in ``folder``, by default the one measured last.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise InputError(f"{folder} holds no {FILE_NAME}: measure with 'run --out {folder}' first")
+    store = Store(path)
+    try:
+        chosen = run_id or store.latest_run()
+        if chosen is None:
+            raise InputError(f"{path} holds no measured row yet: run 'run --out {folder}' first")
+        return tables.analyse(store.run(chosen), store.frame(chosen))
+    finally:
+        store.close()
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write ``report.html``, ``report.md`` and ``results.csv`` to ``folder``; return the paths.
+
+    Each file is written whole or left as it was.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    contents = {
+        "report.html": html(report),
+        "report.md": markdown(report),
+        "results.csv": tables.flat(report).to_csv(index=False),
+    }
+    for name, content in contents.items():
+        _write_whole(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def html(report: Report) -> str:
+    """Return the page: no script, nothing loaded from elsewhere."""
+    return _TEMPLATES.get_template("page.html").render(
+        machine=machine.title(report.run.machine),
+        run=report.run,
+        headline=headline(report),
+        crossovers=_html(tables.crossover_table(report)),
+        kernel_crossovers=_html(tables.crossover_table(report, None)),
+        networks=_html(tables.network_table(report)),
+        plots=_plots(report),
+        sections=_sections(report),
+        not_run=_html(tables.not_run_table(report)),
+        conditions=_html(tables.machine_table(report)),
+    )
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown, with every layer, batch and pass."""
+    parts = [
+        "# From which sparsity does a sparse kernel pay?",
+        f"{machine.title(report.run.machine)}. {headline(report)}",
+    ]
+    for table in (
+        tables.crossover_table(report),
+        tables.network_table(report),
+        tables.breakdown_table(report),
+        tables.crossover_table(report, None),
+    ):
+        parts += [f"## {table.title}", _markdown(table.frame)]
+    for section in _sections(report, as_html=False):
+        parts += [f"## {section['title']}", _markdown(section["layers"])]
+        for part in section["parts"]:
+            parts += [f"### {part['title']}", _markdown(part["kernels"])]
+    for table in (tables.not_run_table(report), tables.machine_table(report)):
+        parts += [f"## {table.title}", _markdown(table.frame)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(report: Report) -> str:
+    """Return the run, the crossovers and every row as one JSON object."""
+    crossovers = report.crossovers.copy()
+    if len(crossovers):
+        crossovers["answer"] = crossovers["crossover"].map(str)
+        crossovers["crossover"] = crossovers["crossover"].map(asdict)
+    content = {
+        "run": asdict(report.run),
+        "headline": headline(report),
+        "crossovers": crossovers.to_dict("records"),
+        "rows": json.loads(tables.flat(report).to_json(orient="records")),
+    }
+    return json.dumps(content, default=lambda value: value.item())
+
+
+def headline(report: Report) -> str:
+    """Return the finding in a sentence: the largest layer's crossover, forward."""
+    best = report.crossovers
+    best = best[best["kernel"] == "fastest sparse"] if len(best) else best
+    if not len(best):
+        return "No sparse kernel was measured beside a dense one."
+    forward = best[best["pass_"] == "forward"]
+    chosen = forward if len(forward) else best
+    row = chosen.loc[chosen["parameters"].idxmax()]
+    return (
+        f"{row.network} {row.layer} ({row['shape']}), batch {row.batch}, {row.pass_}, on the "
+        f"{row.device.upper()}: sparse beats dense {_says(row.crossover)} (95 %); at "
+        f"{100 * row.top_sparsity:.1f} % sparsity the speedup is {row.top_speedup:.2f} × "
+        f"({row.top_kernel})."
+    )
+
+
+def summary(report: Report) -> None:
+    """Print the breakdown of the forward pass, the crossovers, and what did not run."""
+    console = display.output()
+    console.print(machine.title(report.run.machine), style="bold")
+    _print(tables.network_table(report))
+    breakdown = tables.breakdown_table(report)
+    frame = breakdown.frame
+    if len(frame):
+        passes, batches = frame["pass"].unique(), sorted(frame["batch"].unique(), key=int)
+        pass_ = "forward" if "forward" in passes else passes[0]
+        batch_shown = batches[len(batches) // 2]
+        part = frame[(frame["pass"] == pass_) & (frame["batch"] == batch_shown)]
+        title = f"{breakdown.title}: {pass_}, batch {batch_shown} (all others are in the report)"
+        _print(Table(title, part.drop(columns=["pass", "batch"])))
+    _print(tables.crossover_table(report))
+    _print(tables.not_run_table(report))
+    console.print(headline(report), style="bold")
+
+
+def _says(crossover: Any) -> str:
+    return {
+        "between": f"from {crossover} sparsity",
+        "always": f"at every sparsity measured ({crossover})",
+        "never": f"at no sparsity measured ({crossover})",
+        "several": f"in more than one range ({crossover})",
+        "open": f"from a sparsity that stayed {crossover}",
+    }[crossover.kind]
+
+
+def _plots(report: Report) -> list[dict[str, str]]:
+    """Return an SVG per network, pass, device and number of threads."""
+    found = []
+    keys = ["network", "device", "threads", "pass_"]
+    for (name, device, threads, pass_), rows in report.measured.groupby(keys, sort=False):
+        if (rows["format"] == "dense").all() or not rows["speedup"].notna().any():
+            continue
+        where = f"{device.upper()}, {threads} threads" if device == "cpu" else "GPU"
+        title = f"{name}, {tables.pass_title(pass_)}, {where}"
+        found.append({"title": title, "svg": plots.speedup_over_sparsity(rows, title)})
+    return found
+
+
+def _sections(report: Report, as_html: bool = True) -> list[dict[str, Any]]:
+    """Return a breakdown per network and sparsity: its layers, and its kernels by batch, pass."""
+    render = _html_frame if as_html else (lambda frame: frame)
+    sections = []
+    for (name, sparsity, accuracy), rows in report.rows.groupby(
+        ["network", "network_sparsity", "accuracy"], sort=False
+    ):
+        parts = []
+        for (threads, batch, pass_), part in rows.groupby(["threads", "batch", "pass_"], sort=False):
+            title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads"
+            parts.append(
+                {"title": title, "kernels": render(tables.kernel_table(report, part))}
+            )
+        title = f"{name} at {tables.percent(sparsity)}: test accuracy {100 * accuracy:.2f} %"
+        layers = render(tables.layer_table(rows).frame)
+        sections.append({"title": title, "layers": layers, "parts": parts})
+    return sections
+
+
+def _html(table: Table) -> dict[str, str]:
+    return {"title": table.title, "html": _html_frame(table.frame)}
+
+
+def _html_frame(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "<p>None.</p>"
+    return frame.to_html(index=False, border=0, escape=True)
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    return "None." if frame.empty else str(frame.to_markdown(index=False))
+
+
+def _print(table: Table) -> None:
+    if not table.frame.empty:
+        display.table(table.frame, table.title)
+
+
+def _write_whole(path: Path, content: str) -> None:
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}): free space, or use another --out"
+        ) from error

@@ -1,0 +1,108 @@
+"""The plots of a report, as SVG text."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import metrics
+
+_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "crossover",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Inter", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.labelcolor": "#3a4450",
+    "xtick.color": "#3a4450",
+    "ytick.color": "#3a4450",
+}
+
+
+def kernel_colours(kernels: list[str]) -> dict[str, str]:
+    """Return a colour per kernel, the same in every plot of a report."""
+    palette = [matplotlib.colors.to_hex(c) for c in plt.get_cmap("tab10").colors]
+    return {name: palette[i % len(palette)] for i, name in enumerate(sorted(kernels))}
+
+
+def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
+    """Return an SVG of speedup over sparsity: a row a layer, a column a batch size.
+
+    ``rows`` are measured rows of one network, pass, device and number of threads. Bands are the
+    intervals; the line at 1 is the fastest dense kernel of the device.
+    """
+    shown = rows[(rows["format"] != metrics.DENSE) & rows["speedup"].notna()]
+    layers = shown.sort_values("layer_index")["layer"].unique()
+    batches = sorted(shown["batch"].unique())
+    colours = kernel_colours(list(shown["kernel"].unique()))
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            len(layers), len(batches), sharex=True, sharey="row", squeeze=False,
+            figsize=(3.3 * len(batches) + 0.4, 2.3 * len(layers) + 0.8), layout="constrained",
+        )  # fmt: skip
+        for i, layer in enumerate(layers):
+            for j, batch in enumerate(batches):
+                part = shown[(shown["layer"] == layer) & (shown["batch"] == batch)]
+                _draw(axes[i][j], part, colours)
+                first = part.iloc[0] if len(part) else None
+                shape = "" if first is None else f" {first.m} × {first.k}"
+                axes[i][j].set_title(f"{layer}{shape}, batch {batch}", fontsize=9, loc="left")
+            axes[i][0].set_ylabel("speedup")
+        for axis in axes[-1]:
+            axis.set_xlabel("sparsity of the layer, %")
+        _legend(figure, axes[0][0], title)
+        return _svg(figure)
+
+
+def _draw(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
+    axis.axhline(1.0, color="#20262d", linewidth=0.9)
+    axis.set_yscale("log", base=2)
+    for kernel, group in rows.groupby("kernel", sort=True):
+        line = group.sort_values("sparsity")
+        x = _stretched(line["sparsity"].to_numpy(float))
+        masked = line["format"].iloc[0] == "masked dense"
+        colour = "#8a929b" if masked else colours[str(kernel)]
+        style = {"linestyle": "--" if str(kernel).endswith("call") else ":"} if masked else {}
+        axis.plot(
+            x, line["speedup"], color=colour, marker="o", markersize=2.5, linewidth=1.3,
+            label=line["title"].iloc[0], **style,
+        )  # fmt: skip
+        axis.fill_between(x, line["speedup_low"], line["speedup_high"], color=colour, alpha=0.18)
+    axis.set_xticks(_stretched(np.array(_TICKS)), [f"{100 * tick:g}" for tick in _TICKS])
+    axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:g}×"))
+    axis.grid(axis="y", color="#e3e7eb", linewidth=0.7)
+
+
+def _stretched(sparsity: np.ndarray) -> np.ndarray:
+    """Return where sparsities lie on an axis on which each halving of the density is a step."""
+    return -np.log2(1.0 - np.minimum(sparsity, 0.9999))
+
+
+def _legend(figure: Figure, axis: Axes, title: str) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8.5,
+        title=title, alignment="left",
+    )  # fmt: skip
+
+
+def _svg(figure: Figure) -> str:
+    """Return the figure as an ``<svg>`` element, and close it."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    plt.close(figure)
+    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)

@@ -1,0 +1,206 @@
+"""The tables of a report, as frames of text that any output can print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.records import Run
+from reports import metrics
+
+_PASS_TITLES = {
+    "forward": "forward (Y = W X)",
+    "backward_input": "backward, input (dX = Wᵀ dY)",
+    "backward_weight": "backward, weight (dW = dY Xᵀ at the nonzeros)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its title; every cell is text."""
+
+    title: str
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the outputs show, computed once."""
+
+    run: Run
+    rows: pd.DataFrame
+    measured: pd.DataFrame
+    crossovers: pd.DataFrame
+
+
+def analyse(run: Run, rows: pd.DataFrame) -> Report:
+    """Return the report on ``rows`` of ``run``."""
+    computed = metrics.measured(rows)
+    return Report(run, rows, computed, metrics.crossovers(computed))
+
+
+def pass_title(pass_: str) -> str:
+    """Return a pass as a heading shows it."""
+    return _PASS_TITLES.get(pass_, pass_)
+
+
+def crossover_table(report: Report, kernel: str | None = "fastest sparse") -> Table:
+    """Return the crossovers of one ``kernel``, or of each kernel where it is None."""
+    frame = report.crossovers
+    wanted = frame["kernel"] == kernel if kernel else frame["kernel"] != "fastest sparse"
+    lines = [
+        {
+            "network": row.network,
+            "layer": f"{row.layer} {row.shape}",
+            "batch": f"{row.batch}",
+            "pass": row.pass_,
+            "device": row.device,
+            "threads": f"{row.threads}",
+            **({} if kernel else {"kernel": row.kernel}),
+            "crossover (95 %)": str(row.crossover),
+            "speedup at the highest sparsity": (
+                f"{row.top_speedup:.2f} × at {100 * row.top_sparsity:.1f} % ({row.top_kernel})"
+            ),
+        }
+        for row in frame[wanted].itertuples()
+    ]
+    which = "the fastest sparse kernel" if kernel else "each sparse kernel"
+    return Table(f"Crossover of {which} over the fastest dense one", pd.DataFrame(lines))
+
+
+def network_table(report: Report) -> Table:
+    """Return each network at each sparsity with its accuracy and size."""
+    keys = ["network", "pruning", "scope", "network_sparsity", "accuracy"]
+    layers = report.rows.drop_duplicates([*keys, "layer"])
+    lines = []
+    for (name, pruning, scope, sparsity, accuracy), group in layers.groupby(keys, sort=False):
+        weights, nnz = int((group["m"] * group["k"]).sum()), int(group["nnz"].sum())
+        how = "dense" if sparsity == 0 else f"{pruning}, {scope}"
+        lines.append(
+            {
+                "network": name,
+                "pruned": how,
+                "sparsity": percent(sparsity),
+                "test accuracy": f"{100 * accuracy:.2f} %",
+                "weights": f"{weights:,}",
+                "nonzero": f"{nnz:,}",
+                "fewer": f"{weights / nnz:.1f} ×",
+            }
+        )
+    return Table("Networks", pd.DataFrame(lines))
+
+
+def layer_table(rows: pd.DataFrame) -> Table:
+    """Return the layers of one network at one sparsity: shape, nnz, bytes per format."""
+    lines = []
+    for row in rows.drop_duplicates("layer").sort_values("layer_index").itertuples():
+        sizes = {f"{name} bytes": f"{size:,}" for name, size in row.format_bytes.items()}
+        lines.append(
+            {
+                "layer": row.layer,
+                "shape (m × k)": f"{row.m} × {row.k}",
+                "parameters": f"{row.m * row.k:,}",
+                "nnz": f"{row.nnz:,}",
+                "sparsity": percent(row.sparsity),
+                **sizes,
+            }
+        )
+    return Table("Layers", pd.DataFrame(lines))
+
+
+def kernel_table(report: Report, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the kernels of one network, sparsity, batch and pass, layer by layer.
+
+    ``rows`` are the rows of the store; those that were not measured show why.
+    """
+    computed = report.measured
+    lines = []
+    for row in rows.sort_values(["layer_index"], kind="stable").itertuples():
+        line = {"layer": row.layer, "kernel": row.title, "device": row.device}
+        if row.status == "measured":
+            lines.append(line | _measured_cells(computed.loc[row.Index]))
+        elif row.status != "skipped":
+            lines.append(line | {"time": f"{row.status}: {row.reason}"})
+    return pd.DataFrame(lines).fillna("")
+
+
+def breakdown_table(report: Report) -> Table:
+    """Return, per network, sparsity, layer, batch and pass, the fastest dense and sparse kernel."""
+    best = metrics.best_sparse(report.measured)
+    lines = [
+        {
+            "network": row.network,
+            "asked": percent(row.network_sparsity),
+            "layer": f"{row.layer} {row.m} × {row.k}",
+            "nnz": f"{row.nnz:,}",
+            "sparsity": percent(row.sparsity),
+            "batch": f"{row.batch}",
+            "pass": row.pass_,
+            "fastest dense": f"{seconds(row.speedup * row.time_s)} ({row.baseline})",
+            "fastest sparse": f"{seconds(row.time_s)} ({row.kernel})",
+            "speedup (95 %)": f"{row.speedup:.2f} [{row.speedup_low:.2f}, {row.speedup_high:.2f}]",
+        }
+        for row in best[best["speedup"].notna()].itertuples()
+    ]
+    return Table("Fastest kernels per layer", pd.DataFrame(lines))
+
+
+def not_run_table(report: Report) -> Table:
+    """Return the kernels that did not run, or not everywhere, with the reason."""
+    rows = report.rows[report.rows["status"] != "measured"]
+    counts = rows.groupby(["kernel", "device", "status", "reason"], sort=False).size()
+    lines = [
+        {"kernel": kernel, "device": device, "": status, "cells": f"{count}", "reason": reason}
+        for (kernel, device, status, reason), count in counts.items()
+    ]
+    return Table("Not run", pd.DataFrame(lines))
+
+
+def machine_table(report: Report) -> Table:
+    """Return the conditions that the run was measured under."""
+    run = report.run
+    conditions = {**run.machine, **run.versions, "commit": run.revision, "started": run.started}
+    conditions |= {"command": run.command, "run": run.run_id, "seed": run.seed}
+    lines = [{"what": key, "value": str(value)} for key, value in conditions.items() if value]
+    return Table("Conditions", pd.DataFrame(lines))
+
+
+def flat(report: Report) -> pd.DataFrame:
+    """Return every row for a spreadsheet: all figures, the raw samples left in the store."""
+    extra = report.measured.columns.difference(report.rows.columns).drop("interval")
+    joined = report.rows.drop(columns=["samples"]).join(report.measured[extra])
+    sizes = pd.DataFrame(list(joined.pop("format_bytes")), index=joined.index)
+    return joined.join(sizes.add_suffix("_bytes"))
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in percent, as short as it stays exact to a tenth."""
+    return f"{round(100 * share, 1):g} %"
+
+
+def seconds(value: float) -> str:
+    """Return a time with a unit that suits it."""
+    if not np.isfinite(value):
+        return "-"
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def _measured_cells(row: Any) -> dict[str, str]:
+    known = np.isfinite(row.speedup)
+    calls = row.break_even_calls
+    return {
+        "time": seconds(row.time_s),
+        "interval (95 %)": f"{seconds(row.time_low_s)} to {seconds(row.time_high_s)}",
+        "speedup": f"{row.speedup:.2f} ×" if known else "",
+        "speedup (95 %)": f"{row.speedup_low:.2f} to {row.speedup_high:.2f}" if known else "",
+        "useful GFLOP/s": f"{row.useful_gflops:.3g}",
+        "operand bytes": f"{int(row.nbytes):,}",
+        "repaid after": "" if np.isnan(calls) else "never" if np.isinf(calls) else f"{calls:.0f}",
+        "relative error": f"{row.relative_error:.1e}",
+    }
