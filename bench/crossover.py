@@ -67,9 +67,11 @@ def bracket(speedups: Sequence[tuple[float, Interval]]) -> Crossover:
     last = decided[-1][0]
     if faster:
         # Undecided below the first win: the crossover, if there is one, lies there.
-        return Crossover("always", lowest, highest) if first == lowest else Crossover(
-            "open", lowest, first
+        return (
+            Crossover("always", lowest, highest)
+            if first == lowest
+            else Crossover("open", lowest, first)
         )
-    return Crossover("never", lowest, highest) if last == highest else Crossover(
-        "open", last, highest
+    return (
+        Crossover("never", lowest, highest) if last == highest else Crossover("open", last, highest)
     )

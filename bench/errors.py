@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Raised for bad usage or input; the message names the value, the rule and the fix."""

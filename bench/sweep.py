@@ -106,8 +106,7 @@ def check(plan: Plan) -> dict[str, Kernel]:
     unknown = [name for name in plan.kernels if name not in kernels]
     if unknown:
         raise InputError(
-            f"unknown kernel {unknown[0]!r}: choose from {', '.join(kernels)} "
-            "(see 'kernels list')"
+            f"unknown kernel {unknown[0]!r}: choose from {', '.join(kernels)} (see 'kernels list')"
         )
     for name in plan.models:
         network(name)
@@ -343,5 +342,3 @@ def _result(
         wrong=tuple(wrong[columns].itertuples(index=False, name=None)),
         rows_measured=int((asked["status"] == "measured").sum()),
     )
-
-

@@ -15,6 +15,8 @@ Call = Callable[[], Any]
 #: A sample is at least this long, so that the clock's resolution and its call do not show.
 SAMPLE_S = 1e-3
 _MOST_LOOPS = 1 << 20
+#: Before a competitor's turn: the threads of the one before have gone to sleep by then.
+_SETTLE_S = 1e-3
 LEAST_ROUNDS = 5
 MOST_ROUNDS = 60
 
@@ -74,6 +76,8 @@ class Competitor:
 def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
     """Set ``loops`` so that a sample takes ``sample_s``; also warms the call up."""
     loops = 1
+    time.sleep(_SETTLE_S)
+    competitor.call()
     while True:
         taken = competitor.clock.seconds(competitor.call, loops)
         if taken >= sample_s or loops >= _MOST_LOOPS:
@@ -92,9 +96,10 @@ def race(
     """Time all competitors in rounds: each once, in random order, until the budget ends.
 
     At least ``LEAST_ROUNDS`` rounds are run whatever the budget, at most ``MOST_ROUNDS``. Every
-    sample follows an untimed call of the same competitor, which brings its operands back into
-    the cache and gives the thread pool of the one before time to go to sleep. A competitor that
-    raises is out, with the reason in ``failure``; the samples of the others still pair.
+    sample follows a pause, in which the threads of the competitor before go to sleep, and an
+    untimed call, which wakes the competitor's own threads and brings its operands back into the
+    cache. A competitor that raises is out, with the reason in ``failure``; the samples of the
+    others still pair.
     """
     for name, competitor in competitors.items():
         on_turn(name)
@@ -112,6 +117,7 @@ def race(
 
 
 def _sample(competitor: Competitor) -> None:
+    time.sleep(_SETTLE_S)
     competitor.call()
     seconds = competitor.clock.seconds(competitor.call, competitor.loops)
     competitor.samples.append(seconds / competitor.loops)

@@ -62,9 +62,11 @@ def to_bsr(weight: Weight, block: tuple[int, int] | None = None) -> Any:
 
 def from_sparse(matrix: Any) -> Weight:
     """Return the weight of a SciPy CSR, CSC or BSR array: its stored entries, zeros too."""
-    structure = matrix.copy()
-    structure.data = np.ones(matrix.data.shape, np.float32)
-    return Weight(np.ascontiguousarray(matrix.toarray()), structure.toarray() != 0)
+    positions = flat_positions(matrix).ravel()
+    values, pattern = np.zeros(matrix.shape, matrix.dtype), np.zeros(matrix.shape, bool)
+    values.ravel()[positions] = matrix.data.ravel()  # not toarray(), which adds: -0.0 is lost
+    pattern.ravel()[positions] = True
+    return Weight(values, pattern)
 
 
 def block_shape(weight: Weight) -> tuple[int, int]:

@@ -20,7 +20,9 @@ def cupy_unavailable() -> str | None:
     try:
         cupy = importlib.import_module("cupy")
     except Exception as error:  # an import can fail in the loader of any of its libraries
-        return f"CuPy cannot be imported ({_first_line(error)}): install the extra cuda12 or cuda13."
+        return (
+            f"CuPy cannot be imported ({_first_line(error)}): install the extra cuda12 or cuda13."
+        )
     try:
         count = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:

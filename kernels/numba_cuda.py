@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,6 +21,9 @@ from kernels.numba_cpu import CsrOperand
 
 _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
 _THREADS = 256
+# numba.cuda, imported by device_functions(): a machine where that fails still lists the kernel.
+# A global of this module, because the simulator exchanges it there while a kernel runs.
+cuda: Any = None
 
 
 def simulated() -> bool:
@@ -31,10 +35,9 @@ def simulated() -> bool:
 def cuda_unavailable() -> str | None:
     """Return why Numba CUDA cannot run here, as a sentence, or None if it can."""
     try:
-        cuda = importlib.import_module("numba.cuda")
+        device_functions()
         if not simulated() and not cuda.is_available():
             return "Numba finds no NVIDIA GPU, or no CUDA toolkit for it."
-        device_functions()
     except Exception as error:  # an import can fail in the loader of any of its libraries
         return f"Numba CUDA cannot be used ({type(error).__name__}: {error})."
     return None if simulated() else gpu.cupy_unavailable()
@@ -43,7 +46,8 @@ def cuda_unavailable() -> str | None:
 @cache
 def device_functions() -> SimpleNamespace:
     """Return the CUDA kernels; compiled for each dtype on their first launch."""
-    cuda: Any = importlib.import_module("numba.cuda")
+    global cuda
+    cuda = importlib.import_module("numba.cuda")
 
     @cuda.jit  # type: ignore[untyped-decorator]
     def spmm(pointers, columns, values, x, out):  # type: ignore[no-untyped-def]
@@ -78,11 +82,10 @@ def device_functions() -> SimpleNamespace:
         if p < values.size:
             values[p] -= rate * step[p]
 
-    return SimpleNamespace(
-        cuda=cuda, spmm=spmm, spmm_transposed=spmm_transposed, sddmm=sddmm, update=update
-    )
+    return SimpleNamespace(spmm=spmm, spmm_transposed=spmm_transposed, sddmm=sddmm, update=update)
 
 
+@dataclass
 class CudaCsrOperand(CsrOperand):
     """The CSR arrays on the GPU, the row of each nonzero, and the structure on the host."""
 
@@ -114,11 +117,13 @@ class NumbaCudaCsr(Kernel):
         host = CsrOperand.of(weight)
         arrays = (host.pointers, host.columns, host.values)
         transposed = (host.column_pointers, host.rows, host.order)
-        operand = CudaCsrOperand(host.shape, *(self.put(a) for a in (*arrays, *transposed)))
-        operand.host_pointers, operand.host_columns = host.pointers, host.columns
         row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
-        operand.row_of = self.put(row_of)
-        return operand
+        return CudaCsrOperand(
+            host.shape,
+            *(self.put(array) for array in (*arrays, *transposed, row_of)),
+            host_pointers=host.pointers,
+            host_columns=host.columns,
+        )
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
@@ -167,7 +172,7 @@ class NumbaCudaCsr(Kernel):
 
     def put(self, array: Array) -> Any:
         """Return ``array`` as a Numba device array, without a copy if it is on the GPU."""
-        cuda = device_functions().cuda
+        device_functions()
         if hasattr(array, "__cuda_array_interface__"):
             return cuda.as_cuda_array(array)
         return cuda.to_device(array)

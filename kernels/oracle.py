@@ -102,9 +102,7 @@ def _product_of_stored(left: _Float64, stored: NDArray[np.bool_], right: _Float6
     return out
 
 
-def _compare(
-    result: _Float64, skipped: _Float64, multiplied: _Float64, bound: _Float64
-) -> Verdict:
+def _compare(result: _Float64, skipped: _Float64, multiplied: _Float64, bound: _Float64) -> Verdict:
     """Return the verdict on ``result`` against two references and a bound of the same shape."""
     if not result.size:
         return Verdict(None, 0.0, 0.0)

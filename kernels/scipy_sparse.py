@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from kernels import formats
 from kernels.base import Array, Kernel, Weight
+from kernels.dense import weight_product
 
 # At 10 % density (300 x 784, n = 64, one thread) the dense product took a thirteenth of the time
 # of the gathers, at 2 % 1.8 times as long.
@@ -80,7 +81,7 @@ class LibrarySparseKernel(Kernel):
         if operand.product is None:
             gradient = self._sampled(operand, dy, x, out)
         else:
-            xp.matmul(dy, x.T, out=operand.product)
+            weight_product(xp, dy, x, operand.product)
             gradient = xp.take(operand.product.ravel(), operand.positions, out=out)
         if operand.stored is not None:
             gradient *= operand.stored

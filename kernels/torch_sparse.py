@@ -19,7 +19,9 @@ def _torch_unavailable() -> str | None:
     try:
         torch = importlib.import_module("torch")
     except Exception as error:  # an import can fail in the loader of any of its libraries
-        return f"PyTorch cannot be imported ({str(error).splitlines()[0]}): install the extra peers."
+        return (
+            f"PyTorch cannot be imported ({str(error).splitlines()[0]}): install the extra peers."
+        )
     if not torch.backends.mkl.is_available():
         return "This PyTorch was built without MKL, which its sparse products on a CPU need."
     return None

@@ -152,7 +152,9 @@ def crossovers(rows: pd.DataFrame) -> pd.DataFrame:
                 "top_kernel": top.fastest,
             }
         )
-    return pd.DataFrame(found)
+    columns = [*PROBLEM, "device", "kernel", "shape", "parameters", "crossover"]
+    tops = ["top_sparsity", "top_speedup", "top_kernel"]
+    return pd.DataFrame(found, columns=[*columns, *tops])
 
 
 def crossover_of(rows: pd.DataFrame) -> Crossover:

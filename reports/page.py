@@ -184,11 +184,11 @@ def _sections(report: Report, as_html: bool = True) -> list[dict[str, Any]]:
         ["network", "network_sparsity", "accuracy"], sort=False
     ):
         parts = []
-        for (threads, batch, pass_), part in rows.groupby(["threads", "batch", "pass_"], sort=False):
+        for (threads, batch, pass_), part in rows.groupby(
+            ["threads", "batch", "pass_"], sort=False
+        ):
             title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads"
-            parts.append(
-                {"title": title, "kernels": render(tables.kernel_table(report, part))}
-            )
+            parts.append({"title": title, "kernels": render(tables.kernel_table(report, part))})
         title = f"{name} at {tables.percent(sparsity)}: test accuracy {100 * accuracy:.2f} %"
         layers = render(tables.layer_table(rows).frame)
         sections.append({"title": title, "layers": layers, "parts": parts})

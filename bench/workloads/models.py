@@ -233,9 +233,7 @@ def _train(
 def _chooser(recipe: Recipe) -> Callable[..., list[pruning.Mask]]:
     """Return the function that chooses masks of a sparsity for values."""
     if recipe.pruning == "block":
-        return lambda values, sparsity: pruning.block_masks(
-            values, sparsity, BLOCK, recipe.scope
-        )
+        return lambda values, sparsity: pruning.block_masks(values, sparsity, BLOCK, recipe.scope)
     return lambda values, sparsity: pruning.magnitude_masks(values, sparsity, recipe.scope)
 
 

@@ -132,7 +132,7 @@ _LENET_5 = (
 NETWORKS = {
     network.name: network
     for network in (
-        Network("lenet-300-100", _fully_connected(PIXELS, 300, 100, CLASSES), 20, 5),
+        Network("lenet-300-100", _fully_connected(PIXELS, 300, 100, CLASSES), 15, 4),
         Network("lenet-5", _LENET_5, 10, 2.5),
         Network("wide", _fully_connected(PIXELS, 1024, 1024, CLASSES), 10, 2),
         Network("wide-5000", _fully_connected(PIXELS, 5000, 5000, CLASSES), 3, 0.5),

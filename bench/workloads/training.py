@@ -89,9 +89,7 @@ class Model:
                 Weight(np.where(pattern, self.kernel.dense_weight(operand), 0), pattern),
                 np.asarray(bias.get() if hasattr(bias, "get") else bias),
             )
-            for operand, pattern, bias in zip(
-                self.weights, self.patterns, self.biases, strict=True
-            )
+            for operand, pattern, bias in zip(self.weights, self.patterns, self.biases, strict=True)
         ]
 
     def forward(self, activation: Any) -> tuple[Any, list[_Taken]]:
@@ -211,7 +209,7 @@ class Schedule:
     #: The share of the steps after which ``end`` is reached; the rest is fine-tuning.
     ramp: float = 0.6
     #: How many times per epoch the pattern is chosen again.
-    changes: int = 20
+    changes: int = 10
 
 
 def train(
@@ -321,4 +319,3 @@ def _unpool(gradient: Any, image: Any, pooled: Any, xp: Any) -> Any:
         xp.multiply(gradient, chosen, out=target)
         free &= ~chosen
     return out
-

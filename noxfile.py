@@ -1,0 +1,86 @@
+"""Sessions: each sets up all that it needs."""
+
+from __future__ import annotations
+
+import ctypes
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests", "smoke"]
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure this machine's crossover; arguments after -- go to the command."""
+    session.install("-e", _project(*_cuda_extras()))
+    session.run("crossover", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Measure with the peers PyTorch and MKL installed beside ours."""
+    session.install("-e", _project("peers", *_cuda_extras()))
+    session.run("crossover", *(session.posargs or ["run", "--out", "results/peers"]))
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write the report of what was measured again."""
+    session.install("-e", ".")
+    session.run("crossover", "report", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests; those that need a GPU say that they did not run."""
+    session.install("-e", _project("test", *_cuda_extras()))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style and the format of the code."""
+    session.install(*_PYPROJECT["project"]["optional-dependencies"]["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly, tests included."""
+    session.install("-e", _project("types", "test"))
+    session.run("mypy")
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Run a tiny sweep, from nothing to a finished report."""
+    session.install("-e", ".")
+    folder = session.create_tmp()
+    out = f"{folder}/results"
+    arguments = ["--sparsity", "0.9", "--batch", "16", "--budget", "5s", "--out", out, "--again"]
+    session.run("crossover", "run", *arguments)
+    for name in ("report.html", "report.md", "results.csv"):
+        session.run("python", "-c", f"assert open({out + '/' + name!r}).read().strip()")
+
+
+_PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def _project(*extras: str) -> str:
+    return f".[{','.join(extras)}]" if extras else "."
+
+
+def _cuda_extras() -> list[str]:
+    """Return the CUDA extra that fits this machine's NVIDIA driver, or nothing without one."""
+    version = ctypes.c_int(0)
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            if ctypes.CDLL(library).cuDriverGetVersion(ctypes.byref(version)) == 0:
+                return ["cuda13" if version.value >= 13000 else "cuda12"]
+        except OSError:
+            continue
+    return []

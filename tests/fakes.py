@@ -1,0 +1,113 @@
+"""Kernels that behave in known ways, for the harness: ``--kernel-module tests.fakes``.
+
+All of them are NumPy's dense kernel with one thing changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernels.base import Weight
+from kernels.dense import DenseKernel, DenseOperand
+
+
+class _Fake(DenseKernel):
+    title = "Fake"
+    device = "cpu"
+    format = "csr"
+    source = "tests"
+
+
+class Fast(_Fake):
+    """Knows the answer after its first call."""
+
+    name = "fake-fast"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        if getattr(self, "known", None) is not x:
+            self.known, self.answer = x, np.matmul(operand.values, x, out=out)
+        return self.answer
+
+
+class Slow(_Fake):
+    name = "fake-slow"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        time.sleep(0.003)
+        return super().forward(operand, x, out)
+
+
+class Wrong(_Fake):
+    name = "fake-wrong"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        result = super().forward(operand, x, out)
+        result[0, 0] += 1
+        return result
+
+
+class Unwritten(_Fake):
+    """Leaves its output as it found it."""
+
+    name = "fake-unwritten"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        return out
+
+
+class Raising(_Fake):
+    name = "fake-raising"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        raise RuntimeError("planted")
+
+
+class RaisingLater(_Fake):
+    """Fails in the middle of the race, after it was found right."""
+
+    name = "fake-raising-later"
+    calls = 0
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        self.calls += 1
+        if self.calls > 3:
+            raise RuntimeError("planted later")
+        time.sleep(0.002)
+        return super().forward(operand, x, out)
+
+
+class Hanging(_Fake):
+    name = "fake-hanging"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        time.sleep(3600)
+
+
+class Crashing(_Fake):
+    name = "fake-crashing"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        os.abort()
+
+
+class Absent(_Fake):
+    name = "fake-absent"
+
+    def unavailable(self) -> str | None:
+        return "The library of this fake was never written."
+
+
+class Logging(_Fake):
+    """Notes in a file each cell that it is prepared for."""
+
+    name = "fake-logging"
+
+    def prepare(self, weight: Weight) -> DenseOperand:
+        with Path(os.environ["FAKE_LOG"]).open("a") as log:
+            log.write("prepared\n")
+        return super().prepare(weight)
