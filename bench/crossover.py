@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from bench.intervals import CONFIDENCE, Interval
@@ -54,7 +55,7 @@ def bracket(speedups: Sequence[tuple[float, Interval]]) -> Crossover:
     decided = [(s, speedup.low > 1) for s, speedup in points if speedup.low > 1 or speedup.high < 1]
     turns = [
         (before, after)
-        for (before, was_faster), (after, faster) in zip(decided, decided[1:], strict=False)
+        for (before, was_faster), (after, faster) in pairwise(decided)
         if was_faster != faster
     ]
     if not decided:

@@ -25,12 +25,16 @@ def progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield a function that shows how far a sweep is: a bar, or lines where stderr is a file."""
     console = Console(stderr=True)
     if quiet:
-        yield lambda progress: None
+        yield _show_nothing
     elif console.is_terminal:
         with _bar(console) as bar:
             yield _bar_reporter(bar)
     else:
         yield _line_reporter(console)
+
+
+def _show_nothing(state: Progress) -> None:
+    pass
 
 
 def table(frame: pd.DataFrame, title: str | None = None) -> None:

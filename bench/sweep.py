@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,6 +97,10 @@ class Result:
 Report = Callable[[Progress], None]
 
 
+def _ignore(progress: Progress) -> None:
+    """Show nothing."""
+
+
 def check(plan: Plan) -> dict[str, Kernel]:
     """Return the kernels that ``plan`` names.
 
@@ -131,7 +136,7 @@ def sweep(
     plan: Plan,
     store: Store,
     command: str,
-    report: Report = lambda progress: None,
+    report: Report = _ignore,
     fresh: bool = False,
 ) -> Result:
     """Measure every cell of ``plan`` that ``store`` has no row of, and return what was done.
@@ -197,17 +202,21 @@ def _trained(plan: Plan, dataset: mnist.Dataset, report: Report) -> list[Trained
         for name in plan.models
         for sparsity in sorted(set(plan.sparsities))
     ]
+    tell = training_progress(recipes, report)
+    return [models.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
+
+
+def training_progress(recipes: Sequence[Recipe], report: Report) -> Callable[[Recipe, float], None]:
+    """Return what :func:`models.obtain` tells its progress: shares of all epochs to come."""
     missing = {r.key: r for recipe in recipes for r in models.untrained(recipe)}
-    order = list(missing)
-    finished: list[TrainedModel] = []
-    for recipe in recipes:
+    epochs = {key: float(max(1, recipe.epochs)) for key, recipe in missing.items()}
+    starts = dict(zip(epochs, itertools.accumulate([0.0, *epochs.values()]), strict=False))
 
-        def progress(title: str, done: float, key: str = recipe.key) -> None:
-            position = next(i for i, k in enumerate(order) if missing[k].title == title)
-            report(Progress("train", title, position + done, len(order)))
+    def tell(recipe: Recipe, done: float) -> None:
+        position = starts[recipe.key] + done * epochs[recipe.key]
+        report(Progress("train", recipe.title, position, sum(epochs.values())))
 
-        finished.append(models.obtain(recipe, dataset, kernel, progress))
-    return finished
+    return tell
 
 
 def _cells(plan: Plan, model: TrainedModel) -> Iterator[Cell]:

@@ -91,7 +91,7 @@ def race(
     competitors: Mapping[str, Competitor],
     budget_s: float,
     rng: np.random.Generator,
-    on_turn: Callable[[str], None] = lambda name: None,
+    on_turn: Callable[[str], None],
 ) -> None:
     """Time all competitors in rounds: each once, in random order, until the budget ends.
 
@@ -103,7 +103,7 @@ def race(
     """
     for name, competitor in competitors.items():
         on_turn(name)
-        _guarded(competitor, lambda c=competitor: calibrate(c))
+        _guarded(competitor, calibrate)
     end = time.perf_counter() + budget_s
     names = list(competitors)
     for number in range(MOST_ROUNDS):
@@ -113,7 +113,7 @@ def race(
             competitor = competitors[names[index]]
             if competitor.failure is None:
                 on_turn(names[index])
-                _guarded(competitor, lambda c=competitor: _sample(c))
+                _guarded(competitor, _sample)
 
 
 def _sample(competitor: Competitor) -> None:
@@ -123,9 +123,9 @@ def _sample(competitor: Competitor) -> None:
     competitor.samples.append(seconds / competitor.loops)
 
 
-def _guarded(competitor: Competitor, action: Callable[[], None]) -> None:
+def _guarded(competitor: Competitor, action: Callable[[Competitor], None]) -> None:
     """Run ``action``; an exception is the competitor's failure, not the race's."""
     try:
-        action()
+        action(competitor)
     except Exception as error:
         competitor.failure = f"raised {type(error).__name__} while timed: {error}"

@@ -146,12 +146,17 @@ def thread_environment(threads: int) -> dict[str, str]:
     into the next kernel's turn: a Numba kernel of 63 µs was measured at 6 ms behind an OpenBLAS
     product (300 x 784, 90 %, n = 64, 2 cores). So each pool waits for about 0.1 ms: longer than
     the gap between two calls of a sample, shorter than the pause before the next competitor.
+
+    Bound threads stay apart: unbound, the two threads of a parallel loop now and then shared a
+    core and waited for each other (13 to 27 % of samples took over twice the best, bound 2 %).
     """
     libraries = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM", "BLIS")
     return {f"{library}_NUM_THREADS": str(threads) for library in libraries} | {
         "OPENBLAS_THREAD_TIMEOUT": "18",  # 2^18 cycles
         "GOMP_SPINCOUNT": "10000",
         "KMP_BLOCKTIME": "0",
+        "OMP_PROC_BIND": "true",
+        "OMP_PLACES": "cores",
         # An empty parallel loop costs 1 µs under OpenMP, 3.5 µs under TBB, 100 µs in Numba's own.
         "NUMBA_THREADING_LAYER_PRIORITY": os.environ.get(
             "NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue"

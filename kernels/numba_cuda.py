@@ -49,7 +49,7 @@ def device_functions() -> SimpleNamespace:
     global cuda
     cuda = importlib.import_module("numba.cuda")
 
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def spmm(pointers, columns, values, x, out):  # type: ignore[no-untyped-def]
         c, i = cuda.grid(2)
         if i < out.shape[0] and c < out.shape[1]:
@@ -58,7 +58,7 @@ def device_functions() -> SimpleNamespace:
                 total += values[p] * x[columns[p], c]
             out[i, c] = total
 
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def spmm_transposed(pointers, rows, order, values, dy, out):  # type: ignore[no-untyped-def]
         c, j = cuda.grid(2)
         if j < out.shape[0] and c < out.shape[1]:
@@ -67,7 +67,7 @@ def device_functions() -> SimpleNamespace:
                 total += values[order[p]] * dy[rows[p], c]
             out[j, c] = total
 
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def sddmm(row_of, columns, dy, x, out):  # type: ignore[no-untyped-def]
         p = cuda.grid(1)
         if p < out.size:
@@ -76,7 +76,7 @@ def device_functions() -> SimpleNamespace:
                 total += dy[row_of[p], c] * x[columns[p], c]
             out[p] = total
 
-    @cuda.jit  # type: ignore[untyped-decorator]
+    @cuda.jit
     def update(values, step, rate):  # type: ignore[no-untyped-def]
         p = cuda.grid(1)
         if p < values.size:
@@ -121,8 +121,8 @@ class NumbaCudaCsr(Kernel):
         return CudaCsrOperand(
             host.shape,
             *(self.put(array) for array in (*arrays, *transposed, row_of)),
-            host_pointers=host.pointers,
-            host_columns=host.columns,
+            host.pointers,
+            host.columns,
         )
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:

@@ -129,8 +129,8 @@ def crossovers(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the crossover of each sparse kernel, and of the best of them, per problem.
 
     The kernel of the best is called ``fastest sparse``; it may be another one at each sparsity.
-    The columns beside :data:`PROBLEM` are device, kernel, shape, parameters, crossover (:class:`Crossover`),
-    top_sparsity, and the speedup and kernel there.
+    The columns beside :data:`PROBLEM` are device, kernel, shape, parameters, crossover (a
+    :class:`Crossover`), top_sparsity, and the speedup and kernel there.
     """
     best = best_sparse(rows).assign(fastest=lambda f: f["kernel"], kernel="fastest sparse")
     each = rows[~rows["format"].isin(DENSE_FORMATS)].assign(fastest=lambda f: f["kernel"])

@@ -202,7 +202,7 @@ def _html(table: Table) -> dict[str, str]:
 def _html_frame(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "<p>None.</p>"
-    return frame.to_html(index=False, border=0, escape=True)
+    return str(frame.to_html(index=False, border=0, escape=True))
 
 
 def _markdown(frame: pd.DataFrame) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import re
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")
+mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from reports import metrics
 
@@ -35,7 +36,7 @@ _STYLE = {
 
 def kernel_colours(kernels: list[str]) -> dict[str, str]:
     """Return a colour per kernel, the same in every plot of a report."""
-    palette = [matplotlib.colors.to_hex(c) for c in plt.get_cmap("tab10").colors]
+    palette = [mpl.colors.to_hex(c) for c in plt.get_cmap("tab10").colors]
     return {name: palette[i % len(palette)] for i, name in enumerate(sorted(kernels))}
 
 
@@ -76,20 +77,20 @@ def _draw(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
         x = _stretched(line["sparsity"].to_numpy(float))
         masked = line["format"].iloc[0] == "masked dense"
         colour = "#8a929b" if masked else colours[str(kernel)]
-        style = {"linestyle": "--" if str(kernel).endswith("call") else ":"} if masked else {}
+        style = "-" if not masked else "--" if str(kernel).endswith("call") else ":"
         axis.plot(
             x, line["speedup"], color=colour, marker="o", markersize=2.5, linewidth=1.3,
-            label=line["title"].iloc[0], **style,
+            label=line["title"].iloc[0], linestyle=style,
         )  # fmt: skip
         axis.fill_between(x, line["speedup_low"], line["speedup_high"], color=colour, alpha=0.18)
     axis.set_xticks(_stretched(np.array(_TICKS)), [f"{100 * tick:g}" for tick in _TICKS])
-    axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:g}×"))
+    axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda y, _: f"{y:g}×"))
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.7)
 
 
-def _stretched(sparsity: np.ndarray) -> np.ndarray:
+def _stretched(sparsity: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where sparsities lie on an axis on which each halving of the density is a step."""
-    return -np.log2(1.0 - np.minimum(sparsity, 0.9999))
+    return np.asarray(-np.log2(1.0 - np.minimum(sparsity, 0.9999)))
 
 
 def _legend(figure: Figure, axis: Axes, title: str) -> None:

@@ -163,7 +163,7 @@ def machine_table(report: Report) -> Table:
     """Return the conditions that the run was measured under."""
     run = report.run
     conditions = {**run.machine, **run.versions, "commit": run.revision, "started": run.started}
-    conditions |= {"command": run.command, "run": run.run_id, "seed": run.seed}
+    conditions |= {"command": run.command, "run": run.run_id, "seed": str(run.seed)}
     lines = [{"what": key, "value": str(value)} for key, value in conditions.items() if value]
     return Table("Conditions", pd.DataFrame(lines))
 

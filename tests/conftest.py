@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 def _has_gpu() -> bool:
     try:
-        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+        return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
     except OSError:
         return False
 

@@ -94,9 +94,7 @@ def test_kernels_list_names_all_with_their_reasons(capsys: pytest.CaptureFixture
     assert "numpy-dense" in capsys.readouterr().out
 
 
-def test_models_train_list_and_show(
-    small_mnist: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_train_list_and_show(small_mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["lenet-300-100", "--data", str(small_mnist), "--sparsity", "90%", "--seed", "21"]
     assert main(["models", "train", *options, "--quiet"]) == 0
     trained = capsys.readouterr().out
@@ -138,9 +136,7 @@ def test_the_csv_has_a_row_per_kernel_and_cell(measured: Path) -> None:
     assert {"csr_bytes", "bsr_bytes", "accuracy", "relative_error"} <= set(frame.columns)
 
 
-def test_json_holds_the_same_answers(
-    measured: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_holds_the_same_answers(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--out", str(measured), "--json", "--quiet"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["run"]["machine"]["cpu"]

@@ -33,7 +33,9 @@ def test_a_kernel_that_did_not_run_is_reported(name: str) -> None:
         pytest.skip(f"{name} not run: {reason}")
 
 
-def compute(kernel: Kernel, operand: Any, pass_: Pass, x: Array, dy: Array, weight: Weight) -> Array:
+def compute(
+    kernel: Kernel, operand: Any, pass_: Pass, x: Array, dy: Array, weight: Weight
+) -> Array:
     """Return the result of a pass on the host, its output poisoned before."""
     shape = kernel.output_shape(operand, pass_, weight.shape, x.shape[1])
     out = kernel.put(np.full(shape, np.nan, x.dtype))
@@ -60,9 +62,7 @@ def test_pass_is_within_its_bound(kernel: Kernel, pass_: Pass, shape: Shape, dty
         pytest.skip("not run: too many threads for the simulator")
     operand = kernel.prepare(drawn.weight)
     result = compute(kernel, operand, pass_, drawn.x, drawn.dy, drawn.weight)
-    verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(
-        pass_, result, kernel.arithmetic[dtype]
-    )
+    verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(pass_, result, kernel.arithmetic[dtype])
     assert verdict.right, verdict.problem
 
 

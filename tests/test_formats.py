@@ -78,7 +78,7 @@ def test_host_to_device_and_back_is_exact() -> None:
 
 
 def _with_awkward_values(weight: Weight) -> Weight:
-    """Return ``weight`` with a negative zero, a NaN, an infinity and a subnormal, if it has room."""
+    """Return ``weight`` with a negative zero, NaN, infinity and subnormal, if it has room."""
     values = weight.values.copy()
     places = np.argwhere(weight.pattern)
     awkward = (-0.0, np.nan, np.inf, np.finfo(values.dtype).smallest_subnormal, 0.0)

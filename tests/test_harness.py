@@ -55,10 +55,17 @@ def test_fast_and_slow_are_told_apart(run: Run, tmp_path: Path) -> None:
     assert run("numpy-dense", "fake-fast", "fake-slow") == 0
     found = rows(tmp_path)
     assert (found["status"] == "measured").all()
-    times = found.groupby("kernel")["samples"].agg(lambda all_: np.median(np.concatenate(list(all_))))
+    times = found.groupby("kernel")["samples"].agg(
+        lambda all_: np.median(np.concatenate(list(all_)))
+    )
     assert times["fake-slow"] > 0.003
     assert times["fake-fast"] < times["fake-slow"]
-    assert found.groupby("cell_id")["samples"].agg(lambda each: len({len(s) for s in each})).eq(1).all()
+    assert (
+        found.groupby("cell_id")["samples"]
+        .agg(lambda each: len({len(s) for s in each}))
+        .eq(1)
+        .all()
+    )
 
 
 @pytest.mark.parametrize("kernel", ["fake-wrong", "fake-unwritten"])
@@ -189,8 +196,10 @@ def test_a_round_times_each_competitor_once_in_random_order() -> None:
             return 1.0
 
     order: list[str] = []
+    told: list[str] = []
     competitors = {name: Competitor(lambda: None, Clock(name)) for name in "abcd"}
-    race(competitors, 1e-9, np.random.default_rng(0))
+    race(competitors, 1e-9, np.random.default_rng(0), told.append)
+    assert told == order
     turns = order[4:]
     rounds = [tuple(turns[i : i + 4]) for i in range(0, len(turns), 4)]
     assert all(set(each) == set("abcd") for each in rounds)

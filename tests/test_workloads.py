@@ -21,7 +21,10 @@ KERNELS = discover()
 DENSE = KERNELS["numpy-masked-update"]
 CPU = [n for n, k in KERNELS.items() if k.device == "cpu" and not k.unavailable() and k.keeps_zeros]
 TINY = Network(
-    "tiny", (Convolution("conv1", 1, 3, 28), Linear("fc1", 3 * 12 * 12, 8), Linear("fc2", 8, 10)), 1, 1
+    "tiny",
+    (Convolution("conv1", 1, 3, 28), Linear("fc1", 3 * 12 * 12, 8), Linear("fc2", 8, 10)),
+    1,
+    1,
 )  # fmt: skip
 
 
@@ -142,7 +145,9 @@ def test_gradients_match_finite_differences() -> None:
             values = states[index].weight.values.copy()
             values[place] += sign * step
             changed = list(states)
-            changed[index] = LayerState(Weight(values, states[index].weight.pattern), states[index].bias)
+            changed[index] = LayerState(
+                Weight(values, states[index].weight.pattern), states[index].bias
+            )
             slopes.append(loss(changed))
         numeric = (slopes[0] - slopes[1]) / (2 * step)
         assert gradient[place] == pytest.approx(numeric, rel=0.03), TINY.layers[index].name
@@ -233,7 +238,7 @@ def test_a_pruned_model_has_its_sparsity_and_is_kept(
     data = mnist.load(small_mnist)
     recipe = Recipe("lenet-300-100", data.digest, 0.9, how, "layer", seed=11)
     told: list[float] = []
-    trained = models.obtain(recipe, data, DENSE, lambda title, done: told.append(done))
+    trained = models.obtain(recipe, data, DENSE, lambda _, done: told.append(done))
     assert trained.sparsity == pytest.approx(0.9, abs=0.002)
     assert told == [] or told[-1] == 1.0
     assert not models.untrained(recipe)
@@ -259,8 +264,13 @@ def test_a_damaged_checkpoint_is_trained_anew(
 
 def test_recipes_that_differ_have_other_checkpoints() -> None:
     recipe = Recipe("lenet-300-100", "data", 0.9)
-    others = [replace(recipe, seed=1), replace(recipe, scope="layer"), replace(recipe, sparsity=0.8),
-              replace(recipe, data="other"), replace(recipe, pruning="block")]  # fmt: skip
+    others = [
+        replace(recipe, seed=1),
+        replace(recipe, scope="layer"),
+        replace(recipe, sparsity=0.8),
+        replace(recipe, data="other"),
+        replace(recipe, pruning="block"),
+    ]
     assert len({r.key for r in [recipe, *others]}) == 6
     dense = Recipe("lenet-300-100", "data", 0.0, "random")
     assert dense.key == Recipe("lenet-300-100", "data").key

@@ -1,8 +1,8 @@
 """Trained and pruned networks: the recipe that makes each, and the checkpoint that keeps it.
 
 A recipe says everything that the weights depend on, and its hash names the checkpoint, so that
-a checkpoint is either exactly what a recipe asks for or not there. Every pruned network but a random
-one starts from the dense network of the same seed, and is trained for longer the sparser it gets.
+a checkpoint is either exactly what a recipe asks for or not there. Every pruned network but a
+random one starts from the dense network of the same seed, and trains longer the sparser it gets.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from bench.errors import InputError
 from bench.workloads import pruning, training
 from bench.workloads.mnist import Dataset
 from bench.workloads.networks import Network, network
+from bench.workloads.pruning import Scope
 from bench.workloads.training import LayerState, Model, Schedule
 from kernels.base import Kernel, Weight
 
@@ -48,7 +50,7 @@ class Recipe:
     data: str
     sparsity: float = 0.0
     pruning: Pruning = "gradual"
-    scope: pruning.Scope = "global"
+    scope: Scope = "global"
     seed: int = 0
     #: The kernel that trained it.
     kernel: str = "numpy-masked-update"
@@ -76,6 +78,16 @@ class Recipe:
         if not self.sparsity:
             return f"{self.network} dense"
         return f"{self.network} {self.pruning} {100 * self.sparsity:.4g} %"
+
+    @property
+    def epochs(self) -> int:
+        """Return the passes over the training set, those of the parent not counted."""
+        if self.sparsity and self.pruning == "one-shot":
+            return 0
+        if self.sparsity and self.pruning != "random":
+            halvings = -math.log2(1 - self.sparsity)
+            return math.ceil(network(self.network).prune_epochs * halvings)
+        return network(self.network).epochs
 
     def parent(self) -> Recipe | None:
         """Return the recipe whose weights this one starts from, or None for random ones."""
@@ -132,11 +144,11 @@ def obtain(
     recipe: Recipe,
     dataset: Dataset,
     kernel: Kernel,
-    progress: Callable[[str, float], None] = lambda title, done: None,
+    progress: Callable[[Recipe, float], None] | None = None,
 ) -> TrainedModel:
     """Return the network of ``recipe``, trained now unless a checkpoint of it is kept.
 
-    ``progress`` is told the title of the recipe in training and the share that is done.
+    ``progress`` is told the recipe in training and the share that is done.
 
     Raises:
         InputError: if the checkpoint cannot be written.
@@ -149,7 +161,8 @@ def obtain(
             print(f"{path} is damaged ({error}); training anew", file=sys.stderr)
     parent = recipe.parent()
     start = obtain(parent, dataset, kernel, progress) if parent else None
-    trained = _train(recipe, start, dataset, kernel, lambda done: progress(recipe.title, done))
+    told = partial(progress, recipe) if progress else None
+    trained = _train(recipe, start, dataset, kernel, told)
     _save(path, trained)
     return trained
 
@@ -202,23 +215,20 @@ def _train(
     parent: TrainedModel | None,
     dataset: Dataset,
     kernel: Kernel,
-    progress: Callable[[float], None],
+    progress: Callable[[float], None] | None,
 ) -> TrainedModel:
     specification = network(recipe.network)
     rng = np.random.default_rng([recipe.seed, int(recipe.key, 16)])
     states = list(parent.states) if parent else training.initial_state(specification, rng)
-    schedule, choose = Schedule(specification.epochs, specification.rate), None
+    schedule, choose = Schedule(recipe.epochs, specification.rate), None
     if recipe.sparsity and recipe.pruning == "random":
         shapes = [state.weight.shape for state in states]
         states = _masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
     elif recipe.sparsity and recipe.pruning == "one-shot":
         values = [state.weight.values for state in states]
         states = _masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
-        schedule = Schedule(0, 0.0)
     elif recipe.sparsity:
-        halvings = -math.log2(1 - recipe.sparsity)
-        epochs = math.ceil(specification.prune_epochs * halvings)
-        schedule = Schedule(epochs, specification.prune_rate, end=recipe.sparsity)
+        schedule = Schedule(recipe.epochs, specification.prune_rate, end=recipe.sparsity)
         choose = _chooser(recipe)
     model = Model(specification, states, kernel)
     began = perf_counter()

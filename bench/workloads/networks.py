@@ -9,6 +9,7 @@ the arrays belong to.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from bench.errors import InputError
@@ -118,7 +119,7 @@ class Network:
 def _fully_connected(*sizes: int) -> tuple[Layer, ...]:
     return tuple(
         Linear(f"fc{i}", inputs, outputs)
-        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
+        for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1)
     )
 
 

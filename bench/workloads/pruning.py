@@ -77,7 +77,8 @@ def _block_scores(values: Values, block: tuple[int, int]) -> Values:
     squares = np.add.reduceat(np.add.reduceat(values.astype(np.float64) ** 2, rows), columns, 1)
     heights = np.diff(np.append(rows, values.shape[0]))
     widths = np.diff(np.append(columns, values.shape[1]))
-    return np.sqrt(squares / np.outer(heights, widths)).astype(np.float32)
+    scores: Values = np.sqrt(squares / np.outer(heights, widths)).astype(np.float32)
+    return scores
 
 
 def _keep_largest(scores: Sequence[Values], sparsity: float, scope: Scope) -> list[Mask]:

@@ -219,7 +219,7 @@ def train(
     schedule: Schedule,
     rng: np.random.Generator,
     choose_masks: Callable[[list[NDArray[np.float32]], float], list[Mask]] | None = None,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] | None = None,
 ) -> None:
     """Train ``model`` on images (count, 784) uint8, its rate falling along half a cosine.
 
@@ -238,7 +238,8 @@ def train(
         logits, taken = model.forward(xp.asarray(pixels(_shifted(images[rows], rng))))
         rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
         adam.step(loss_gradient(logits, xp.asarray(labels[rows]), xp), taken, rate)
-        progress((step + 1) / total)
+        if progress:
+            progress((step + 1) / total)
 
 
 def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

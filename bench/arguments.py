@@ -1,0 +1,254 @@
+"""The arguments of the command line, each checked as it is parsed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench.errors import InputError
+from bench.sweep import TRAINING_KERNEL, Plan
+from bench.workloads.models import PRUNINGS, Recipe
+from bench.workloads.networks import NETWORKS
+from kernels.base import PASSES
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see '{self.prog} --help')")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; ``command`` of what it parses names the command, as a user types it."""
+    root = _Parser(
+        prog="crossover",
+        description="From which sparsity does a sparse kernel beat the dense one on this machine?",
+        epilog="Without a command: run. Exit codes: 0 fine, 2 bad usage or input or nothing "
+        "measured, 3 a kernel computed a wrong result.",
+    )
+    commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_run(commands)
+    report = commands.add_parser("report", help="write the report of what was measured again")
+    report.add_argument("--run", dest="run_id", metavar="ID", help="a run (default: the last)")
+    _add_output(report)
+    report.set_defaults(command="report")
+    _add_kernels(commands)
+    _add_models(commands)
+    return root
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="measure real layers, and end in a report",
+        description="Measure which kernel is fastest for each layer at each sparsity.",
+        epilog="example: crossover run --model lenet-5 --sparsity 0.8 0.9 --batch 1 64",
+    )
+    default = Plan()
+    run.add_argument(
+        "--model",
+        nargs="+",
+        action=_Flat,
+        default=default.models,
+        metavar="NAME",
+        help=f"networks: {', '.join(NETWORKS)} (default: %(default)s)",
+    )
+    run.add_argument(
+        "--sparsity",
+        nargs="+",
+        action=_Flat,
+        convert=_share,
+        default=default.sparsities,
+        metavar="S",
+        help="of the whole network, as 0.9 or 90%% (default: %(default)s)",
+    )
+    run.add_argument(
+        "--batch",
+        nargs="+",
+        action=_Flat,
+        convert=_whole,
+        default=default.batches,
+        metavar="N",
+        help="images at a time (default: %(default)s)",
+    )
+    run.add_argument(
+        "--passes",
+        nargs="+",
+        action=_Flat,
+        convert=_pass,
+        default=default.passes,
+        metavar="PASS",
+        help=f"of {', '.join(PASSES)} (default: all)",
+    )
+    run.add_argument(
+        "--kernels",
+        nargs="+",
+        action=_Flat,
+        default=default.kernels,
+        metavar="NAME",
+        help="see 'kernels list' (default: all)",
+    )
+    run.add_argument(
+        "--threads",
+        nargs="+",
+        action=_Flat,
+        convert=_whole,
+        default=(),
+        metavar="T",
+        help="threads of every library (default: all cores)",
+    )
+    run.add_argument(
+        "--budget",
+        type=_duration,
+        default=default.budget_s,
+        metavar="TIME",
+        help="time for the measuring, as 90s or 5m (default: 90s)",
+    )
+    run.add_argument(
+        "--time-limit",
+        type=_duration,
+        default=default.time_limit_s,
+        metavar="TIME",
+        help="after which a kernel counts as hanging (default: 60s)",
+    )
+    run.add_argument("--again", action="store_true", help="measure again what was measured before")
+    _add_recipe(run)
+    _add_kernel_module(run)
+    _add_output(run)
+    run.set_defaults(command="run")
+
+
+def _add_kernels(commands: Any) -> None:
+    kernels = commands.add_parser("kernels", help="the kernels there are")
+    listed = kernels.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    lister = listed.add_parser("list", help="name, device, format, passes, availability")
+    _add_kernel_module(lister)
+    lister.add_argument("--json", action="store_true", help="print JSON")
+    lister.set_defaults(command="kernels list")
+
+
+def _add_models(commands: Any) -> None:
+    group = commands.add_parser("models", help="the networks, and training them")
+    actions = group.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    lister = actions.add_parser("list", help="the networks and what is trained of them")
+    lister.add_argument("--json", action="store_true", help="print JSON")
+    lister.set_defaults(command="models list")
+    for name, text in (("train", "train and prune it"), ("show", "a trained one's layers")):
+        parser = actions.add_parser(
+            name, help=text, epilog=f"example: crossover models {name} lenet-5 --sparsity 0.9"
+        )
+        parser.add_argument("name", metavar="NAME", help=", ".join(NETWORKS))
+        parser.add_argument(
+            "--sparsity",
+            nargs="+",
+            action=_Flat,
+            convert=_share,
+            default=(0.0,),
+            metavar="S",
+            help="0.9 or 90%% (default: dense)",
+        )
+        parser.add_argument(
+            "--kernel",
+            default=TRAINING_KERNEL,
+            metavar="NAME",
+            help="the kernel to train with (default: %(default)s)",
+        )
+        _add_recipe(parser)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.add_argument("--quiet", action="store_true", help="no progress bar")
+        parser.set_defaults(command=f"models {name}")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prune", choices=PRUNINGS, default="gradual", help="how to prune (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--scope",
+        choices=("global", "layer"),
+        default="global",
+        help="over all layers, or each alone (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=_whole, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="IDX files of MNIST's form (default: the embedded MNIST)",
+    )
+
+
+def _add_kernel_module(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel-module",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="an importable module with kernels of your own",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no remarks")
+
+
+class _Flat(argparse.Action):
+    """Takes values with spaces or commas between them, converts each, and checks it."""
+
+    def __init__(self, *arguments: Any, convert: Any = str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.convert = convert
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        parts = [part for value in values for part in str(value).split(",") if part]
+        if not parts:
+            raise InputError(f"{option} has no value: give one or more")
+        setattr(namespace, self.dest, tuple(dict.fromkeys(self.convert(part) for part in parts)))
+
+
+def _share(text: str) -> float:
+    """Return a share given as 0.9 or 90%."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise InputError(f"sparsity {text!r} is not a number: give 0.9 or 90%") from None
+    Recipe("", "", value)
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise InputError(f"{text!r} is not a whole number of at least 0")
+    return value
+
+
+def _pass(text: str) -> str:
+    if text not in PASSES:
+        raise InputError(f"unknown pass {text!r}: choose from {', '.join(PASSES)}")
+    return text
+
+
+def _duration(text: str) -> float:
+    """Return the seconds of 90, 90s, 5m or 1h."""
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        value = float(text[:-1]) * factor if factor else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise InputError(f"time {text!r} is not a duration above 0: give 90s, 5m or 1h")
+    return value
