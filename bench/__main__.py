@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench import arguments, display, sweep
+from bench import arguments, cells, display, sweep
+from bench.cells import Plan
 from bench.errors import InputError
 from bench.records import FILE_NAME, Store
-from bench.sweep import Plan
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe
 from bench.workloads.networks import NETWORKS, network
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         modules=tuple(options.kernel_module),
         time_limit_s=options.time_limit,
     )
-    sweep.check(plan)
+    cells.check(plan)
     store = Store(options.out / FILE_NAME)
     with display.progress(options.quiet) as report:
         result = sweep.sweep(plan, store, command, report, options.again)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench.cells import TRAINING_KERNEL, Plan
 from bench.errors import InputError
-from bench.sweep import TRAINING_KERNEL, Plan
 from bench.workloads.models import PRUNINGS, Recipe
 from bench.workloads.networks import NETWORKS
 from kernels.base import PASSES

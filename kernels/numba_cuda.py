@@ -114,15 +114,19 @@ class NumbaCudaCsr(Kernel):
 
     def prepare(self, weight: Weight) -> CudaCsrOperand:
         """Return W as CSR with its transposed structure, uploaded."""
-        host = CsrOperand.of(weight)
-        arrays = (host.pointers, host.columns, host.values)
-        transposed = (host.column_pointers, host.rows, host.order)
+        host, put = CsrOperand.of(weight), self.put
         row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
         return CudaCsrOperand(
             host.shape,
-            *(self.put(array) for array in (*arrays, *transposed, row_of)),
-            host.pointers,
-            host.columns,
+            put(host.pointers),
+            put(host.columns),
+            put(host.values),
+            put(host.column_pointers),
+            put(host.rows),
+            put(host.order),
+            row_of=put(row_of),
+            host_pointers=host.pointers,
+            host_columns=host.columns,
         )
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from bench.errors import InputError
-from bench.workloads import mnist, models, networks, pruning, training
+from bench.workloads import execution, mnist, models, networks, pruning, training
+from bench.workloads.execution import LayerState, Model
 from bench.workloads.models import Recipe
 from bench.workloads.networks import Convolution, Linear, Network
-from bench.workloads.training import LayerState, Model, Schedule
+from bench.workloads.training import Schedule
 from kernels.base import Weight, discover
 from tests.conftest import write_idx
 
@@ -129,15 +130,15 @@ def test_gradients_match_finite_differences() -> None:
     images, labels = data.train_images[:16], data.train_labels[:16]
 
     def loss(changed: list[LayerState]) -> float:
-        logits, _ = Model(TINY, changed, DENSE).forward(training.pixels(images))
+        logits, _ = Model(TINY, changed, DENSE).forward(execution.pixels(images))
         logits = logits.astype(np.float64)
         shifted = logits - logits.max(axis=0)
         log_sum = np.log(np.exp(shifted).sum(axis=0))
         return float((log_sum - shifted[labels, np.arange(16)]).mean())
 
     model = Model(TINY, states, DENSE)
-    logits, taken = model.forward(training.pixels(images))
-    for index, dy in model.backward(training.loss_gradient(logits, labels, np), taken):
+    logits, taken = model.forward(execution.pixels(images))
+    for index, dy in model.backward(execution.loss_gradient(logits, labels, np), taken):
         gradient = model.weight_gradient(index, dy, taken[index].x)
         place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
         step, slopes = 1e-2, []
@@ -166,7 +167,7 @@ def test_training_is_reproducible_and_learns() -> None:
     first, second = trained(), trained()
     for a, b in zip(first.states(), second.states(), strict=True):
         np.testing.assert_array_equal(a.weight.values, b.weight.values)
-    assert training.accuracy(first, data.test_images[:1000], data.test_labels[:1000]) > 0.7
+    assert execution.accuracy(first, data.test_images[:1000], data.test_labels[:1000]) > 0.7
 
 
 @pytest.mark.parametrize("name", CPU)
@@ -280,8 +281,8 @@ def test_layer_operands_are_those_of_the_network(small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
     trained = models.obtain(Recipe("lenet-300-100", data.digest, seed=11), data, DENSE)
     running = Model(trained.network, trained.states, DENSE)
-    operands = training.layer_operands(running, data.test_images[:5], data.test_labels[:5])
-    x = training.pixels(data.test_images[:5])
+    operands = execution.layer_operands(running, data.test_images[:5], data.test_labels[:5])
+    x = execution.pixels(data.test_images[:5])
     np.testing.assert_array_equal(operands[0].x, x)
     hidden = trained.states[0].weight.values @ x + trained.states[0].bias[:, None]
     np.testing.assert_allclose(operands[1].x, np.maximum(hidden, 0), rtol=1e-4, atol=1e-5)

@@ -26,11 +26,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from bench.errors import InputError
-from bench.workloads import pruning, training
+from bench.workloads import execution, pruning, training
+from bench.workloads.execution import LayerState, Model
 from bench.workloads.mnist import Dataset
 from bench.workloads.networks import Network, network
 from bench.workloads.pruning import Scope
-from bench.workloads.training import LayerState, Model, Schedule
+from bench.workloads.training import Schedule
 from kernels.base import Kernel, Weight
 
 Pruning = Literal["gradual", "one-shot", "random", "block"]
@@ -236,7 +237,7 @@ def _train(
         model, dataset.train_images, dataset.train_labels, schedule, rng, choose, progress
     )
     seconds = perf_counter() - began
-    accuracy = training.accuracy(model, dataset.test_images, dataset.test_labels)
+    accuracy = execution.accuracy(model, dataset.test_images, dataset.test_labels)
     return TrainedModel(recipe, tuple(model.states()), accuracy, seconds)
 
 

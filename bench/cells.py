@@ -1,0 +1,140 @@
+"""What there is to measure: the plan, its cells, and the operands of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import machine
+from bench.errors import InputError
+from bench.workloads import execution, mnist, models
+from bench.workloads.models import Pruning, Recipe, TrainedModel
+from bench.workloads.networks import network
+from bench.workloads.pruning import Scope
+from kernels.base import PASSES, Kernel, Pass, discover
+
+TRAINING_KERNEL = "numpy-masked-update"
+_TEMPERATURE = "hot"
+_DTYPE = "float32"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is asked to measure."""
+
+    models: tuple[str, ...] = ("lenet-300-100",)
+    sparsities: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+    batches: tuple[int, ...] = (1, 64, 256)
+    passes: tuple[Pass, ...] = PASSES
+    #: Names; empty for every kernel there is.
+    kernels: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+    #: Seconds of timing, shared by the cells that are missing.
+    budget_s: float = 90.0
+    pruning: Pruning = "gradual"
+    scope: Scope = "global"
+    seed: int = 0
+    data: Path | None = None
+    #: Modules with kernels of the user's own.
+    modules: tuple[str, ...] = ()
+    #: Seconds without a sign of life after which a kernel counts as hanging.
+    time_limit_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem of the sweep; its identity is that of its rows."""
+
+    network: str
+    recipe: str
+    network_sparsity: float
+    layer: str
+    layer_index: int
+    batch: int
+    pass_: Pass
+    threads: int
+    temperature: str = _TEMPERATURE
+    dtype: str = _DTYPE
+
+    @property
+    def cell_id(self) -> str:
+        """Return the hash that names the cell in the records."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+
+
+def check(plan: Plan) -> dict[str, Kernel]:
+    """Return the kernels that ``plan`` names.
+
+    Raises:
+        InputError: if a part of the plan is not possible; nothing was done yet.
+    """
+    kernels = _discover(plan.modules)
+    unknown = [name for name in plan.kernels if name not in kernels]
+    if unknown:
+        raise InputError(
+            f"unknown kernel {unknown[0]!r}: choose from {', '.join(kernels)} (see 'kernels list')"
+        )
+    for name in plan.models:
+        network(name)
+    for sparsity in plan.sparsities:
+        Recipe("", "", sparsity)
+    for batch in plan.batches:
+        if not 1 <= batch <= 10_000:
+            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
+    cores = machine.available_cores()
+    for threads in plan.threads:
+        if not 1 <= threads <= cores:
+            raise InputError(f"threads {threads} is outside 1 to {cores}, this machine's cores")
+    for name, value in (("budget", plan.budget_s), ("time limit", plan.time_limit_s)):
+        if not value > 0:
+            raise InputError(f"{name} {value:g} s is not above 0: give seconds, for example 120s")
+    mnist.load(plan.data)
+    models.check_cache()
+    return {name: kernels[name] for name in plan.kernels or kernels}
+
+
+def cells_of(plan: Plan, model: TrainedModel) -> Iterator[Cell]:
+    """Yield the cells of one network at one sparsity."""
+    for threads in plan.threads:
+        for batch in plan.batches:
+            for index, layer in enumerate(model.network.layers):
+                for pass_ in plan.passes:
+                    yield Cell(
+                        model.network.name,
+                        model.recipe.key,
+                        model.recipe.sparsity,
+                        layer.name,
+                        index,
+                        batch,
+                        pass_,
+                        threads,
+                    )
+
+
+class OperandSource:
+    """The real operands of cells, computed once per network and batch."""
+
+    def __init__(self, dataset: mnist.Dataset) -> None:
+        self.dataset = dataset
+        self._key: tuple[str, int] | None = None
+        self._operands: list[execution.LayerOperands] = []
+
+    def of(self, model: TrainedModel, cell: Cell) -> execution.LayerOperands:
+        """Return X and dY of the cell's layer, for the first images of the test set."""
+        if self._key != (cell.recipe, cell.batch):
+            running = execution.Model(model.network, model.states, discover()[TRAINING_KERNEL])
+            images = self.dataset.test_images[: cell.batch]
+            labels = self.dataset.test_labels[: cell.batch]
+            self._operands = execution.layer_operands(running, images, labels)
+            self._key = cell.recipe, cell.batch
+        return self._operands[cell.layer_index]
+
+
+def _discover(modules: Sequence[str]) -> dict[str, Kernel]:
+    try:
+        return discover(modules)
+    except ValueError as error:
+        raise InputError(str(error)) from error
