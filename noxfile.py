@@ -41,6 +41,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def ptx(session: nox.Session) -> None:
+    """Compile the CUDA kernels to PTX, without a GPU (installs NVVM)."""
+    session.install("-e", _project("test", "cuda13"))
+    session.run("python", "-m", "pytest", "tests/test_ptx.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style and the format of the code."""
     session.install(*_PYPROJECT["project"]["optional-dependencies"]["lint"])

@@ -9,9 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernels import formats
-from kernels.base import Array, Kernel, Weight
-from kernels.mirrored import MirroredOperand, host_matrices
+from kernels.mirrored import MirroredCsrKernel, MirroredOperand
 
 
 @cache
@@ -28,8 +26,8 @@ def _mkl_unavailable() -> str | None:
     return None
 
 
-class MklCsr(Kernel):
-    """MKL's CSR; Wᵀ is a second CSR, because its CSC product is many times slower."""
+class MklCsr(MirroredCsrKernel):
+    """MKL's CSR; it has no SDDMM."""
 
     name = "mkl-csr"
     title = "MKL CSR"
@@ -41,17 +39,6 @@ class MklCsr(Kernel):
         """Return why MKL is not there, or None."""
         return _mkl_unavailable()
 
-    def prepare(self, weight: Weight) -> MirroredOperand:
-        """Return W and Wᵀ as CSR."""
-        matrix, transposed, order, positions = host_matrices(weight)
-        index_bytes = sum(
-            formats.sparse_bytes(each) - each.data.nbytes for each in (matrix, transposed)
-        )
-        return MirroredOperand(
-            matrix, transposed, matrix.data, transposed.data, order, positions,
-            weight.shape, index_bytes,
-        )  # fmt: skip
-
     def forward(self, operand: MirroredOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
         return self._product(operand.matrix, x, out)
@@ -61,25 +48,13 @@ class MklCsr(Kernel):
         return self._product(operand.transposed, dy, out)
 
     def backward_weight(self, operand: MirroredOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): MKL has no SDDMM."""
+        """Return ``dy xᵀ`` at the nonzeros (nnz,): the dense product, and a gather."""
         dense = importlib.import_module("sparse_dot_mkl").dot_product_mkl(dy, x.T)
         return dense.ravel().take(operand.positions, out=out)
 
-    def update(self, operand: MirroredOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
-        operand.subtract(step, rate)
-
-    def gradient_shape(self, operand: MirroredOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
-        return (operand.values.size,)
-
-    def dense_weight(self, operand: MirroredOperand) -> Array:
-        """Return W, scattered."""
-        return operand.scatter(operand.values)
-
-    def dense_gradient(self, operand: MirroredOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        return operand.scatter(gradient)
+    def convert(self, host: Any) -> Any:
+        """Return the SciPy array itself: MKL reads its memory."""
+        return host
 
     def _product(self, matrix: Any, dense: Any, out: Any) -> Any:
         """Return ``matrix @ dense`` in ``out``, which is not read (``out_scalar`` 0)."""
