@@ -161,6 +161,7 @@ def thread_environment(threads: int) -> dict[str, str]:
         "NUMBA_THREADING_LAYER_PRIORITY": os.environ.get(
             "NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue"
         ),
+        "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0",
         # What Numba's CUDA simulator takes is not a time worth measuring.
         "NUMBA_ENABLE_CUDASIM": "0",
     }

@@ -47,24 +47,25 @@ def load(folder: Path, run_id: str | None = None) -> Report:
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write ``report.html``, ``report.md`` and ``results.csv`` to ``folder``; return the paths.
+    """Write the page, the Markdown with its plots, and the CSV to ``folder``; return the paths.
 
     Each file is written whole or left as it was.
 
     Raises:
         InputError: if a file cannot be written.
     """
+    drawn = _plots(report)
     contents = {
-        "report.html": html(report),
-        "report.md": markdown(report),
+        "report.html": html(report, drawn),
+        "report.md": markdown(report, drawn),
         "results.csv": tables.flat(report).to_csv(index=False),
-    }
+    } | {plot["file"]: plot["svg"] for plot in drawn}
     for name, content in contents.items():
         _write_whole(folder / name, content)
     return [folder / name for name in contents]
 
 
-def html(report: Report) -> str:
+def html(report: Report, drawn: list[dict[str, str]]) -> str:
     """Return the page: no script, nothing loaded from elsewhere."""
     return _TEMPLATES.get_template("page.html").render(
         machine=machine.title(report.run.machine),
@@ -73,14 +74,14 @@ def html(report: Report) -> str:
         crossovers=_html(tables.crossover_table(report)),
         kernel_crossovers=_html(tables.crossover_table(report, None)),
         networks=_html(tables.network_table(report)),
-        plots=_plots(report),
+        plots=drawn,
         sections=_sections(report),
         not_run=_html(tables.not_run_table(report)),
         conditions=_html(tables.machine_table(report)),
     )
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Report, drawn: list[dict[str, str]]) -> str:
     """Return the report as Markdown, with every layer, batch and pass."""
     parts = [
         "# From which sparsity does a sparse kernel pay?",
@@ -93,6 +94,7 @@ def markdown(report: Report) -> str:
         tables.crossover_table(report, None),
     ):
         parts += [f"## {table.title}", _markdown(table.frame)]
+    parts += ["## Speedup over sparsity", *(f"![{p['title']}]({p['file']})" for p in drawn)]
     for section in _sections(report, as_html=False):
         parts += [f"## {section['title']}", _markdown(section["layers"])]
         for part in section["parts"]:
@@ -172,7 +174,9 @@ def _plots(report: Report) -> list[dict[str, str]]:
             continue
         where = f"{device.upper()}, {threads} threads" if device == "cpu" else "GPU"
         title = f"{name}, {tables.pass_title(pass_)}, {where}"
-        found.append({"title": title, "svg": plots.speedup_over_sparsity(rows, title)})
+        name = f"speedup-{name}-{device}-{threads}-{pass_}.svg"
+        svg = plots.speedup_over_sparsity(rows, title)
+        found.append({"title": title, "file": name, "svg": svg})
     return found
 
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from reports import metrics
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195")
+_MASKED_COLOUR = "#8a929b"
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossover",
@@ -36,8 +39,7 @@ _STYLE = {
 
 def kernel_colours(kernels: list[str]) -> dict[str, str]:
     """Return a colour per kernel, the same in every plot of a report."""
-    palette = [mpl.colors.to_hex(c) for c in plt.get_cmap("tab10").colors]
-    return {name: palette[i % len(palette)] for i, name in enumerate(sorted(kernels))}
+    return {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(sorted(kernels))}
 
 
 def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
@@ -49,7 +51,8 @@ def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
     shown = rows[(rows["format"] != metrics.DENSE) & rows["speedup"].notna()]
     layers = shown.sort_values("layer_index")["layer"].unique()
     batches = sorted(shown["batch"].unique())
-    colours = kernel_colours(list(shown["kernel"].unique()))
+    sparse = shown[~shown["format"].isin(metrics.DENSE_FORMATS)]
+    colours = kernel_colours(list(sparse["kernel"].unique()))
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(
             len(layers), len(batches), sharex=True, sharey="row", squeeze=False,
@@ -76,7 +79,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
         line = group.sort_values("sparsity")
         x = _stretched(line["sparsity"].to_numpy(float))
         masked = line["format"].iloc[0] == "masked dense"
-        colour = "#8a929b" if masked else colours[str(kernel)]
+        colour = _MASKED_COLOUR if masked else colours[str(kernel)]
         style = "-" if not masked else "--" if str(kernel).endswith("call") else ":"
         axis.plot(
             x, line["speedup"], color=colour, marker="o", markersize=2.5, linewidth=1.3,
@@ -84,8 +87,13 @@ def _draw(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
         )  # fmt: skip
         axis.fill_between(x, line["speedup_low"], line["speedup_high"], color=colour, alpha=0.18)
     axis.set_xticks(_stretched(np.array(_TICKS)), [f"{100 * tick:g}" for tick in _TICKS])
-    axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda y, _: f"{y:g}×"))
+    axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_as_factor))
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.7)
+
+
+def _as_factor(value: float, _: int) -> str:
+    """Return a speedup as a tick shows it: 4×, or 1/4×."""
+    return f"{value:g}×" if value >= 1 else f"1/{1 / value:g}×"
 
 
 def _stretched(sparsity: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The CUDA kernels compile to PTX, without a GPU; in a process of its own, without the simulator."""
+"""The CUDA kernels compile to PTX without a GPU, in a process without the simulator."""
 
 from __future__ import annotations
 
