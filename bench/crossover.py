@@ -33,13 +33,11 @@ class Crossover:
     def __str__(self) -> str:
         """Return the answer as a table shows it, in percent."""
         low, high = f"{100 * self.low:.3g}", f"{100 * self.high:.3g}"
-        return {
-            "between": f"{low}-{high} %",
-            "always": f"always in [{low}, {high}] %",
-            "never": f"never in [{low}, {high}] %",
-            "several": f"several in [{low}, {high}] %",
-            "open": f"open in [{low}, {high}] %",
-        }[self.kind]
+        if self.kind == "between":
+            return f"{low}-{high} %"
+        if self.low == self.high:
+            return f"{self.kind} at {low} %"
+        return f"{self.kind} in [{low}, {high}] %"
 
 
 def bracket(speedups: Sequence[tuple[float, Interval]]) -> Crossover:
@@ -48,31 +46,49 @@ def bracket(speedups: Sequence[tuple[float, Interval]]) -> Crossover:
     Raises:
         ValueError: if there is no point.
     """
-    if not speedups:
+    return from_signs(
+        [
+            (sparsity, True if speedup.low > 1 else False if speedup.high < 1 else None)
+            for sparsity, speedup in speedups
+        ]
+    )
+
+
+def from_signs(
+    points: Sequence[tuple[float, bool | None]], confidence: float = CONFIDENCE
+) -> Crossover:
+    """Return the crossover of (sparsity, whether faster there) points; None is undecided.
+
+    Raises:
+        ValueError: if there is no point.
+    """
+    if not points:
         raise ValueError("no speedup was measured: measure at least one sparsity")
-    points = sorted(speedups, key=lambda point: point[0])
-    lowest, highest = points[0][0], points[-1][0]
-    decided = [(s, speedup.low > 1) for s, speedup in points if speedup.low > 1 or speedup.high < 1]
-    turns = [
+    lowest, highest = min(s for s, _ in points), max(s for s, _ in points)
+    decided = sorted((s, faster) for s, faster in points if faster is not None)
+    found = turns(points)
+    if not decided:
+        return Crossover("open", lowest, highest, confidence)
+    if len(found) > 1 or (found and decided[0][1]):
+        return Crossover("several", found[0][0], found[-1][1], confidence)
+    if found:
+        return Crossover("between", *found[0], confidence)
+    # The sign is the same wherever it is decided; beyond that the crossover may still lie.
+    first, last = decided[0][0], decided[-1][0]
+    if decided[0][1]:
+        if first == lowest:
+            return Crossover("always", lowest, highest, confidence)
+        return Crossover("open", lowest, first, confidence)
+    if last == highest:
+        return Crossover("never", lowest, highest, confidence)
+    return Crossover("open", last, highest, confidence)
+
+
+def turns(points: Sequence[tuple[float, bool | None]]) -> list[tuple[float, float]]:
+    """Return each pair of neighbouring decided sparsities between which the sign changes."""
+    decided = sorted((s, faster) for s, faster in points if faster is not None)
+    return [
         (before, after)
         for (before, was_faster), (after, faster) in pairwise(decided)
         if was_faster != faster
     ]
-    if not decided:
-        return Crossover("open", lowest, highest)
-    if len(turns) > 1 or (turns and decided[0][1]):
-        return Crossover("several", turns[0][0], turns[-1][1])
-    if turns:
-        return Crossover("between", *turns[0])
-    first, faster = decided[0]
-    last = decided[-1][0]
-    if faster:
-        # Undecided below the first win: the crossover, if there is one, lies there.
-        return (
-            Crossover("always", lowest, highest)
-            if first == lowest
-            else Crossover("open", lowest, first)
-        )
-    return (
-        Crossover("never", lowest, highest) if last == highest else Crossover("open", last, highest)
-    )

@@ -48,6 +48,7 @@ def test_planted_crossovers_are_found(
 def test_a_crossover_prints_in_percent() -> None:
     assert str(bracket(points(0.5, 1.5))) == "10-20 %"
     assert str(bracket(points(0.5, 0.6))) == "never in [10, 20] %"
+    assert str(bracket(points(1.5))) == "always at 10 %"
 
 
 def test_no_point_is_no_crossover() -> None:

@@ -1,0 +1,110 @@
+"""The search, on simulated kernels with the noise that real machines have; no clock is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from bench.search import SCAN, WIDTH, Found, Search, probe, search, sign
+
+Curve = Callable[[float], float]
+
+
+class SimulatedMachine:
+    """Times two kernels in rounds: drift, bursts and heavy tails, as seen on shared machines."""
+
+    def __init__(self, log_ratio: Curve, rng: np.random.Generator) -> None:
+        self.log_ratio = log_ratio
+        self.rng = rng
+        self.drift = 0.0
+        self.cells: set[float] = set()
+
+    def measure(self, sparsity: float, rounds: int) -> Sequence[float]:
+        """Return the log of dense time / sparse time of each round."""
+        self.cells.add(sparsity)
+        walk = self.drift + np.cumsum(self.rng.normal(0, 0.02, rounds))
+        self.drift = float(walk[-1])
+        # Within a round the machine changes too, a little, and in either kernel's turn.
+        dense = self._times(0.0, walk)
+        sparse = self._times(-self.log_ratio(sparsity), walk + self.rng.normal(0, 0.005, rounds))
+        return list(np.log(dense) - np.log(sparse))
+
+    def _times(self, log_time: float, walk: np.ndarray) -> np.ndarray:
+        rng, rounds = self.rng, walk.size
+        heavy = 0.02 * rng.standard_t(3, rounds)
+        bursts = (rng.random(rounds) < 0.08) * rng.exponential(1.5, rounds)
+        return np.asarray(np.exp(log_time + walk + heavy + bursts))
+
+
+def crossing_at(place: float, steepness: float) -> Curve:
+    """Return a log-ratio that grows with each halving of the density, zero at ``place``."""
+    return lambda s: float(steepness * np.log((1 - place) / (1 - s)))
+
+
+def run(curve: Curve, seed: int) -> tuple[Found, SimulatedMachine]:
+    machine = SimulatedMachine(curve, np.random.default_rng(seed))
+    return search(machine.measure), machine
+
+
+def test_a_planted_crossover_lies_inside_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    inside, widths, shares = 0, [], []
+    for seed in range(1000):
+        place = float(rng.uniform(0.05, 0.985))
+        found, machine = run(crossing_at(place, float(rng.uniform(0.5, 1.0))), seed)
+        answer = found.crossover
+        inside += answer.kind == "between" and answer.low <= place <= answer.high
+        widths.append(answer.high - answer.low)
+        grid = (SCAN[-1] - SCAN[0]) / widths[-1]
+        shares.append(len(machine.cells) / grid)
+    assert inside >= 930
+    assert np.median(widths) <= WIDTH
+    assert np.mean(shares) <= 0.25
+
+
+@pytest.mark.parametrize(
+    ("kind", "curve"),
+    [
+        ("never", lambda s: -0.1 - 0.5 * (1 - s)),
+        ("always", lambda s: 0.1 + 0.5 * s),
+        ("several", lambda s: 0.3 - 1.5 * abs(s - 0.55)),  # faster from 35 to 75 % only
+        ("several", lambda s: -0.3 + 1.5 * abs(s - 0.55)),
+    ],
+    ids=["never", "always", "faster-in-the-middle", "slower-in-the-middle"],
+)
+def test_other_shapes_are_recognised(kind: str, curve: Curve) -> None:
+    right = sum(run(curve, seed)[0].crossover.kind == kind for seed in range(200))
+    assert right >= 190
+
+
+def test_identical_kernels_are_seldom_told_apart() -> None:
+    decided = 0
+    for seed in range(200):
+        found, _ = run(lambda s: 0.0, seed)
+        decided += any(probe.verdict != "undecided" for probe in found.probes)
+    assert decided <= 30  # any sign is wrong; five probes each
+
+
+def test_a_search_that_is_cut_short_says_what_stayed_open() -> None:
+    machine = SimulatedMachine(crossing_at(0.6, 1.0), np.random.default_rng(1))
+    steps = Search()
+    with pytest.raises(ValueError, match="no speedup was measured"):
+        steps.found()
+    for _ in range(3):
+        sparsity = steps.wanted()
+        assert sparsity is not None
+        steps.record(probe(machine.measure, sparsity))
+    found = steps.found()
+    assert found.crossover.kind == "between"
+    assert found.crossover.low <= 0.6 <= found.crossover.high
+    assert found.crossover.high - found.crossover.low == steps.open_width() > 0.2
+
+
+def test_the_sign_test_is_exact() -> None:
+    assert sign([1.0] * 10, 0.01) == "faster"
+    assert sign([-1.0] * 10, 0.01) == "slower"
+    assert sign([1.0] * 5, 0.01) == "undecided"
+    assert sign([0.0] * 50, 0.01) == "undecided"
+    assert sign([1.0] * 10 + [-1.0] * 4, 0.01) == "undecided"
