@@ -104,7 +104,7 @@ def _add_run(commands: Any) -> None:
         type=_duration,
         default=default.budget_s,
         metavar="TIME",
-        help="time for the measuring, as 90s or 5m (default: 90s)",
+        help="time for the measuring, as 90s or 5m (default: 75s)",
     )
     run.add_argument(
         "--time-limit",

@@ -33,7 +33,7 @@ class Plan:
     kernels: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
     #: Seconds of timing, shared by the cells that are missing.
-    budget_s: float = 90.0
+    budget_s: float = 75.0
     pruning: Pruning = "gradual"
     scope: Scope = "global"
     seed: int = 0

@@ -120,13 +120,14 @@ def as_json(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """Return the finding in a sentence: the largest layer's crossover, forward."""
+    """Return the finding in a sentence: the largest layer, forward, at the middle batch."""
     best = report.crossovers
     best = best[best["kernel"] == "fastest sparse"] if len(best) else best
     if not len(best):
         return "No sparse kernel was measured beside a dense one."
     forward = best[best["pass_"] == "forward"]
     chosen = forward if len(forward) else best
+    chosen = chosen[chosen["batch"] == _middle(chosen["batch"])]
     row = chosen.loc[chosen["parameters"].idxmax()]
     return (
         f"{row.network} {row.layer} ({row['shape']}), batch {row.batch}, {row.pass_}, on the "
@@ -144,15 +145,20 @@ def summary(report: Report) -> None:
     breakdown = tables.breakdown_table(report)
     frame = breakdown.frame
     if len(frame):
-        passes, batches = frame["pass"].unique(), sorted(frame["batch"].unique(), key=int)
+        passes, batch = frame["pass"].unique(), str(_middle(frame["batch"].astype(int)))
         pass_ = "forward" if "forward" in passes else passes[0]
-        batch_shown = batches[len(batches) // 2]
-        part = frame[(frame["pass"] == pass_) & (frame["batch"] == batch_shown)]
-        title = f"{breakdown.title}: {pass_}, batch {batch_shown} (all others are in the report)"
+        part = frame[(frame["pass"] == pass_) & (frame["batch"] == batch)]
+        title = f"{breakdown.title}: {pass_}, batch {batch} (all others are in the report)"
         _print(Table(title, part.drop(columns=["pass", "batch"])))
     _print(tables.crossover_table(report))
     _print(tables.not_run_table(report))
     console.print(headline(report), style="bold")
+
+
+def _middle(batches: Any) -> int:
+    """Return the middle one of the batch sizes, each counted once."""
+    each = sorted(set(batches))
+    return int(each[len(each) // 2])
 
 
 def _says(crossover: Any) -> str:

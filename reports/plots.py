@@ -112,6 +112,6 @@ def _legend(figure: Figure, axis: Axes, title: str) -> None:
 def _svg(figure: Figure) -> str:
     """Return the figure as an ``<svg>`` element, and close it."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="white")
     plt.close(figure)
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
