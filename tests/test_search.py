@@ -82,7 +82,7 @@ def test_other_shapes_are_recognised(kind: str, curve: Curve) -> None:
 def test_identical_kernels_are_seldom_told_apart() -> None:
     decided = 0
     for seed in range(200):
-        found, _ = run(lambda s: 0.0, seed)
+        found, _ = run(lambda _: 0.0, seed)
         decided += any(probe.verdict != "undecided" for probe in found.probes)
     assert decided <= 30  # any sign is wrong; five probes each
 
