@@ -15,9 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench import arguments, cells, display, sweep
+from bench import arguments, cells, display, locate, sweep
 from bench.cells import Plan
 from bench.errors import InputError
+from bench.locate import Answer, Inquiry
+from bench.progress import training_progress
 from bench.records import FILE_NAME, Store
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe
@@ -93,6 +95,70 @@ def _report(options: argparse.Namespace, run_id: str | None) -> int:
     return EXIT_FINE
 
 
+def _crossover(options: argparse.Namespace, command: str) -> int:
+    inquiry = Inquiry(
+        model=options.model,
+        layers=tuple(options.layer),
+        batches=tuple(options.batch),
+        passes=tuple(options.passes),
+        kernels=tuple(options.kernels),
+        against=options.against,
+        threads=tuple(options.threads),
+        pattern=options.pattern,
+        confidence=options.confidence,
+        width=options.width,
+        budget_s=options.budget,
+        seed=options.seed,
+        modules=tuple(options.kernel_module),
+    )
+    with display.progress(options.quiet) as report:
+        answers = locate.locate(inquiry, report)
+    if options.json:
+        print(json.dumps([_answer_record(answer) for answer in answers]))
+    else:
+        display.table(pd.DataFrame([_answer_line(inquiry, answer) for answer in answers]))
+    unfinished = [a for a in answers if not a.failure and a.search.wanted() is not None]
+    if unfinished:
+        _say(options, f"{len(unfinished)} of {len(answers)} could be narrower: give more --budget")
+    return EXIT_WRONG if any(answer.wrong for answer in answers) else EXIT_FINE
+
+
+def _answer_line(inquiry: Inquiry, answer: Answer) -> dict[str, str]:
+    """Return an answer as a line of the table."""
+    question, memory = answer.question, answer.memory_crossover()
+    repaid = answer.break_even()
+    found = f"failed: {answer.failure}" if answer.failure else "not begun"
+    if answer.begun and not answer.failure:
+        found = str(answer.search.found().crossover)
+    return {
+        "layer": f"{question.layer} {question.shape[0]} × {question.shape[1]}",
+        "batch": f"{question.batch}",
+        "pass": question.pass_,
+        "threads": f"{question.threads}",
+        "kernel": question.kernel,
+        "against": " or ".join(question.baselines),
+        f"crossover ({100 * inquiry.confidence:g} %)": found,
+        "smaller from": "" if memory is None else f"{100 * memory:.1f} %",
+        "conversion repaid": (
+            "" if repaid is None else f"{repaid[1]:.0f} calls at {100 * repaid[0]:.1f} %"
+        ),
+        "cells": f"{len(answer.operands)}",
+    }
+
+
+def _answer_record(answer: Answer) -> dict[str, Any]:
+    """Return an answer with all of its probes, for JSON."""
+    repaid = answer.break_even()
+    return {
+        "question": asdict(answer.question),
+        "crossover": asdict(answer.search.found().crossover) if answer.begun else None,
+        "failure": answer.failure,
+        "memory_crossover": answer.memory_crossover(),
+        "break_even": None if repaid is None else {"sparsity": repaid[0], "calls": repaid[1]},
+        "probes": [asdict(each) for each in locate.probes_of(answer)],
+    }
+
+
 def _kernels_list(options: argparse.Namespace, command: str) -> int:
     try:
         kernels = discover(options.kernel_module)
@@ -149,7 +215,7 @@ def _models_train(options: argparse.Namespace, command: str) -> int:
     dataset = mnist.load(options.data)
     models.check_cache()
     with display.progress(options.quiet) as report:
-        tell = sweep.training_progress(recipes, report)
+        tell = training_progress(recipes, report)
         trained = [models.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
     for model in trained:
         _show(model, options.json)
@@ -218,6 +284,7 @@ def _say(options: argparse.Namespace, line: str) -> None:
 
 _COMMANDS = {
     "run": _run,
+    "crossover": _crossover,
     "report": _report_command,
     "kernels list": _kernels_list,
     "models list": _models_list,

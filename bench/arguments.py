@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from bench.cells import TRAINING_KERNEL, Plan
 from bench.errors import InputError
+from bench.locate import PATTERNS, Inquiry
 from bench.workloads.models import PRUNINGS, Recipe
 from bench.workloads.networks import NETWORKS
 from kernels.base import PASSES
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands)
+    _add_crossover(commands)
     report = commands.add_parser("report", help="write the report of what was measured again")
     report.add_argument("--run", dest="run_id", metavar="ID", help="a run (default: the last)")
     _add_output(report)
@@ -118,6 +120,93 @@ def _add_run(commands: Any) -> None:
     _add_kernel_module(run)
     _add_output(run)
     run.set_defaults(command="run")
+
+
+def _add_crossover(commands: Any) -> None:
+    locate = commands.add_parser(
+        "crossover",
+        help="search where a kernel begins to beat the dense one",
+        description="Search the sparsity from which a kernel is faster, per layer, batch and pass.",
+        epilog="example: crossover crossover --layer fc1 --batch 64 --kernels numba-csr",
+    )
+    default = Inquiry()
+    many: dict[str, Any] = {"nargs": "+", "action": _Flat}
+    locate.add_argument(
+        "--model",
+        default=default.model,
+        metavar="NAME",
+        help=f"of {', '.join(NETWORKS)} (default: %(default)s)",
+    )
+    locate.add_argument("--layer", **many, default=(), metavar="NAME", help="default: all")
+    locate.add_argument(
+        "--batch",
+        **many,
+        convert=_whole,
+        default=default.batches,
+        metavar="N",
+        help="images at a time (default: %(default)s)",
+    )
+    locate.add_argument(
+        "--passes",
+        **many,
+        convert=_pass,
+        default=default.passes,
+        metavar="PASS",
+        help=f"of {', '.join(PASSES)} (default: forward)",
+    )
+    locate.add_argument(
+        "--kernels",
+        **many,
+        default=(),
+        metavar="NAME",
+        help="default: all sparse ones that run here",
+    )
+    locate.add_argument(
+        "--against",
+        default="",
+        metavar="NAME",
+        help="a kernel (default: the fastest dense one of the same device)",
+    )
+    locate.add_argument(
+        "--threads",
+        **many,
+        convert=_whole,
+        default=(),
+        metavar="T",
+        help="threads of every library (default: all cores)",
+    )
+    locate.add_argument(
+        "--pattern",
+        choices=PATTERNS,
+        default=default.pattern,
+        help="which weights stay (default: the largest trained ones)",
+    )
+    locate.add_argument(
+        "--confidence",
+        type=_number,
+        default=default.confidence,
+        metavar="P",
+        help="of the range (default: %(default)s)",
+    )
+    locate.add_argument(
+        "--width",
+        type=_number,
+        default=default.width,
+        metavar="S",
+        help="at which a range is narrow enough (default: %(default)s)",
+    )
+    locate.add_argument(
+        "--budget",
+        type=_duration,
+        default=default.budget_s,
+        metavar="TIME",
+        help="time for the measuring, spent where answers are widest (default: 120s)",
+    )
+    locate.add_argument("--seed", type=_whole, default=0, help="default: %(default)s")
+    _add_kernel_module(locate)
+    locate.add_argument("--json", action="store_true", help="print JSON, every probe in it")
+    locate.add_argument("--quiet", action="store_true", help="no progress bar")
+    locate.set_defaults(command="crossover")
 
 
 def _add_kernels(commands: Any) -> None:
@@ -240,6 +329,13 @@ def _pass(text: str) -> str:
     if text not in PASSES:
         raise InputError(f"unknown pass {text!r}: choose from {', '.join(PASSES)}")
     return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a number: give 0.95, say") from None
 
 
 def _duration(text: str) -> float:

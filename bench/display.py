@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from bench.sweep import Progress
+from bench.progress import Progress
 
 _PLAIN_EVERY_S = 15.0
 _FILE_WIDTH = 200

@@ -92,12 +92,17 @@ class Search:
         return found[-1][1] - found[0][0] if found else 1.0
 
     def found(self) -> Found:
-        """Return the answer so far.
+        """Return the answer so far; without a change of sign, ``open`` until the scan is done.
 
         Raises:
             ValueError: if nothing was recorded.
         """
-        return Found(from_signs(_signs(self._probes), self.confidence), tuple(self._probes))
+        crossover = from_signs(_signs(self._probes), self.confidence)
+        scanned = {probe.sparsity for probe in self._probes} >= set(self._scan)
+        if not scanned and crossover.kind in ("always", "never"):
+            whole = min(self._scan), max(self._scan)
+            crossover = Crossover("open", *whole, self.confidence)
+        return Found(crossover, tuple(self._probes))
 
 
 def search(

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from bench import machine
 from bench.cells import TRAINING_KERNEL, Cell, OperandSource, Plan, cells_of, check
+from bench.progress import Progress, Report, ignore, training_progress
 from bench.records import Row, Run, Store
 from bench.worker import Outcome, Task, Worker
 from bench.workloads import execution, mnist, models
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Kernel, discover
 from kernels.formats import bytes_by_format
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows: a phase (``train`` or ``measure``), and how much is done."""
-
-    phase: str
-    title: str
-    done: float
-    total: float
 
 
 @dataclass(frozen=True)
@@ -43,18 +33,11 @@ class Result:
     rows_measured: int
 
 
-Report = Callable[[Progress], None]
-
-
-def _ignore(progress: Progress) -> None:
-    """Show nothing."""
-
-
 def sweep(
     plan: Plan,
     store: Store,
     command: str,
-    report: Report = _ignore,
+    report: Report = ignore,
     fresh: bool = False,
 ) -> Result:
     """Measure every cell of ``plan`` that ``store`` has no row of, and return what was done.
@@ -115,19 +98,6 @@ def _trained(plan: Plan, dataset: mnist.Dataset, report: Report) -> list[Trained
     ]
     tell = training_progress(recipes, report)
     return [models.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
-
-
-def training_progress(recipes: Sequence[Recipe], report: Report) -> Callable[[Recipe, float], None]:
-    """Return what :func:`models.obtain` tells its progress: shares of all epochs to come."""
-    missing = {r.key: r for recipe in recipes for r in models.untrained(recipe)}
-    epochs = {key: float(max(1, recipe.epochs)) for key, recipe in missing.items()}
-    starts = dict(zip(epochs, itertools.accumulate([0.0, *epochs.values()]), strict=False))
-
-    def tell(recipe: Recipe, done: float) -> None:
-        position = starts[recipe.key] + done * epochs[recipe.key]
-        report(Progress("train", recipe.title, position, sum(epochs.values())))
-
-    return tell
 
 
 def _measure_all(

@@ -92,22 +92,23 @@ def race(
     budget_s: float,
     rng: np.random.Generator,
     on_turn: Callable[[str], None],
+    rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS),
 ) -> None:
     """Time all competitors in rounds: each once, in random order, until the budget ends.
 
-    At least ``LEAST_ROUNDS`` rounds are run whatever the budget, at most ``MOST_ROUNDS``. Every
-    sample follows a pause, in which the threads of the competitor before go to sleep, and an
-    untimed call, which wakes the competitor's own threads and brings its operands back into the
-    cache. A competitor that raises is out, with the reason in ``failure``; the samples of the
-    others still pair.
+    ``rounds`` are the least that are run whatever the budget, and the most. Every sample follows
+    a pause, in which the threads of the competitor before go to sleep, and an untimed call, which
+    wakes the competitor's own threads and brings its operands back into the cache. A competitor
+    that raises is out, with the reason in ``failure``; the samples of the others still pair.
     """
     for name, competitor in competitors.items():
         on_turn(name)
         _guarded(competitor, calibrate)
     end = time.perf_counter() + budget_s
     names = list(competitors)
-    for number in range(MOST_ROUNDS):
-        if number >= LEAST_ROUNDS and time.perf_counter() >= end:
+    least, most = rounds
+    for number in range(most):
+        if number >= least and time.perf_counter() >= end:
             return
         for index in rng.permutation(len(names)):
             competitor = competitors[names[index]]

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.timing import Competitor, clock_for, race
+from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Competitor, clock_for, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight, discover
 from kernels.oracle import Oracle
 
@@ -40,6 +40,7 @@ class Task:
     kernels: Sequence[str]
     budget_s: float
     seed: int
+    rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
 
 
 @dataclass
@@ -235,7 +236,7 @@ def _measure(task: Task, kernels: dict[str, Kernel], turn: Any, turns: Any) -> d
         else:
             if call is not None:
                 competitors[name] = Competitor(call, clock_for(kernel.device))
-    race(competitors, task.budget_s, np.random.default_rng(task.seed), take_turn)
+    race(competitors, task.budget_s, np.random.default_rng(task.seed), take_turn, task.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
         outcome.samples, outcome.loops = competitor.samples, competitor.loops

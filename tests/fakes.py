@@ -102,6 +102,28 @@ class Absent(_Fake):
         return "The library of this fake was never written."
 
 
+class Steady(_Fake):
+    """A dense kernel of 2 ms, whatever the machine is doing otherwise."""
+
+    name = "fake-steady"
+    format = "dense"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        time.sleep(0.002)
+        return super().forward(operand, x, out)
+
+
+class Halving(_Fake):
+    """A sparse kernel that takes as long as fake-steady at half the density."""
+
+    name = "fake-halving"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        density = np.count_nonzero(operand.values) / operand.values.size
+        time.sleep(0.004 * density)
+        return super().forward(operand, x, out)
+
+
 class Logging(_Fake):
     """Notes in a file each cell that it is prepared for."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from bench.crossover import Crossover
 from bench.search import SCAN, WIDTH, Found, Search, probe, search, sign
 
 Curve = Callable[[float], float]
@@ -92,10 +93,12 @@ def test_a_search_that_is_cut_short_says_what_stayed_open() -> None:
     steps = Search()
     with pytest.raises(ValueError, match="no speedup was measured"):
         steps.found()
-    for _ in range(3):
+    for measured in (1, 2, 3):
         sparsity = steps.wanted()
         assert sparsity is not None
         steps.record(probe(machine.measure, sparsity))
+        if measured == 1:  # slower when dense says nothing of the rest
+            assert steps.found().crossover == Crossover("open", SCAN[0], SCAN[-1])
     found = steps.found()
     assert found.crossover.kind == "between"
     assert found.crossover.low <= 0.6 <= found.crossover.high

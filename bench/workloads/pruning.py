@@ -60,6 +60,20 @@ def block_masks(
     ]
 
 
+def row_skewed_masks(
+    shapes: Sequence[tuple[int, int]], sparsity: float, rng: np.random.Generator
+) -> list[Mask]:
+    """Return random masks whose rows differ in density, log-normally with sigma 1.
+
+    Work that is split by rows, not by nonzeros, is out of balance on them.
+    """
+    scores = [
+        (rng.random((m, k)) ** (1.0 / rng.lognormal(0.0, 1.0, (m, 1)))).astype(np.float32)
+        for m, k in shapes
+    ]
+    return _keep_largest(scores, sparsity, "layer")
+
+
 def cubic_sparsity(progress: float, end: float) -> float:
     """Return the sparsity to have at ``progress`` (0 to 1) on the way from dense to ``end``.
 

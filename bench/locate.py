@@ -1,0 +1,335 @@
+"""Crossovers located on this machine: the search, fed by a worker with real layers.
+
+Every probe prunes the layer's own trained weights to a sparsity, converts them anew and times the
+kernel against the dense baselines in rounds. The next probe goes where the answer is widest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from bench import machine
+from bench.cells import TRAINING_KERNEL
+from bench.errors import InputError
+from bench.intervals import CONFIDENCE
+from bench.progress import Progress, Report, ignore, training_progress
+from bench.search import WIDTH, Probe, Search, probe
+from bench.worker import Outcome, Task, Worker
+from bench.workloads import execution, mnist, models, pruning
+from bench.workloads.models import BLOCK, Recipe, TrainedModel
+from bench.workloads.networks import network
+from kernels.base import Kernel, Pass, Weight, discover
+
+Pattern = Literal["trained", "random", "row-skewed", "block"]
+PATTERNS: tuple[Pattern, ...] = ("trained", "random", "row-skewed", "block")
+_DENSE_FORMATS = ("dense", "masked dense")
+# Probes that a search takes on the average, for the progress bar.
+_USUAL_PROBES = 9
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is asked: of which layers, batches and passes, of which kernels, against what."""
+
+    model: str = "lenet-300-100"
+    #: Names; empty for all.
+    layers: tuple[str, ...] = ()
+    batches: tuple[int, ...] = (64,)
+    passes: tuple[Pass, ...] = ("forward",)
+    #: Names; empty for every sparse kernel that runs here.
+    kernels: tuple[str, ...] = ()
+    #: A kernel's name; empty for the fastest dense kernel of each kernel's device.
+    against: str = ""
+    threads: tuple[int, ...] = ()
+    pattern: Pattern = "trained"
+    confidence: float = CONFIDENCE
+    width: float = WIDTH
+    budget_s: float = 120.0
+    seed: int = 0
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """Where does ``kernel`` cross over the fastest of ``baselines`` in one problem?"""
+
+    layer: str
+    layer_index: int
+    shape: tuple[int, int]
+    batch: int
+    pass_: Pass
+    threads: int
+    kernel: str
+    device: str
+    baselines: tuple[str, ...]
+
+
+@dataclass
+class Answer:
+    """A question, its search, and what was seen of the operands on the way."""
+
+    question: Question
+    search: Search
+    #: Per sparsity: (bytes of the operand, of the dense one, calls that repay ``prepare``).
+    operands: dict[float, tuple[int, int, float]] = field(default_factory=dict)
+    #: Why the search had to stop, if a kernel failed; ``wrong`` if its result was.
+    failure: str = ""
+    wrong: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Return whether anything was measured."""
+        return bool(self.operands)
+
+    def memory_crossover(self) -> float | None:
+        """Return the sparsity from which the operand is smaller than the dense one, or None.
+
+        The bytes of a sparse format grow linearly with its density; for BSR, whose blocks fill
+        up, this is where the line through the extremes crosses.
+        """
+        sizes = sorted(self.operands.items())
+        if len(sizes) < 2:
+            return None
+        low, (bytes_low, dense, _) = sizes[0]
+        high, (bytes_high, _, _) = sizes[-1]
+        if bytes_low == bytes_high:
+            return None
+        place = low + (high - low) * (bytes_low - dense) / (bytes_low - bytes_high)
+        return place if 0 <= place <= 1 else None
+
+    def break_even(self) -> tuple[float, float] | None:
+        """Return (sparsity, calls) at the highest sparsity, if the kernel is faster there."""
+        if not self.begun:
+            return None
+        top = max(self.search.found().probes, key=lambda each: each.sparsity)
+        return (top.sparsity, self.operands[top.sparsity][2]) if top.verdict == "faster" else None
+
+
+def check(inquiry: Inquiry) -> dict[str, Kernel]:
+    """Return the kernels by name, if ``inquiry`` is possible.
+
+    Raises:
+        InputError: if it is not; nothing was done yet.
+    """
+    try:
+        kernels = discover(inquiry.modules)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    names = [layer.name for layer in network(inquiry.model).layers]
+    for layer in inquiry.layers:
+        if layer not in names:
+            raise InputError(f"unknown layer {layer!r}: {inquiry.model} has {', '.join(names)}")
+    for name in (*inquiry.kernels, *([inquiry.against] if inquiry.against else [])):
+        if name not in kernels:
+            raise InputError(f"unknown kernel {name!r}: choose from {', '.join(kernels)}")
+        if reason := kernels[name].unavailable():
+            raise InputError(f"kernel {name!r} cannot run here: {reason}")
+    if not 0.5 <= inquiry.confidence < 1:
+        raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
+    if not 0.001 <= inquiry.width <= 0.2:
+        raise InputError(f"width {inquiry.width:g} is outside [0.001, 0.2]: give 0.02, say")
+    for batch in inquiry.batches:
+        if not 1 <= batch <= 10_000:
+            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
+    cores = machine.available_cores()
+    for threads in inquiry.threads:
+        if not 1 <= threads <= cores:
+            raise InputError(f"threads {threads} is outside 1 to {cores}, this machine's cores")
+    models.check_cache()
+    return kernels
+
+
+def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
+    """Return the answer to each question of ``inquiry``, as narrow as the budget allows.
+
+    Raises:
+        InputError: if the inquiry is not possible, or its budget too small for any probe.
+    """
+    kernels = check(inquiry)
+    dataset = mnist.load()
+    recipe = Recipe(inquiry.model, dataset.digest, seed=inquiry.seed)
+    tell = training_progress([recipe], report)
+    trained = models.obtain(recipe, dataset, discover()[TRAINING_KERNEL], tell)
+    answers = [
+        Answer(question, Search(inquiry.confidence, inquiry.width))
+        for question in _questions(inquiry, trained, kernels)
+    ]
+    if not answers:
+        raise InputError("no sparse kernel can run here: see 'kernels list'")
+    bench = _Bench(inquiry, trained, dataset)
+    try:
+        _spend(inquiry, answers, bench, report)
+    finally:
+        bench.close()
+    if not any(answer.begun or answer.failure for answer in answers):
+        raise InputError(f"budget {inquiry.budget_s:g} s ended before any probe: give more")
+    return answers
+
+
+def _spend(inquiry: Inquiry, answers: list[Answer], bench: _Bench, report: Report) -> None:
+    """Measure probe after probe, the widest answer first, until the budget ends."""
+    end = time.monotonic() + inquiry.budget_s
+    done = 0
+    while time.monotonic() < end:
+        waiting = [a for a in answers if not a.failure and a.search.wanted() is not None]
+        if not waiting:
+            break
+        # Of equally wide answers the one with the fewest probes, so that all begin.
+        answer = max(waiting, key=lambda a: (a.search.open_width(), -len(a.operands)))
+        question = answer.question
+        title = f"{question.layer} batch {question.batch} {question.pass_} {question.kernel}"
+        expected = max(done + len(waiting), _USUAL_PROBES * len(answers))
+        report(Progress("search", title, done, expected))
+        bench.step(answer)
+        done += 1
+    report(Progress("search", "done", 1, 1))
+
+
+def _questions(
+    inquiry: Inquiry, trained: TrainedModel, kernels: Mapping[str, Kernel]
+) -> list[Question]:
+    running = {name: kernel for name, kernel in kernels.items() if not kernel.unavailable()}
+    asked = inquiry.kernels or [
+        name for name, kernel in running.items() if kernel.format not in _DENSE_FORMATS
+    ]
+    questions = []
+    for threads in inquiry.threads or (machine.available_cores(),):
+        for index, layer in enumerate(trained.network.layers):
+            if inquiry.layers and layer.name not in inquiry.layers:
+                continue
+            for batch in inquiry.batches:
+                for pass_ in inquiry.passes:
+                    for name in asked:
+                        device = kernels[name].device
+                        dense = tuple(
+                            other
+                            for other, kernel in running.items()
+                            if kernel.format == "dense" and kernel.device == device
+                        )
+                        baselines = (inquiry.against,) if inquiry.against else dense
+                        questions.append(
+                            Question(
+                                layer.name,
+                                index,
+                                layer.shape,
+                                batch,
+                                pass_,
+                                threads,
+                                name,
+                                device,
+                                baselines,
+                            )
+                        )
+    return questions
+
+
+class _Bench:
+    """The operands and the workers that probes are measured with."""
+
+    def __init__(self, inquiry: Inquiry, trained: TrainedModel, dataset: mnist.Dataset) -> None:
+        self.inquiry = inquiry
+        self.trained = trained
+        self.dataset = dataset
+        self.workers: dict[int, Worker] = {}
+        self.operands: dict[int, list[execution.LayerOperands]] = {}
+        self.tasks = 0
+
+    def step(self, answer: Answer) -> None:
+        """Measure the probe that ``answer`` wants next, and record it."""
+        sparsity = answer.search.wanted()
+        if sparsity is None:
+            return
+        weight = self._pruned(answer.question.layer_index, sparsity)
+
+        def measure(_: float, rounds: int) -> Sequence[float]:
+            return self._measure(answer, sparsity, weight, rounds)
+
+        try:
+            answer.search.record(probe(measure, sparsity, self.inquiry.confidence))
+        except _KernelError as failed:
+            answer.failure, answer.wrong = str(failed), failed.wrong
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self.workers.values():
+            worker.close()
+
+    def _measure(
+        self, answer: Answer, sparsity: float, weight: Weight, rounds: int
+    ) -> Sequence[float]:
+        question = answer.question
+        given = self._operands(question.batch)[question.layer_index]
+        worker = self.workers.setdefault(
+            question.threads, Worker(question.threads, self.inquiry.modules)
+        )
+        self.tasks += 1
+        names = list(dict.fromkeys([*question.baselines, question.kernel]))
+        task = Task(
+            question.pass_,
+            weight,
+            given.x,
+            given.dy,
+            names,
+            0.0,
+            seed=self.inquiry.seed + self.tasks,
+            rounds=(rounds, rounds),
+        )
+        outcomes = worker.measure(task)
+        for name, outcome in outcomes.items():
+            if outcome.status != "measured":
+                raise _KernelError(name, outcome)
+        baseline = min(question.baselines, key=lambda name: np.median(outcomes[name].samples))
+        dense, kernel = outcomes[baseline], outcomes[question.kernel]
+        gained = float(np.median(dense.samples) - np.median(kernel.samples))
+        calls = (kernel.prepare_s or 0.0) / gained if gained > 0 else float("inf")
+        answer.operands[sparsity] = (kernel.nbytes or 0, dense.nbytes or 0, calls)
+        return list(np.log(dense.samples) - np.log(kernel.samples))
+
+    def _operands(self, batch: int) -> list[execution.LayerOperands]:
+        if batch not in self.operands:
+            running = execution.Model(
+                self.trained.network, self.trained.states, discover()[TRAINING_KERNEL]
+            )
+            images, labels = self.dataset.test_images[:batch], self.dataset.test_labels[:batch]
+            self.operands[batch] = execution.layer_operands(running, images, labels)
+        return self.operands[batch]
+
+    def _pruned(self, layer_index: int, sparsity: float) -> Weight:
+        """Return the layer's trained weight, pruned alone to ``sparsity`` by the pattern."""
+        values = self.trained.states[layer_index].weight.values
+        mask = _MASKS[self.inquiry.pattern](
+            values, sparsity, np.random.default_rng([self.inquiry.seed, layer_index])
+        )
+        return Weight(np.where(mask, values, 0), mask)
+
+
+class _KernelError(Exception):
+    """Raised when a kernel of a probe could not be measured."""
+
+    def __init__(self, name: str, outcome: Outcome) -> None:
+        super().__init__(f"{name}: {outcome.reason}")
+        self.wrong = outcome.status == "wrong"
+
+
+_MASKS: Mapping[Pattern, Callable[[Any, float, np.random.Generator], pruning.Mask]] = {
+    "trained": lambda values, sparsity, _: pruning.magnitude_masks([values], sparsity)[0],
+    "random": lambda values, sparsity, rng: pruning.random_masks([values.shape], sparsity, rng)[0],
+    "row-skewed": lambda values, sparsity, rng: pruning.row_skewed_masks(
+        [values.shape], sparsity, rng
+    )[0],
+    "block": lambda values, sparsity, _: pruning.block_masks([values], sparsity, BLOCK)[0],
+}
+
+
+def probes_of(answer: Answer) -> tuple[Probe, ...]:
+    """Return the probes of an answer, by sparsity; none where nothing was measured."""
+    return (
+        tuple(sorted(answer.search.found().probes, key=lambda each: each.sparsity))
+        if answer.begun
+        else ()
+    )
