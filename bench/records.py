@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
@@ -92,6 +92,12 @@ class Row:
     nbytes: int | None
     relative_error: float | None
     share_of_bound: float | None
+    #: Seconds of the fixed canary, one value a round; Numba's threading layer; the load average
+    #: before the cell; and the doubts that they raise (see :mod:`bench.flags`).
+    canary: list[float]
+    threading_layer: str
+    load: float
+    doubts: list[str]
     measured_at: str
 
     def __post_init__(self) -> None:
@@ -159,7 +165,7 @@ class Store:
             self._connection,
             params=(run_id,),
         )
-        for column in ("samples", "format_bytes"):
+        for column in ("samples", "format_bytes", "canary", "doubts"):
             frame[column] = frame[column].map(json.loads)
         return frame
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import psutil
+
 from bench import machine
 from bench.cells import TRAINING_KERNEL, Cell, OperandSource, Plan, cells_of, check
+from bench.flags import Evidence, raised
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.records import Row, Run, Store
 from bench.worker import Outcome, Task, Worker
@@ -113,7 +117,7 @@ def _measure_all(
     end = time.monotonic() + plan.budget_s
     operands = OperandSource(dataset)
     workers: dict[int, Worker] = {}
-    written = 0
+    written, best_canary_s = 0, float("inf")
     try:
         for position, (cell, model, names) in enumerate(todo):
             title = f"{cell.network} {100 * cell.network_sparsity:.4g} % {cell.layer} {cell.pass_}"
@@ -125,11 +129,15 @@ def _measure_all(
             given = operands.of(model, cell)
             seed = int(cell.cell_id, 16) ^ plan.seed
             weight = model.states[cell.layer_index].weight
+            load = psutil.getloadavg()[0]
             outcomes = worker.measure(
                 Task(cell.pass_, weight, given.x, given.dy, names, share, seed)
             )
-            shared = _shared_fields(cell, model, given)
-            rows = [_row(shared, kernels[name], cell, outcomes[name]) for name in names]
+            shared = _shared_fields(cell, model, given) | {"load": load}
+            best_canary_s = min(
+                [best_canary_s, *(np.median(o.canary) for o in outcomes.values() if o.canary)]
+            )
+            rows = [_row(shared, kernels[n], cell, outcomes[n], best_canary_s) for n in names]
             store.add_cell(run_id, rows)
             written += len(rows)
         report(Progress("measure", "done", len(todo), len(todo)))
@@ -169,7 +177,18 @@ def _shared_fields(
     }
 
 
-def _row(shared: dict[str, Any], kernel: Kernel, cell: Cell, outcome: Outcome) -> Row:
+def _row(
+    shared: dict[str, Any], kernel: Kernel, cell: Cell, outcome: Outcome, best_canary_s: float
+) -> Row:
+    evidence = Evidence(
+        outcome.samples,
+        outcome.loops,
+        outcome.canary,
+        best_canary_s,
+        shared["load"],
+        machine.available_cores(),
+        outcome.threading_layer,
+    )
     arithmetic = kernel.arithmetic.get(cell.dtype)
     return Row(
         kernel=kernel.name,
@@ -177,6 +196,7 @@ def _row(shared: dict[str, Any], kernel: Kernel, cell: Cell, outcome: Outcome) -
         device=kernel.device,
         format=kernel.format,
         arithmetic=arithmetic.name if arithmetic else "",
+        doubts=raised(evidence),
         **shared,
         **vars(outcome),
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+
+from bench.intervals import order_half_width
 
 Call = Callable[[], Any]
 
@@ -17,42 +20,45 @@ SAMPLE_S = 1e-3
 _MOST_LOOPS = 1 << 20
 #: Before a competitor's turn: the threads of the one before have gone to sleep by then.
 _SETTLE_S = 1e-3
-LEAST_ROUNDS = 5
+#: A speedup known this well needs no further round.
+PRECISION = 0.02
+_CANARY = bytes(1 << 20)
+LEAST_ROUNDS = 6
 MOST_ROUNDS = 60
 
 
 class Clock(Protocol):
     """Times a number of calls, one after the other."""
 
-    def seconds(self, call: Call, loops: int) -> float:
-        """Return the seconds that ``loops`` calls took together."""
+    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
+        """Return the seconds that ``loops`` calls took together, and what the last returned."""
 
 
 class HostClock:
     """The monotonic clock of the host, for kernels that return when they are done."""
 
-    def seconds(self, call: Call, loops: int) -> float:
+    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds between before the first call and after the last."""
-        repeat = range(loops)
+        repeat, result = range(loops), None
         begin = time.perf_counter()
         for _ in repeat:
-            call()
-        return time.perf_counter() - begin
+            result = call()
+        return time.perf_counter() - begin, result
 
 
 class CudaClock:
     """CUDA events on the default stream: the device's time, without the wait of the host."""
 
-    def seconds(self, call: Call, loops: int) -> float:
+    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds between two events around ``loops`` launches."""
-        cuda = importlib.import_module("cupy").cuda
+        cuda, result = importlib.import_module("cupy").cuda, None
         begin, end = cuda.Event(), cuda.Event()
         begin.record()
         for _ in range(loops):
-            call()
+            result = call()
         end.record()
         end.synchronize()
-        return float(cuda.get_elapsed_time(begin, end)) / 1e3
+        return float(cuda.get_elapsed_time(begin, end)) / 1e3, result
 
 
 def clock_for(device: str) -> Clock:
@@ -66,11 +72,15 @@ class Competitor:
 
     call: Call
     clock: Clock
+    #: Says what is wrong with a result, or None; asked after every sample, untimed.
+    doubt: Callable[[Any], str | None] = lambda result: None  # noqa: ARG005
     loops: int = 1
     #: Seconds per call, one value a round.
     samples: list[float] = field(default_factory=list)
     #: Why it is out of the race, if it is.
     failure: str | None = None
+    #: Whether that is a wrong result.
+    wrong: bool = False
 
 
 def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
@@ -79,7 +89,7 @@ def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
     time.sleep(_SETTLE_S)
     competitor.call()
     while True:
-        taken = competitor.clock.seconds(competitor.call, loops)
+        taken, _ = competitor.clock.seconds(competitor.call, loops)
         if taken >= sample_s or loops >= _MOST_LOOPS:
             competitor.loops = loops
             return
@@ -93,35 +103,64 @@ def race(
     rng: np.random.Generator,
     on_turn: Callable[[str], None],
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS),
-) -> None:
-    """Time all competitors in rounds: each once, in random order, until the budget ends.
+) -> list[float]:
+    """Time all competitors in rounds, and return the seconds of the canary in each round.
 
-    ``rounds`` are the least that are run whatever the budget, and the most. Every sample follows
-    a pause, in which the threads of the competitor before go to sleep, and an untimed call, which
-    wakes the competitor's own threads and brings its operands back into the cache. A competitor
-    that raises is out, with the reason in ``failure``; the samples of the others still pair.
+    A round times each competitor once, in random order, and a fixed canary, by which a change of
+    the machine can be told from one of a kernel. ``rounds`` are the least that are run whatever
+    the budget, and the most; between them the race ends when the budget does, or when every
+    speedup is known to ± ``PRECISION``.
+
+    Every sample follows a pause, in which the threads of the competitor before go to sleep, and an
+    untimed call, which wakes the competitor's own threads and brings its operands back into the
+    cache. A competitor that raises, or whose result is doubted, is out, with the reason in
+    ``failure``; the samples of the others still pair.
     """
     for name, competitor in competitors.items():
         on_turn(name)
         _guarded(competitor, calibrate)
     end = time.perf_counter() + budget_s
     names = list(competitors)
+    canary: list[float] = []
     least, most = rounds
     for number in range(most):
-        if number >= least and time.perf_counter() >= end:
-            return
+        ended = time.perf_counter() >= end or _precise(list(competitors.values()))
+        if number >= least and ended:
+            break
+        canary.append(_canary_s())
         for index in rng.permutation(len(names)):
             competitor = competitors[names[index]]
             if competitor.failure is None:
                 on_turn(names[index])
                 _guarded(competitor, _sample)
+    return canary
 
 
 def _sample(competitor: Competitor) -> None:
     time.sleep(_SETTLE_S)
-    competitor.call()
-    seconds = competitor.clock.seconds(competitor.call, competitor.loops)
+    first = competitor.call()
+    problem = competitor.doubt(first)
+    seconds, last = competitor.clock.seconds(competitor.call, competitor.loops)
     competitor.samples.append(seconds / competitor.loops)
+    if problem := problem or competitor.doubt(last):
+        competitor.failure, competitor.wrong = problem, True
+
+
+def _precise(competitors: list[Competitor]) -> bool:
+    """Return whether every speedup over the fastest competitor is known to ± ``PRECISION``."""
+    running = [each for each in competitors if each.failure is None]
+    if not running or not running[0].samples:
+        return False
+    fastest = min(running, key=lambda each: float(np.median(each.samples)))
+    logs = np.log(fastest.samples)
+    return all(order_half_width(np.log(each.samples) - logs) <= PRECISION for each in running)
+
+
+def _canary_s() -> float:
+    """Return the seconds of a fixed piece of work on one thread."""
+    begin = time.perf_counter()
+    zlib.crc32(_CANARY)
+    return time.perf_counter() - begin
 
 
 def _guarded(competitor: Competitor, action: Callable[[Competitor], None]) -> None:

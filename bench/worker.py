@@ -8,6 +8,7 @@ and measures the rest of the cell.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -15,13 +16,22 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 
-from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Competitor, clock_for, race
+from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, clock_for, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight, discover
 from kernels.oracle import Oracle
+
+resource: Any
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
 _POLL_S = 0.02
@@ -58,6 +68,10 @@ class Outcome:
     nbytes: int | None = None
     relative_error: float | None = None
     share_of_bound: float | None = None
+    #: Seconds of the canary, one value a round.
+    canary: list[float] = field(default_factory=list)
+    #: Numba's, if it was used.
+    threading_layer: str = ""
 
 
 class Worker:
@@ -199,6 +213,7 @@ def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: i
     """Answer tasks until the parent goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _limit_memory()
     kernels = discover(modules)
     pipe.send("ready")
     while True:
@@ -207,6 +222,19 @@ def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: i
             pipe.send(_measure(task, {name: kernels[name] for name in names}, turn, turns))
         except (EOFError, BrokenPipeError):
             return
+
+
+def _limit_memory() -> None:
+    """Let a kernel that asks for more memory than there is fail, before the machine swaps.
+
+    Not where there is a GPU: its driver reserves far more addresses than it uses memory.
+    """
+    if resource is None or Path("/dev/nvidiactl").exists():
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    available = psutil.virtual_memory().available
+    soft = available if hard == resource.RLIM_INFINITY else min(available, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _end_with(parent: int) -> None:
@@ -235,13 +263,20 @@ def _measure(task: Task, kernels: dict[str, Kernel], turn: Any, turns: Any) -> d
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
             if call is not None:
-                competitors[name] = Competitor(call, clock_for(kernel.device))
-    race(competitors, task.budget_s, np.random.default_rng(task.seed), take_turn, task.rounds)
+                competitors[name] = Competitor(
+                    call, clock_for(kernel.device), partial(_nonfinite, kernel)
+                )
+    rng = np.random.default_rng(task.seed)
+    canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
         outcome.samples, outcome.loops = competitor.samples, competitor.loops
+        outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
         if competitor.failure:
-            outcome.status, outcome.reason = "failed", competitor.failure
+            outcome.status = "wrong" if competitor.wrong else "failed"
+            outcome.reason = competitor.failure
+        elif problem := _still_right(task, kernels[name], competitor.call, oracle):
+            outcome.status, outcome.reason = "wrong", f"after it was timed: {problem}"
     return outcomes
 
 
@@ -279,3 +314,28 @@ def _check(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, Any]:
         share_of_bound=verdict.share_of_bound,
     )
     return outcome, call if verdict.right else None
+
+
+def _still_right(task: Task, kernel: Kernel, call: Call, oracle: Oracle) -> str | None:
+    """Return what is wrong with one more result after the race, or None."""
+    result = call()
+    host = kernel.fetch(result)
+    if task.pass_ == "backward_weight":
+        return _nonfinite(kernel, result)
+    return oracle.check(task.pass_, host, kernel.arithmetic[task.x.dtype.name]).problem
+
+
+def _nonfinite(kernel: Kernel, result: Any) -> str | None:
+    """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
+    total = float(kernel.local(result).sum())
+    return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
+
+
+def _threading_layer(kernel: Kernel) -> str:
+    """Return what Numba starts its threads with, for a kernel that runs in Numba on the CPU."""
+    if not kernel.name.startswith("numba-") or kernel.device != "cpu":
+        return ""
+    try:
+        return str(importlib.import_module("numba").threading_layer())
+    except ValueError:  # no parallel loop ran
+        return ""

@@ -77,6 +77,7 @@ def html(report: Report, drawn: list[dict[str, str]]) -> str:
         plots=drawn,
         sections=_sections(report),
         not_run=_html(tables.not_run_table(report)),
+        doubts=_html(tables.flag_table(report)),
         conditions=_html(tables.machine_table(report)),
     )
 
@@ -99,7 +100,8 @@ def markdown(report: Report, drawn: list[dict[str, str]]) -> str:
         parts += [f"## {section['title']}", _markdown(section["layers"])]
         for part in section["parts"]:
             parts += [f"### {part['title']}", _markdown(part["kernels"])]
-    for table in (tables.not_run_table(report), tables.machine_table(report)):
+    last = (tables.flag_table, tables.not_run_table, tables.machine_table)
+    for table in (make(report) for make in last):
         parts += [f"## {table.title}", _markdown(table.frame)]
     return "\n\n".join(parts) + "\n"
 
@@ -152,6 +154,7 @@ def summary(report: Report) -> None:
         _print(Table(title, part.drop(columns=["pass", "batch"])))
     _print(tables.crossover_table(report))
     _print(tables.not_run_table(report))
+    _print(tables.flag_table(report))
     console.print(headline(report), style="bold")
 
 

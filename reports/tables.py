@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.flags import FLAGS
 from bench.records import Run
 from reports import metrics
 
@@ -159,6 +160,22 @@ def not_run_table(report: Report) -> Table:
     return Table("Not run", pd.DataFrame(lines))
 
 
+def flag_table(report: Report) -> Table:
+    """Return the doubts that were raised: how often, what they mean, and the remedy."""
+    counts = report.measured["doubts"].explode().value_counts()
+    lines = [
+        {
+            "doubt": flag.name,
+            "rows": f"{counts[flag.name]} of {len(report.measured)}",
+            "means": flag.means,
+            "remedy": flag.remedy,
+        }
+        for flag in FLAGS
+        if flag.name in counts
+    ]
+    return Table("Doubts about these figures", pd.DataFrame(lines))
+
+
 def machine_table(report: Report) -> Table:
     """Return the conditions that the run was measured under."""
     run = report.run
@@ -171,7 +188,7 @@ def machine_table(report: Report) -> Table:
 def flat(report: Report) -> pd.DataFrame:
     """Return every row for a spreadsheet: all figures, the raw samples left in the store."""
     extra = report.measured.columns.difference(report.rows.columns).drop("interval")
-    joined = report.rows.drop(columns=["samples"]).join(report.measured[extra])
+    joined = report.rows.drop(columns=["samples", "canary"]).join(report.measured[extra])
     sizes = pd.DataFrame(list(joined.pop("format_bytes")), index=joined.index)
     return joined.join(sizes.add_suffix("_bytes"))
 
@@ -203,4 +220,5 @@ def _measured_cells(row: Any) -> dict[str, str]:
         "operand bytes": f"{int(row.nbytes):,}",
         "repaid after": "" if np.isnan(calls) else "never" if np.isinf(calls) else f"{calls:.0f}",
         "relative error": f"{row.relative_error:.1e}",
+        "doubts": ", ".join(row.doubts),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from kernels.base import Weight
 from kernels.dense import DenseKernel, DenseOperand
@@ -79,6 +80,40 @@ class RaisingLater(_Fake):
             raise RuntimeError("planted later")
         time.sleep(0.002)
         return super().forward(operand, x, out)
+
+
+class NanOnce(_Fake):
+    """Right when it is checked first, and when it is checked last."""
+
+    name = "fake-nan-once"
+    calls = 0
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        self.calls += 1
+        time.sleep(0.002)  # a sample is one call
+        result = super().forward(operand, x, out)
+        if self.calls % 9 == 0:
+            result[-1, -1] = np.nan
+        return result
+
+
+class SlowingDown(_Fake):
+    name = "fake-slowing-down"
+    pause = 0.001
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        time.sleep(self.pause)
+        self.pause *= 1.1
+        return super().forward(operand, x, out)
+
+
+class Greedy(_Fake):
+    """Asks for more memory than there is."""
+
+    name = "fake-greedy"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        return np.zeros(4 * psutil.virtual_memory().total, np.uint8)
 
 
 class Hanging(_Fake):

@@ -88,6 +88,7 @@ def test_a_wrong_kernel_is_never_timed_and_exits_3(
         ("fake-raising", "failed", "RuntimeError: planted"),
         ("fake-raising-later", "failed", "planted later"),
         ("fake-crashing", "failed", "crashed the worker process (SIGABRT)"),
+        ("fake-greedy", "failed", "MemoryError"),
         ("fake-absent", "skipped", "never written"),
     ],
 )
@@ -101,6 +102,22 @@ def test_a_failure_costs_its_own_row_only(
     assert (found[failing]["status"] == status).all()
     assert found[failing]["reason"].str.contains(reason, regex=False).all()
     assert (found[~failing]["status"] == "measured").all()
+
+
+def test_a_nan_while_timed_is_a_wrong_result(run: Run, tmp_path: Path) -> None:
+    assert run("numpy-dense", "fake-nan-once") == 3
+    found = rows(tmp_path).set_index("kernel")
+    assert (found.loc["fake-nan-once", "status"] == "wrong").all()
+    assert found.loc["fake-nan-once", "reason"].str.contains("NaN").all()
+    assert (found.loc["numpy-dense", "status"] == "measured").all()
+
+
+def test_a_kernel_that_slows_down_is_flagged(run: Run, tmp_path: Path) -> None:
+    assert run("numpy-dense", "fake-slowing-down", extra=("--budget", "2s")) == 0
+    found = rows(tmp_path)
+    slowing = found[found["kernel"] == "fake-slowing-down"]
+    assert slowing["doubts"].map(lambda doubts: "drifting" in doubts).all()
+    assert "the kernel itself slows down" in (tmp_path / "report.md").read_text()
 
 
 def test_a_hanging_kernel_is_stopped(run: Run, tmp_path: Path) -> None:
@@ -180,7 +197,7 @@ def test_calibration_reaches_the_sample_length() -> None:
     competitor = Competitor(lambda: None, HostClock())
     calibrate(competitor, 2e-4)
     assert competitor.loops > 100
-    assert competitor.clock.seconds(competitor.call, competitor.loops) > 5e-5
+    assert competitor.clock.seconds(competitor.call, competitor.loops)[0] > 5e-5
 
 
 def test_a_round_times_each_competitor_once_in_random_order() -> None:
@@ -190,10 +207,9 @@ def test_a_round_times_each_competitor_once_in_random_order() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def seconds(self, call: Callable[[], object], loops: int) -> float:
-            call()
+        def seconds(self, call: Callable[[], object], loops: int) -> tuple[float, object]:
             order.append(self.name)
-            return 1.0
+            return 1.0, call()
 
     order: list[str] = []
     told: list[str] = []

@@ -1,0 +1,97 @@
+"""Doubts about a measurement, each with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.intervals import order_half_width
+from bench.timing import LEAST_ROUNDS, SAMPLE_S
+
+_NOISY = 0.05
+_DRIFT = 0.10
+_THROTTLE = 0.15
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of how one kernel was timed in one cell."""
+
+    #: Seconds per call, one value a round, and calls per sample.
+    samples: Sequence[float]
+    loops: int
+    #: Seconds of the fixed canary in the same rounds, and its best median in the run so far.
+    canary: Sequence[float]
+    best_canary_s: float
+    #: Processes that wanted to run (1-minute load average) before the cell began; cores there are.
+    load: float
+    cores: int
+    #: Numba's, where the kernel runs in it.
+    threading_layer: str = ""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A doubt: what it says, what to do, and when it is raised."""
+
+    name: str
+    means: str
+    remedy: str
+    raised: Callable[[Evidence], bool]
+
+
+FLAGS = (
+    Flag(
+        "noisy",
+        f"the median is known to worse than ± {_NOISY:.0%}",
+        "close other programs, or give more --budget",
+        lambda e: order_half_width(np.log(e.samples)) > _NOISY,
+    ),
+    Flag(
+        "drifting",
+        f"the second half of the rounds differs from the first by over {_DRIFT:.0%}",
+        "let the machine settle and measure --again; if it stays, the kernel itself slows down",
+        lambda e: abs(_change(e.samples)) > _DRIFT,
+    ),
+    Flag(
+        "too short",
+        "fewer rounds or shorter samples than a median can rest on",
+        "give more --budget",
+        lambda e: (
+            len(e.samples) < LEAST_ROUNDS or float(np.median(e.samples)) * e.loops < SAMPLE_S / 2
+        ),
+    ),
+    Flag(
+        "throttled",
+        f"a fixed canary ran over {_THROTTLE:.0%} slower than at its best in this run",
+        "improve the cooling, set the governor to performance, or use a machine of your own",
+        lambda e: bool(np.median(e.canary) > (1 + _THROTTLE) * e.best_canary_s),
+    ),
+    Flag(
+        "oversubscribed",
+        "more processes wanted to run than there are cores",
+        "stop other work, or give fewer --threads",
+        lambda e: e.load > e.cores + 1,
+    ),
+    Flag(
+        "slow threading layer",
+        "Numba starts its threads through its work queue: 100 µs a call instead of 1",
+        "install libgomp (OpenMP) or the package tbb",
+        lambda e: e.threading_layer == "workqueue",
+    ),
+)
+
+
+def raised(evidence: Evidence) -> list[str]:
+    """Return the names of the flags that ``evidence`` raises; none without samples."""
+    return [flag.name for flag in FLAGS if flag.raised(evidence)] if evidence.samples else []
+
+
+def _change(samples: Sequence[float]) -> float:
+    """Return by which share the later half of ``samples`` is slower than the earlier."""
+    half = len(samples) // 2
+    if half < 3:
+        return 0.0
+    return float(np.median(samples[-half:]) / np.median(samples[:half]) - 1)
