@@ -15,12 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench import arguments, cells, display, locate, sweep
+from bench import arguments, ceilings, cells, display, doctor, locate, machine, sweep
 from bench.cells import Plan
 from bench.errors import InputError
 from bench.locate import Answer, Inquiry
 from bench.progress import training_progress
 from bench.records import FILE_NAME, Store
+from bench.worker import in_fresh_process
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe
 from bench.workloads.networks import NETWORKS, network
@@ -159,6 +160,34 @@ def _answer_record(answer: Answer) -> dict[str, Any]:
     }
 
 
+def _machine(options: argparse.Namespace, command: str) -> int:
+    from reports.tables import ceiling_lines
+
+    found = _ceilings()
+    identity = machine.identity()
+    if options.json:
+        versions = machine.versions()
+        print(json.dumps(identity | {"versions": versions, "ceilings": asdict(found)}))
+        return EXIT_FINE
+    known = identity | machine.versions() | ceiling_lines(found, f"{found.threads} threads: ")
+    display.table(pd.DataFrame([{"what": k, "found": str(v)} for k, v in known.items() if v]))
+    return EXIT_FINE
+
+
+def _doctor(options: argparse.Namespace, command: str) -> int:
+    found = [
+        {"what": each.what, "found": each.found, "remedy": each.remedy or "fine"}
+        for each in doctor.examine(_ceilings(), machine.available_cores())
+    ]
+    _print_table(found, options.json)
+    return EXIT_FINE
+
+
+def _ceilings() -> ceilings.Ceilings:
+    found: ceilings.Ceilings = in_fresh_process(ceilings.measure, machine.available_cores())
+    return found
+
+
 def _kernels_list(options: argparse.Namespace, command: str) -> int:
     try:
         kernels = discover(options.kernel_module)
@@ -285,6 +314,8 @@ def _say(options: argparse.Namespace, line: str) -> None:
 _COMMANDS = {
     "run": _run,
     "crossover": _crossover,
+    "machine": _machine,
+    "doctor": _doctor,
     "report": _report_command,
     "kernels list": _kernels_list,
     "models list": _models_list,

@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--run", dest="run_id", metavar="ID", help="a run (default: the last)")
     _add_output(report)
     report.set_defaults(command="report")
+    for name, text in (
+        ("machine", "what this machine is, and its measured ceilings"),
+        ("doctor", "what makes it a poor place to measure, and how to mend it"),
+    ):
+        looking = commands.add_parser(name, help=text)
+        looking.add_argument("--json", action="store_true", help="print JSON")
+        looking.set_defaults(command=name)
     _add_kernels(commands)
     _add_models(commands)
     return root

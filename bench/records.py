@@ -42,6 +42,8 @@ class Run:
     #: Library versions.
     versions: dict[str, str]
     seed: int
+    #: Measured before the first cell: the fields of :class:`bench.ceilings.Ceilings` by threads.
+    ceilings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Store:
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             self._connection.execute("COMMIT")
+
+    def has_run(self, run_id: str) -> bool:
+        """Return whether ``run_id`` was begun before."""
+        query = "SELECT count(*) FROM runs WHERE run_id = ?"
+        return bool(self._connection.execute(query, (run_id,)).fetchone()[0])
 
     def add_run(self, run: Run) -> None:
         """Keep ``run``, unless it is there: a resumed run keeps its first start."""

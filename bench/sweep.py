@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 import psutil
 
 from bench import machine
+from bench.ceilings import measure
 from bench.cells import TRAINING_KERNEL, Cell, OperandSource, Plan, cells_of, check
 from bench.flags import Evidence, raised
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.records import Row, Run, Store
-from bench.worker import Outcome, Task, Worker
+from bench.worker import Outcome, Task, Worker, in_fresh_process
 from bench.workloads import execution, mnist, models
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Kernel, discover
@@ -55,7 +56,10 @@ def sweep(
     dataset = mnist.load(plan.data)
     plan = replace(plan, threads=plan.threads or (machine.available_cores(),))
     run = _run(plan, command, fresh)
-    store.add_run(run)
+    if not store.has_run(run.run_id):
+        report(Progress("ceilings", "what this machine can do", 0.0, 1.0))
+        measured = {str(t): asdict(in_fresh_process(measure, t)) for t in plan.threads}
+        store.add_run(replace(run, ceilings=measured))
     trained = _trained(plan, dataset, report)
     cells = [(cell, model) for model in trained for cell in cells_of(plan, model)]
     done = store.measured(run.run_id)
@@ -89,6 +93,7 @@ def _run(plan: Plan, command: str, fresh: bool) -> Run:
         machine=conditions["machine"],
         versions=conditions["versions"],
         seed=plan.seed,
+        ceilings={},
     )
 
 

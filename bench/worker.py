@@ -14,7 +14,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -180,6 +181,16 @@ def thread_environment(threads: int) -> dict[str, str]:
         # What Numba's CUDA simulator takes is not a time worth measuring.
         "NUMBA_ENABLE_CUDASIM": "0",
     }
+
+
+def in_fresh_process(function: Callable[[int], Any], threads: int) -> Any:
+    """Return ``function(threads)`` from a process that no library was loaded in before."""
+    context = multiprocessing.get_context("spawn")
+    with (
+        _environment(thread_environment(threads)),
+        ProcessPoolExecutor(1, mp_context=context) as pool,
+    ):
+        return pool.submit(function, threads).result()
 
 
 class _environment:  # noqa: N801 - used like a function

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from bench.ceilings import Ceilings
 from bench.crossover import Crossover, bracket
 from bench.intervals import Interval, median_interval, paired_speedup
 
@@ -95,7 +96,21 @@ METRICS = (
 )
 
 
-def measured(frame: pd.DataFrame) -> pd.DataFrame:
+def roofline_fraction(row: Any, ceilings: Mapping[int, Ceilings]) -> float:
+    """Return bound / time: what share of this machine's measured ceilings a CPU kernel reaches.
+
+    The bound is the larger of the useful work over the FMA rate and the compulsory bytes (the
+    operand once, the dense side and the result once) over the bandwidth. NaN without ceilings.
+    """
+    if row.device != "cpu" or row.threads not in ceilings:
+        return float("nan")
+    flops = 2.0 * row.n * (row.m * row.k if row.format in DENSE_FORMATS else row.nnz)
+    dense_sides = (row.m + row.k) * row.n * np.dtype(row.dtype).itemsize
+    bound = ceilings[row.threads].bound_s(flops, row.nbytes + dense_sides)
+    return bound / float(row.interval.median)
+
+
+def measured(frame: pd.DataFrame, ceilings: Mapping[int, Ceilings]) -> pd.DataFrame:
     """Return the measured rows with the columns of :data:`METRICS` and of the speedup.
 
     ``baseline`` names the fastest dense kernel of the row's device in the same cell, empty where
@@ -110,6 +125,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
         values: dict[str, Any] = {m.name: m.compute(row, dense) for m in METRICS}
         speedup = _speedup(row, dense)
         values |= {
+            "roofline": roofline_fraction(row, ceilings),
             "baseline": "" if dense is None else dense.kernel,
             "speedup": speedup.median,
             "speedup_low": speedup.low,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.ceilings import Ceilings
 from bench.flags import FLAGS
 from bench.records import Run
 from reports import metrics
@@ -39,7 +40,8 @@ class Report:
 
 def analyse(run: Run, rows: pd.DataFrame) -> Report:
     """Return the report on ``rows`` of ``run``."""
-    computed = metrics.measured(rows)
+    ceilings = {int(threads): Ceilings(**found) for threads, found in run.ceilings.items()}
+    computed = metrics.measured(rows, ceilings)
     return Report(run, rows, computed, metrics.crossovers(computed))
 
 
@@ -181,8 +183,24 @@ def machine_table(report: Report) -> Table:
     run = report.run
     conditions = {**run.machine, **run.versions, "commit": run.revision, "started": run.started}
     conditions |= {"command": run.command, "run": run.run_id, "seed": str(run.seed)}
+    for threads, found in run.ceilings.items():
+        conditions |= ceiling_lines(Ceilings(**found), f"{threads} threads: ")
     lines = [{"what": key, "value": str(value)} for key, value in conditions.items() if value]
     return Table("Conditions", pd.DataFrame(lines))
+
+
+def ceiling_lines(ceilings: Ceilings, prefix: str = "") -> dict[str, str]:
+    """Return the measured ceilings as a table shows them."""
+    copies = ", ".join(f"{level} {rate:.0f}" for level, rate in ceilings.copy_gbs.items())
+    weak = ceilings.blas_gflops / ceilings.fma_gflops
+    return {
+        f"{prefix}fp32 FMA": f"{ceilings.fma_gflops:.0f} GFLOP/s"
+        f" ({ceilings.fma_one_gflops:.0f} on one thread)",
+        f"{prefix}BLAS": f"{ceilings.blas_gflops:.0f} GFLOP/s, {weak:.0%} of the FMA rate",
+        f"{prefix}copy": f"{copies} GB/s",
+        f"{prefix}empty call": seconds(ceilings.call_s),
+        f"{prefix}empty parallel loop": seconds(ceilings.parallel_s),
+    }
 
 
 def flat(report: Report) -> pd.DataFrame:
@@ -217,6 +235,7 @@ def _measured_cells(row: Any) -> dict[str, str]:
         "speedup": f"{row.speedup:.2f} ×" if known else "",
         "speedup (95 %)": f"{row.speedup_low:.2f} to {row.speedup_high:.2f}" if known else "",
         "useful GFLOP/s": f"{row.useful_gflops:.3g}",
+        "of roofline": "" if np.isnan(row.roofline) else f"{100 * row.roofline:.0f} %",
         "operand bytes": f"{int(row.nbytes):,}",
         "repaid after": "" if np.isnan(calls) else "never" if np.isinf(calls) else f"{calls:.0f}",
         "relative error": f"{row.relative_error:.1e}",

@@ -1,0 +1,207 @@
+"""What this machine can do at best, measured in a few seconds: rates, bandwidths, call costs.
+
+The FMA rate comes from a loop of independent vector multiply-adds that never leave the registers;
+the bandwidths from copies whose source and target together fill half of a cache, or several times
+the last one. They are what a kernel's time is held against: no data sheet is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_ACCUMULATORS = 12
+_MEASURE_S = 0.05
+_REPEATS = 5
+_BLAS_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Measured limits with a number of threads; rates in GFLOP/s, bandwidths in GB/s."""
+
+    threads: int
+    #: fp32 multiply-adds, two operations each; on one thread, and on all.
+    fma_one_gflops: float
+    fma_gflops: float
+    #: Dense fp32 product of NumPy's BLAS, 1024 x 1024 x 1024.
+    blas_gflops: float
+    #: Bytes read plus written by copies on all threads: in ``L1``, ``L2``, ``L3``, ``memory``.
+    copy_gbs: dict[str, float]
+    #: Bytes of each data cache that a core sees.
+    cache_bytes: dict[str, int]
+    #: Seconds of an empty call from Python, and of an empty parallel loop.
+    call_s: float
+    parallel_s: float
+
+    def bound_s(self, flops: float, nbytes: float) -> float:
+        """Return the least seconds for ``flops`` and compulsory ``nbytes``: the roofline.
+
+        The bytes are moved at the bandwidth of the smallest cache that holds them.
+        """
+        return max(flops / self.fma_gflops, nbytes / self._bandwidth(nbytes)) / 1e9
+
+    def _bandwidth(self, nbytes: float) -> float:
+        # The caches nearest to the cores are one each; the last one is shared.
+        for level, size in self.cache_bytes.items():
+            if nbytes <= (size if level == "L3" else size * self.threads):
+                return self.copy_gbs[level]
+        return self.copy_gbs["memory"]
+
+
+def measure(threads: int) -> Ceilings:
+    """Return the ceilings with ``threads`` threads."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    fma_one = _fma_gflops(1)
+    numba.set_num_threads(min(threads, before))
+    try:
+        sizes = cache_sizes()
+        half = {level: size // 2 for level, size in sizes.items()}
+        if "L3" in half:
+            half["L3"] //= threads
+        copies = {level: _copy_gbs(working_set, threads) for level, working_set in half.items()}
+        copies["memory"] = _copy_gbs(4 * max([*sizes.values(), 1 << 25]), threads)
+        a, b, c = (np.ones((_BLAS_SIDE, _BLAS_SIDE), np.float32) for _ in range(3))
+        return Ceilings(
+            threads=threads,
+            fma_one_gflops=fma_one,
+            fma_gflops=_fma_gflops(threads),
+            blas_gflops=2 * _BLAS_SIDE**3 / _best_s(lambda: np.matmul(a, b, out=c)) / 1e9,
+            copy_gbs=copies,
+            cache_bytes=sizes,
+            call_s=_best_s(lambda: _nothing(1.0)),
+            parallel_s=_best_s(lambda: _parallel_nothing(threads)),
+        )
+    finally:
+        numba.set_num_threads(before)
+
+
+def cache_sizes() -> dict[str, int]:
+    """Return the bytes of each data cache that a core sees, where the system tells."""
+    found = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            kind, level, size = (
+                (index / name).read_text().strip() for name in ("type", "level", "size")
+            )
+        except OSError:
+            continue
+        matched = re.fullmatch(r"(\d+)([KMG]?)", size)
+        if matched and kind != "Instruction":
+            factor = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[matched[2]]
+            found[f"L{level}"] = int(matched[1]) * factor
+    return found
+
+
+def vector_lanes() -> int:
+    """Return how many fp32 numbers this processor's widest vector holds."""
+    features = llvm.get_host_cpu_features()
+    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+
+
+def _best_s(call: Callable[[], Any]) -> float:
+    """Return the seconds of the fastest of a few samples: a ceiling is a best case."""
+    call()
+    loops = 1
+    while _seconds(call, loops) < _MEASURE_S / 4:
+        loops *= 2
+    return min(_seconds(call, loops) for _ in range(_REPEATS)) / loops
+
+
+def _seconds(call: Callable[[], Any], loops: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(loops):
+        call()
+    return time.perf_counter() - begin
+
+
+def _fma_gflops(threads: int) -> float:
+    steps = 200_000
+    seconds = _best_s(lambda: _fma_on_threads(threads, steps))
+    return 2.0 * vector_lanes() * _ACCUMULATORS * steps * threads / seconds / 1e9
+
+
+def _copy_gbs(working_set: int, threads: int) -> float:
+    """Return the bandwidth of copies on all threads, each within its own working set of bytes."""
+    length = max(1024, working_set // 8)  # floats in each of source and target
+    source = np.ones((threads, length), np.float32)
+    target = np.empty_like(source)
+    times = max(1, (1 << 24) // (4 * length))
+    seconds = _best_s(lambda: _copy_on_threads(source, target, times))
+    return 2.0 * source.nbytes * times / seconds / 1e9
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _fma_chain(typingctx: Any, steps: Any) -> Any:
+    """Run ``steps`` times a dozen independent vector multiply-adds; return one of the sums."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = vector_lanes()
+        vector = ir.VectorType(ir.FloatType(), lanes)
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f32"
+        )
+        index = ir.IntType(64)
+        entry = builder.block
+        body = builder.append_basic_block("body")
+        done = builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        counter = builder.phi(index)
+        sums = [builder.phi(vector) for _ in range(_ACCUMULATORS)]
+        factor = ir.Constant(vector, [0.999] * lanes)
+        new = [builder.call(fma, [each, factor, factor]) for each in sums]
+        following = builder.add(counter, ir.Constant(index, 1))
+        builder.cbranch(builder.icmp_signed("<", following, arguments[0]), body, done)
+        counter.add_incoming(ir.Constant(index, 0), entry)
+        counter.add_incoming(following, body)
+        for number, (each, result) in enumerate(zip(sums, new, strict=True)):
+            each.add_incoming(ir.Constant(vector, [float(number)] * lanes), entry)
+            each.add_incoming(result, body)
+        builder.position_at_end(done)
+        total = new[0]
+        for result in new[1:]:
+            total = builder.fadd(total, result)
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(types.int64), codegen
+
+
+@numba.njit(parallel=True)
+def _fma_on_threads(threads, steps):  # type: ignore[no-untyped-def]
+    sums = np.zeros(threads, np.float32)
+    for thread in numba.prange(threads):
+        sums[thread] = _fma_chain(np.int64(steps))
+    return sums
+
+
+@numba.njit(parallel=True)
+def _copy_on_threads(source, target, times):  # type: ignore[no-untyped-def]
+    for thread in numba.prange(source.shape[0]):
+        for _ in range(times):
+            target[thread, :] = source[thread, :]
+
+
+@numba.njit
+def _nothing(value):  # type: ignore[no-untyped-def]
+    return value
+
+
+@numba.njit(parallel=True)
+def _parallel_nothing(threads):  # type: ignore[no-untyped-def]
+    total = 0
+    for thread in numba.prange(threads):
+        total += thread
+    return total

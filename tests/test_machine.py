@@ -1,0 +1,86 @@
+"""The machine: measured ceilings that hang together, the roofline, and the doctor's findings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import doctor
+from bench.__main__ import main
+from bench.ceilings import Ceilings
+
+GOOD = Ceilings(
+    threads=2,
+    fma_one_gflops=100.0,
+    fma_gflops=200.0,
+    blas_gflops=180.0,
+    copy_gbs={"L1": 400.0, "L2": 200.0, "L3": 100.0, "memory": 20.0},
+    cache_bytes={"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25},
+    call_s=1e-7,
+    parallel_s=1e-6,
+)
+
+
+def test_measured_ceilings_hang_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["machine", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cores"] >= 1
+    assert found["versions"]["numpy"]
+    ceilings = Ceilings(**found["ceilings"])
+    assert ceilings.fma_one_gflops > 1
+    assert ceilings.fma_gflops > 1
+    assert all(rate > 0.1 for rate in ceilings.copy_gbs.values())
+    assert ceilings.copy_gbs["memory"] > 0
+    assert ceilings.call_s < ceilings.parallel_s
+
+
+def test_the_bound_is_the_slower_of_work_and_bytes() -> None:
+    assert GOOD.bound_s(200e9, 1.0) == pytest.approx(1.0)
+    assert GOOD.bound_s(1.0, 400e3 / 10) == pytest.approx(1e-7)  # 40 kB: in both L1 caches
+    assert GOOD.bound_s(1.0, 1.5e6) == pytest.approx(1.5e6 / 200e9)
+    assert GOOD.bound_s(1.0, 20e6) == pytest.approx(20e6 / 100e9)
+    assert GOOD.bound_s(1.0, 1e9) == pytest.approx(1e9 / 20e9)
+
+
+def test_a_weak_baseline_is_named() -> None:
+    fine = {each.what: each for each in doctor.examine(GOOD, 2)}
+    assert fine["dense baseline"].fine
+    weak = {each.what: each for each in doctor.examine(replace(GOOD, blas_gflops=86.0), 2)}
+    assert "43% of this machine's FMA ceiling" in weak["dense baseline"].found
+    assert "flatter sparse kernels" in weak["dense baseline"].remedy
+
+
+def test_what_slows_threads_is_named() -> None:
+    found = {
+        each.what: each
+        for each in doctor.examine(replace(GOOD, fma_gflops=110.0, parallel_s=1e-4), 2)
+    }
+    assert not found["threads"].fine
+    assert not found["threading layer"].fine
+
+
+@pytest.mark.parametrize(
+    ("content", "fine"), [("max 100000", True), ("200000 100000", True), ("150000 100000", False)]
+)
+def test_a_container_limit_is_named(tmp_path: Path, content: str, fine: bool) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    assert doctor._quota(tmp_path / "cpu.max", 2).fine == fine
+
+
+@pytest.mark.parametrize(("governor", "fine"), [("performance", True), ("powersave", False)])
+def test_a_slow_governor_is_named(tmp_path: Path, governor: str, fine: bool) -> None:
+    (tmp_path / "governor").write_text(governor)
+    assert doctor._governor(tmp_path / "governor").fine == fine
+
+
+def test_load_is_named() -> None:
+    assert doctor._load(0.3, 2).fine
+    assert not doctor._load(3.0, 2).fine
+
+
+def test_doctor_prints_its_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "FMA ceiling" in capsys.readouterr().out
