@@ -55,6 +55,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         passes=tuple(options.passes),
         kernels=tuple(options.kernels),
         threads=tuple(options.threads),
+        caches=tuple(options.caches),
         budget_s=options.budget,
         pruning=options.prune,
         scope=options.scope,

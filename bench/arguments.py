@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.cells import TRAINING_KERNEL, Plan
+from bench.cells import TEMPERATURES, TRAINING_KERNEL, Plan
 from bench.errors import InputError
 from bench.locate import PATTERNS, Inquiry
 from bench.workloads.models import PRUNINGS, Recipe
@@ -107,6 +107,15 @@ def _add_run(commands: Any) -> None:
         default=(),
         metavar="T",
         help="threads of every library (default: all cores)",
+    )
+    run.add_argument(
+        "--caches",
+        nargs="+",
+        action=_Flat,
+        convert=_temperature,
+        default=default.caches,
+        metavar="HOW",
+        help="hot, cold (emptied before each call), or both (default: hot)",
     )
     run.add_argument(
         "--budget",
@@ -335,6 +344,12 @@ def _whole(text: str) -> int:
 def _pass(text: str) -> str:
     if text not in PASSES:
         raise InputError(f"unknown pass {text!r}: choose from {', '.join(PASSES)}")
+    return text
+
+
+def _temperature(text: str) -> str:
+    if text not in TEMPERATURES:
+        raise InputError(f"unknown state of the caches {text!r}: hot, cold, or both")
     return text
 
 

@@ -22,7 +22,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 _ACCUMULATORS = 12
-_MEASURE_S = 0.05
+_MEASURE_S = 0.04
 _REPEATS = 5
 _BLAS_SIDE = 1024
 
@@ -179,7 +179,7 @@ def _fma_chain(typingctx: Any, steps: Any) -> Any:
     return types.float32(types.int64), codegen
 
 
-@numba.njit(parallel=True)
+@numba.njit(parallel=True, cache=True)
 def _fma_on_threads(threads, steps):  # type: ignore[no-untyped-def]
     sums = np.zeros(threads, np.float32)
     for thread in numba.prange(threads):
@@ -187,19 +187,19 @@ def _fma_on_threads(threads, steps):  # type: ignore[no-untyped-def]
     return sums
 
 
-@numba.njit(parallel=True)
+@numba.njit(parallel=True, cache=True)
 def _copy_on_threads(source, target, times):  # type: ignore[no-untyped-def]
     for thread in numba.prange(source.shape[0]):
         for _ in range(times):
             target[thread, :] = source[thread, :]
 
 
-@numba.njit
+@numba.njit(cache=True)
 def _nothing(value):  # type: ignore[no-untyped-def]
     return value
 
 
-@numba.njit(parallel=True)
+@numba.njit(parallel=True, cache=True)
 def _parallel_nothing(threads):  # type: ignore[no-untyped-def]
     total = 0
     for thread in numba.prange(threads):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from bench import machine
 from bench.errors import InputError
@@ -17,7 +19,8 @@ from bench.workloads.pruning import Scope
 from kernels.base import PASSES, Kernel, Pass, discover
 
 TRAINING_KERNEL = "numpy-masked-update"
-_TEMPERATURE = "hot"
+Temperature = Literal["hot", "cold"]
+TEMPERATURES: tuple[Temperature, ...] = get_args(Temperature)
 _DTYPE = "float32"
 
 
@@ -32,6 +35,8 @@ class Plan:
     #: Names; empty for every kernel there is.
     kernels: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
+    #: ``hot``: operands stay in the caches; ``cold``: the caches are emptied before each call.
+    caches: tuple[Temperature, ...] = ("hot",)
     #: Seconds of timing, shared by the cells that are missing.
     budget_s: float = 75.0
     pruning: Pruning = "gradual"
@@ -56,7 +61,7 @@ class Cell:
     batch: int
     pass_: Pass
     threads: int
-    temperature: str = _TEMPERATURE
+    temperature: Temperature
     dtype: str = _DTYPE
 
     @property
@@ -98,20 +103,20 @@ def check(plan: Plan) -> dict[str, Kernel]:
 
 def cells_of(plan: Plan, model: TrainedModel) -> Iterator[Cell]:
     """Yield the cells of one network at one sparsity."""
-    for threads in plan.threads:
-        for batch in plan.batches:
-            for index, layer in enumerate(model.network.layers):
-                for pass_ in plan.passes:
-                    yield Cell(
-                        model.network.name,
-                        model.recipe.key,
-                        model.recipe.sparsity,
-                        layer.name,
-                        index,
-                        batch,
-                        pass_,
-                        threads,
-                    )
+    layers = list(enumerate(model.network.layers))
+    axes = (plan.threads, plan.caches, plan.batches, layers, plan.passes)
+    for threads, temperature, batch, (index, layer), pass_ in itertools.product(*axes):
+        yield Cell(
+            model.network.name,
+            model.recipe.key,
+            model.recipe.sparsity,
+            layer.name,
+            index,
+            batch,
+            pass_,
+            threads,
+            temperature,
+        )
 
 
 class OperandSource:

@@ -136,7 +136,16 @@ def _measure_all(
             weight = model.states[cell.layer_index].weight
             load = psutil.getloadavg()[0]
             outcomes = worker.measure(
-                Task(cell.pass_, weight, given.x, given.dy, names, share, seed)
+                Task(
+                    cell.pass_,
+                    weight,
+                    given.x,
+                    given.dy,
+                    names,
+                    share,
+                    seed,
+                    cold=cell.temperature == "cold",
+                )
             )
             shared = _shared_fields(cell, model, given) | {"load": load}
             best_canary_s = min(

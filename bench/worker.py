@@ -24,7 +24,16 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, clock_for, race
+from bench.ceilings import cache_sizes
+from bench.timing import (
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    Call,
+    Competitor,
+    clock_for,
+    flusher,
+    race,
+)
 from kernels.base import Array, Kernel, Pass, Problem, Weight, discover
 from kernels.oracle import Oracle
 
@@ -52,6 +61,8 @@ class Task:
     budget_s: float
     seed: int
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
+    #: Whether the caches are emptied before each timed call.
+    cold: bool = False
 
 
 @dataclass
@@ -275,7 +286,10 @@ def _measure(task: Task, kernels: dict[str, Kernel], turn: Any, turns: Any) -> d
         else:
             if call is not None:
                 competitors[name] = Competitor(
-                    call, clock_for(kernel.device), partial(_nonfinite, kernel)
+                    call,
+                    clock_for(kernel.device),
+                    partial(_nonfinite, kernel),
+                    flush=flusher(kernel.device, _last_cache_bytes()) if task.cold else None,
                 )
     rng = np.random.default_rng(task.seed)
     canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
@@ -340,6 +354,11 @@ def _nonfinite(kernel: Kernel, result: Any) -> str | None:
     """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
     total = float(kernel.local(result).sum())
     return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
+
+
+def _last_cache_bytes() -> int:
+    """Return the size of the largest cache; 64 MiB where the system does not tell."""
+    return max(cache_sizes().values(), default=1 << 26)
 
 
 def _threading_layer(kernel: Kernel) -> str:

@@ -131,9 +131,10 @@ def headline(report: Report) -> str:
     chosen = forward if len(forward) else best
     chosen = chosen[chosen["batch"] == _middle(chosen["batch"])]
     row = chosen.loc[chosen["parameters"].idxmax()]
+    where = f"on the {row.device.upper()}, {row.temperature}"
     return (
-        f"{row.network} {row.layer} ({row['shape']}), batch {row.batch}, {row.pass_}, on the "
-        f"{row.device.upper()}: sparse beats dense {_says(row.crossover)} (95 %); at "
+        f"{row.network} {row.layer} ({row['shape']}), batch {row.batch}, {row.pass_}, {where}: "
+        f"sparse beats dense {_says(row.crossover)} (95 %); at "
         f"{100 * row.top_sparsity:.1f} % sparsity the speedup is {row.top_speedup:.2f} × "
         f"({row.top_kernel})."
     )
@@ -149,9 +150,13 @@ def summary(report: Report) -> None:
     if len(frame):
         passes, batch = frame["pass"].unique(), str(_middle(frame["batch"].astype(int)))
         pass_ = "forward" if "forward" in passes else passes[0]
-        part = frame[(frame["pass"] == pass_) & (frame["batch"] == batch)]
-        title = f"{breakdown.title}: {pass_}, batch {batch} (all others are in the report)"
-        _print(Table(title, part.drop(columns=["pass", "batch"])))
+        caches = frame["caches"].iloc[0]
+        chosen = (frame["pass"] == pass_) & (frame["batch"] == batch) & (frame["caches"] == caches)
+        part = frame[chosen]
+        title = (
+            f"{breakdown.title}: {pass_}, batch {batch}, {caches} (all others are in the report)"
+        )
+        _print(Table(title, part.drop(columns=["pass", "batch", "caches"])))
     _print(tables.crossover_table(report))
     _print(tables.not_run_table(report))
     _print(tables.flag_table(report))
@@ -177,13 +182,13 @@ def _says(crossover: Any) -> str:
 def _plots(report: Report) -> list[dict[str, str]]:
     """Return an SVG per network, pass, device and number of threads."""
     found = []
-    keys = ["network", "device", "threads", "pass_"]
-    for (name, device, threads, pass_), rows in report.measured.groupby(keys, sort=False):
+    keys = ["network", "device", "threads", "temperature", "pass_"]
+    for (name, device, threads, caches, pass_), rows in report.measured.groupby(keys, sort=False):
         if (rows["format"] == "dense").all() or not rows["speedup"].notna().any():
             continue
-        where = f"{device.upper()}, {threads} threads" if device == "cpu" else "GPU"
-        title = f"{name}, {tables.pass_title(pass_)}, {where}"
-        name = f"speedup-{name}-{device}-{threads}-{pass_}.svg"
+        where = f"CPU, {threads} threads" if device == "cpu" else "GPU"
+        title = f"{name}, {tables.pass_title(pass_)}, {where}, {caches}"
+        name = f"speedup-{name}-{device}-{threads}-{caches}-{pass_}.svg"
         svg = plots.speedup_over_sparsity(rows, title)
         found.append({"title": title, "file": name, "svg": svg})
     return found
@@ -197,10 +202,9 @@ def _sections(report: Report, as_html: bool = True) -> list[dict[str, Any]]:
         ["network", "network_sparsity", "accuracy"], sort=False
     ):
         parts = []
-        for (threads, batch, pass_), part in rows.groupby(
-            ["threads", "batch", "pass_"], sort=False
-        ):
-            title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads"
+        keys = ["threads", "temperature", "batch", "pass_"]
+        for (threads, caches, batch, pass_), part in rows.groupby(keys, sort=False):
+            title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads, {caches}"
             parts.append({"title": title, "kernels": render(tables.kernel_table(report, part))})
         title = f"{name} at {tables.percent(sparsity)}: test accuracy {100 * accuracy:.2f} %"
         layers = render(tables.layer_table(rows).frame)

@@ -62,6 +62,7 @@ def crossover_table(report: Report, kernel: str | None = "fastest sparse") -> Ta
             "pass": row.pass_,
             "device": row.device,
             "threads": f"{row.threads}",
+            "caches": row.temperature,
             **({} if kernel else {"kernel": row.kernel}),
             "crossover (95 %)": str(row.crossover),
             "speedup at the highest sparsity": (
@@ -142,6 +143,7 @@ def breakdown_table(report: Report) -> Table:
             "sparsity": percent(row.sparsity),
             "batch": f"{row.batch}",
             "pass": row.pass_,
+            "caches": row.temperature,
             "fastest dense": f"{seconds(row.speedup * row.time_s)} ({row.baseline})",
             "fastest sparse": f"{seconds(row.time_s)} ({row.kernel})",
             "speedup (95 %)": f"{row.speedup:.2f} [{row.speedup_low:.2f}, {row.speedup_high:.2f}]",

@@ -38,6 +38,7 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["run", "--batch", "10001"], "batch 10001"),
         (["run", "--passes", "sideways"], "unknown pass 'sideways'"),
         (["run", "--threads", "4096"], "threads 4096"),
+        (["run", "--caches", "warm"], "unknown state of the caches 'warm'"),
         (["run", "--budget", "-3s"], "budget"),
         (["run", "--budget", "0s"], "'0s' is not a duration"),
         (["run", "--data", "/nowhere"], "/nowhere/.* is missing"),

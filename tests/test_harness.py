@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,33 @@ def test_calibration_reaches_the_sample_length() -> None:
     calibrate(competitor, 2e-4)
     assert competitor.loops > 100
     assert competitor.clock.seconds(competitor.call, competitor.loops)[0] > 5e-5
+
+
+def test_cold_and_hot_are_two_measurements(run: Run, tmp_path: Path) -> None:
+    assert run("numpy-dense", "scipy-csr", extra=("--caches", "hot", "cold")) == 0
+    found = rows(tmp_path)
+    assert (found["status"] == "measured").all()
+    assert sorted(found.groupby("temperature").size()) == [6, 6]
+    assert found["cell_id"].nunique() == 6
+    assert (found[found["temperature"] == "cold"]["loops"] <= 5).all()
+    text = (tmp_path / "report.md").read_text()
+    assert "threads, hot" in text
+    assert "threads, cold" in text
+
+
+def test_the_caches_are_emptied_before_each_cold_call() -> None:
+    events: list[str] = []
+    competitor = Competitor(
+        lambda: events.append("call"), HostClock(), flush=lambda: events.append("flush")
+    )
+    race({"only": competitor}, 0.0, np.random.default_rng(0), lambda _: None, (1, 1))
+    timed = events[events.index("flush") :]
+    # The untimed call that warms the threads stands alone; every other follows a flush.
+    unflushed = sum(
+        event == "call" and before != "flush" for before, event in pairwise(["call", *timed])
+    )
+    assert unflushed == 1
+    assert len(competitor.samples) == 1
 
 
 def test_a_round_times_each_competitor_once_in_random_order() -> None:
