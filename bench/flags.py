@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from bench.intervals import order_half_width
 from bench.timing import LEAST_ROUNDS, SAMPLE_S
 
-_NOISY = 0.05
+_NOISY = 0.10
+# Of halves that differ by chance alone, so many are taken for a drift.
+_DRIFT_ERROR = 0.01
 _DRIFT = 0.10
 _THROTTLE = 0.15
 
@@ -53,7 +56,7 @@ FLAGS = (
         "drifting",
         f"the second half of the rounds differs from the first by over {_DRIFT:.0%}",
         "let the machine settle and measure --again; if it stays, the kernel itself slows down",
-        lambda e: abs(_change(e.samples)) > _DRIFT,
+        lambda e: _drifts(e.samples),
     ),
     Flag(
         "too short",
@@ -89,9 +92,11 @@ def raised(evidence: Evidence) -> list[str]:
     return [flag.name for flag in FLAGS if flag.raised(evidence)] if evidence.samples else []
 
 
-def _change(samples: Sequence[float]) -> float:
-    """Return by which share the later half of ``samples`` is slower than the earlier."""
+def _drifts(samples: Sequence[float]) -> bool:
+    """Return whether the halves of ``samples`` differ, by much and by more than chance."""
     half = len(samples) // 2
-    if half < 3:
-        return 0.0
-    return float(np.median(samples[-half:]) / np.median(samples[:half]) - 1)
+    if half < LEAST_ROUNDS // 2:
+        return False
+    before, after = samples[:half], samples[-half:]
+    change = abs(float(np.median(after) / np.median(before)) - 1)
+    return change > _DRIFT and stats.mannwhitneyu(before, after).pvalue < _DRIFT_ERROR

@@ -24,7 +24,8 @@ _MOST_COLD_LOOPS = 5
 _SETTLE_S = 1e-3
 #: A speedup known this well needs no further round.
 PRECISION = 0.02
-_CANARY = bytes(1 << 20)
+_CANARY = bytes(1 << 14)
+_CANARY_CALLS = 20
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 60
 
@@ -191,9 +192,12 @@ def _precise(competitors: list[Competitor]) -> bool:
 
 
 def _canary_s() -> float:
-    """Return the seconds of a fixed piece of work on one thread."""
-    begin = time.perf_counter()
+    """Return the seconds of a fixed piece of work on one thread, in the nearest cache."""
+    time.sleep(_SETTLE_S)
     zlib.crc32(_CANARY)
+    begin = time.perf_counter()
+    for _ in range(_CANARY_CALLS):
+        zlib.crc32(_CANARY)
     return time.perf_counter() - begin
 
 
