@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 _ACCUMULATORS = 12
 _MEASURE_S = 0.04
-_REPEATS = 5
+_REPEATS = 12
 _BLAS_SIDE = 1024
 
 

@@ -98,12 +98,17 @@ class NanOnce(_Fake):
 
 
 class SlowingDown(_Fake):
+    """Takes longer from call to call, and starts afresh in each cell."""
+
     name = "fake-slowing-down"
-    pause = 0.001
+
+    def prepare(self, weight: Weight) -> DenseOperand:
+        self.pause = 0.001
+        return super().prepare(weight)
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
         time.sleep(self.pause)
-        self.pause *= 1.1
+        self.pause *= 1.03
         return super().forward(operand, x, out)
 
 

@@ -114,7 +114,7 @@ def test_a_nan_while_timed_is_a_wrong_result(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_kernel_that_slows_down_is_flagged(run: Run, tmp_path: Path) -> None:
-    assert run("numpy-dense", "fake-slowing-down", extra=("--budget", "2s")) == 0
+    assert run("numpy-dense", "fake-slowing-down", extra=("--budget", "6s")) == 0
     found = rows(tmp_path)
     slowing = found[found["kernel"] == "fake-slowing-down"]
     assert slowing["doubts"].map(lambda doubts: "drifting" in doubts).all()
