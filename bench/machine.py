@@ -62,11 +62,13 @@ def available_cores() -> int:
 def blas() -> str:
     """Return the BLAS that NumPy multiplies with: library, version and kernels."""
     np.ones((2, 2)) @ np.ones((2, 2))
-    for pool in threadpoolctl.threadpool_info():
-        if pool["user_api"] == "blas":
-            parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
-            return " ".join(str(part) for part in parts if part)
-    return "unknown"
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    if not pools:
+        return "unknown"
+    # SciPy brings a BLAS of its own, and the two are listed in no fixed order.
+    pool = min(pools, key=lambda each: ("numpy" not in each["filepath"], each["filepath"]))
+    parts = (pool["internal_api"], pool.get("version"), pool.get("architecture"))
+    return " ".join(str(part) for part in parts if part)
 
 
 def code_digest() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import doctor
+from bench import doctor, machine
 from bench.__main__ import main
 from bench.ceilings import Ceilings
 
@@ -35,6 +35,17 @@ def test_measured_ceilings_hang_together(capsys: pytest.CaptureFixture[str]) -> 
     assert all(rate > 0.1 for rate in ceilings.copy_gbs.values())
     assert ceilings.copy_gbs["memory"] > 0
     assert ceilings.call_s < ceilings.parallel_s
+
+
+def test_the_identity_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools = [
+        {"user_api": "openmp", "internal_api": "openmp", "filepath": "/x/libgomp.so"},
+        {"user_api": "blas", "internal_api": "openblas", "version": "2", "filepath": "/scipy/b"},
+        {"user_api": "blas", "internal_api": "openblas", "version": "1", "filepath": "/numpy/a"},
+    ]
+    for order in (pools, pools[::-1]):
+        monkeypatch.setattr(machine.threadpoolctl, "threadpool_info", lambda found=order: found)
+        assert machine.blas() == "openblas 1"
 
 
 def test_the_bound_is_the_slower_of_work_and_bytes() -> None:
