@@ -44,7 +44,7 @@ def test_the_identity_is_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> 
         {"user_api": "blas", "internal_api": "openblas", "version": "1", "filepath": "/numpy/a"},
     ]
     for order in (pools, pools[::-1]):
-        monkeypatch.setattr(machine.threadpoolctl, "threadpool_info", lambda found=order: found)
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda found=order: found)
         assert machine.blas() == "openblas 1"
 
 
