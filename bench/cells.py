@@ -70,6 +70,21 @@ class Cell:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
 
+def check_axes(batches: Sequence[int], threads: Sequence[int]) -> None:
+    """Raise if a batch or a number of threads is none that can be measured here.
+
+    Raises:
+        InputError: if so.
+    """
+    for batch in batches:
+        if not 1 <= batch <= 10_000:
+            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
+    cores = machine.available_cores()
+    for count in threads:
+        if not 1 <= count <= cores:
+            raise InputError(f"threads {count} is outside 1 to {cores}, this machine's cores")
+
+
 def check(plan: Plan) -> dict[str, Kernel]:
     """Return the kernels that ``plan`` names.
 
@@ -86,13 +101,7 @@ def check(plan: Plan) -> dict[str, Kernel]:
         network(name)
     for sparsity in plan.sparsities:
         Recipe("", "", sparsity)
-    for batch in plan.batches:
-        if not 1 <= batch <= 10_000:
-            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
-    cores = machine.available_cores()
-    for threads in plan.threads:
-        if not 1 <= threads <= cores:
-            raise InputError(f"threads {threads} is outside 1 to {cores}, this machine's cores")
+    check_axes(plan.batches, plan.threads)
     for name, value in (("budget", plan.budget_s), ("time limit", plan.time_limit_s)):
         if not value > 0:
             raise InputError(f"{name} {value:g} s is not above 0: give seconds, for example 120s")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench import machine
-from bench.cells import TRAINING_KERNEL
+from bench.cells import TRAINING_KERNEL, check_axes
 from bench.errors import InputError
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
@@ -133,13 +133,7 @@ def check(inquiry: Inquiry) -> dict[str, Kernel]:
         raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
     if not 0.001 <= inquiry.width <= 0.2:
         raise InputError(f"width {inquiry.width:g} is outside [0.001, 0.2]: give 0.02, say")
-    for batch in inquiry.batches:
-        if not 1 <= batch <= 10_000:
-            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
-    cores = machine.available_cores()
-    for threads in inquiry.threads:
-        if not 1 <= threads <= cores:
-            raise InputError(f"threads {threads} is outside 1 to {cores}, this machine's cores")
+    check_axes(inquiry.batches, inquiry.threads)
     models.check_cache()
     return kernels
 
