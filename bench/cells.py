@@ -70,15 +70,15 @@ class Cell:
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
 
-def check_axes(batches: Sequence[int], threads: Sequence[int]) -> None:
-    """Raise if a batch or a number of threads is none that can be measured here.
+def check_axes(batches: Sequence[int], threads: Sequence[int], images: int) -> None:
+    """Raise if a batch is no part of the test set's ``images``, or threads are too many here.
 
     Raises:
         InputError: if so.
     """
     for batch in batches:
-        if not 1 <= batch <= 10_000:
-            raise InputError(f"batch {batch} is outside 1 to 10000: the test set has 10000 images")
+        if not 1 <= batch <= images:
+            raise InputError(f"batch {batch} is outside 1 to {images}, the images of the test set")
     cores = machine.available_cores()
     for count in threads:
         if not 1 <= count <= cores:
@@ -101,11 +101,10 @@ def check(plan: Plan) -> dict[str, Kernel]:
         network(name)
     for sparsity in plan.sparsities:
         Recipe("", "", sparsity)
-    check_axes(plan.batches, plan.threads)
+    check_axes(plan.batches, plan.threads, len(mnist.load(plan.data).test_images))
     for name, value in (("budget", plan.budget_s), ("time limit", plan.time_limit_s)):
         if not value > 0:
             raise InputError(f"{name} {value:g} s is not above 0: give seconds, for example 120s")
-    mnist.load(plan.data)
     models.check_cache()
     return {name: kernels[name] for name in plan.kernels or kernels}
 

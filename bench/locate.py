@@ -133,7 +133,7 @@ def check(inquiry: Inquiry) -> dict[str, Kernel]:
         raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
     if not 0.001 <= inquiry.width <= 0.2:
         raise InputError(f"width {inquiry.width:g} is outside [0.001, 0.2]: give 0.02, say")
-    check_axes(inquiry.batches, inquiry.threads)
+    check_axes(inquiry.batches, inquiry.threads, len(mnist.load().test_images))
     models.check_cache()
     return kernels
 

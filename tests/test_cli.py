@@ -73,6 +73,13 @@ def test_bad_input_is_one_line_and_exit_2(
     assert not list(tmp_path.iterdir()), "something was written"
 
 
+def test_a_batch_beyond_ones_own_test_set_is_refused(
+    small_mnist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--data", str(small_mnist), "--batch", "129"]) == 2
+    assert "batch 129 is outside 1 to 128" in capsys.readouterr().err
+
+
 def test_an_unwritable_output_folder_is_one_line(
     small_mnist: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
