@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from bench import machine
 from bench.errors import InputError
 from bench.workloads import execution, mnist, models
 from bench.workloads.models import Pruning, Recipe, TrainedModel
-from bench.workloads.networks import network
+from bench.workloads.networks import Network, network
 from bench.workloads.pruning import Scope
 from kernels.base import PASSES, Kernel, Pass, discover
 
@@ -63,6 +65,11 @@ class Cell:
     threads: int
     temperature: Temperature
     dtype: str = _DTYPE
+
+    @property
+    def title(self) -> str:
+        """Return the cell as a progress bar shows it."""
+        return f"{self.network} {100 * self.network_sparsity:.4g} % {self.layer} {self.pass_}"
 
     @property
     def cell_id(self) -> str:
@@ -125,6 +132,20 @@ def cells_of(plan: Plan, model: TrainedModel) -> Iterator[Cell]:
             threads,
             temperature,
         )
+
+
+def too_large(of: Network, layer_index: int, batch: int) -> str | None:
+    """Return that a cell does not fit into the free memory, or None; nothing is allocated yet.
+
+    The operands of all layers are computed together, and copied to the worker; the reference is
+    in float64: W, X, dY and two results.
+    """
+    size = np.dtype(_DTYPE).itemsize
+    operands = sum(sum(each.shape) * each.columns(batch) * size for each in of.layers)
+    m, k = of.layers[layer_index].shape
+    n = of.layers[layer_index].columns(batch)
+    needed, free = 3 * operands + 8 * 3 * (m * k + (m + k) * n), machine.free_bytes()
+    return None if needed <= free else machine.too_little(needed, free)
 
 
 class OperandSource:

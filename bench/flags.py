@@ -22,8 +22,9 @@ _THROTTLE = 0.15
 class Evidence:
     """What is known of how one kernel was timed in one cell."""
 
-    #: Seconds per call, one value a round, and calls per sample.
+    #: Seconds per call, one value a round; rounds of each visit; calls per sample.
     samples: Sequence[float]
+    visits: Sequence[int]
     loops: int
     #: Seconds of the fixed canary in the same rounds, and its best median in the run so far.
     canary: Sequence[float]
@@ -33,6 +34,8 @@ class Evidence:
     cores: int
     #: Numba's, where the kernel runs in it.
     threading_layer: str = ""
+    #: Whether the time of a GPU kernel holds the host's delay.
+    exposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ FLAGS = (
     ),
     Flag(
         "drifting",
-        f"the second half of the rounds differs from the first by over {_DRIFT:.0%}",
+        f"the second half of a visit's rounds differs from the first by over {_DRIFT:.0%}",
         "let the machine settle and measure --again; if it stays, the kernel itself slows down",
-        lambda e: _drifts(e.samples),
+        lambda e: _drifts(e.samples, e.visits),
     ),
     Flag(
         "too short",
@@ -84,6 +87,12 @@ FLAGS = (
         "install libgomp (OpenMP) or the package tbb",
         lambda e: e.threading_layer == "workqueue",
     ),
+    Flag(
+        "host delay",
+        "the host could not queue the calls ahead of the GPU, so the time holds its delay",
+        "none for a kernel that waits for the GPU itself; else compare the graph replay",
+        lambda e: e.exposed,
+    ),
 )
 
 
@@ -92,11 +101,23 @@ def raised(evidence: Evidence) -> list[str]:
     return [flag.name for flag in FLAGS if flag.raised(evidence)] if evidence.samples else []
 
 
-def _drifts(samples: Sequence[float]) -> bool:
-    """Return whether the halves of ``samples`` differ, by much and by more than chance."""
-    half = len(samples) // 2
-    if half < LEAST_ROUNDS // 2:
+def _drifts(samples: Sequence[float], visits: Sequence[int]) -> bool:
+    """Return whether the halves of the visits differ, by much and by more than chance.
+
+    Each visit counts in units of its own median: between visits the operands move in memory, and
+    a kernel that slows down starts afresh.
+    """
+    before: list[float] = []
+    after: list[float] = []
+    start = 0
+    for rounds in visits:
+        half, end = rounds // 2, start + rounds
+        if half >= LEAST_ROUNDS // 2:
+            visit = np.asarray(samples[start:end]) / np.median(samples[start:end])
+            before.extend(visit[:half])
+            after.extend(visit[-half:])
+        start = end
+    if not before:
         return False
-    before, after = samples[:half], samples[-half:]
     change = abs(float(np.median(after) / np.median(before)) - 1)
     return change > _DRIFT and stats.mannwhitneyu(before, after).pvalue < _DRIFT_ERROR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 _RESAMPLES = 999
+# Resampled values held in memory at a time.
+_BATCH = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,45 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     Raises:
         ValueError: if there is no value, or one is not finite.
     """
-    samples: NDArray[np.float64] = np.asarray(values, float)
-    if not samples.size or not np.isfinite(samples).all():
-        raise ValueError(f"{samples.size} values, not all finite: need at least one, all finite")
-    median = float(np.median(samples))
-    if np.ptp(samples) == 0:
-        return Interval(median, median, median)
+    return median_intervals([values], confidence)[0]
+
+
+def median_intervals(
+    groups: Sequence[Sequence[float]], confidence: float = CONFIDENCE
+) -> list[Interval]:
+    """Return :func:`median_interval` of each group; groups of one length are resampled together.
+
+    Raises:
+        ValueError: if a group has no value, or one is not finite.
+    """
+    found: dict[int, Interval] = {}
+    for length in {len(group) for group in groups}:
+        indices = [index for index, group in enumerate(groups) if len(group) == length]
+        samples = np.asarray([groups[index] for index in indices], float)
+        if not length or not np.isfinite(samples).all():
+            raise ValueError(f"{length} values, not all finite: need at least one, all finite")
+        low, high = _bootstrap(samples, confidence)
+        medians = np.median(samples, axis=1)
+        for index, *interval in zip(indices, low, medians, high, strict=True):
+            found[index] = Interval(*map(float, interval))
+    return [found[index] for index in range(len(groups))]
+
+
+def _bootstrap(samples: NDArray[np.float64], confidence: float) -> tuple[Any, Any]:
+    """Return the lower and upper ends of the intervals of the rows of ``samples``."""
+    if samples.shape[1] == 1:
+        return samples[:, 0], samples[:, 0]
     found = stats.bootstrap(
         (samples,),
         np.median,
+        axis=1,
         n_resamples=_RESAMPLES,
+        batch=max(1, _BATCH // samples.size),
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(float(found.low), median, float(found.high))
+    return found.low, found.high
 
 
 def order_half_width(
@@ -72,4 +99,4 @@ def paired_speedup(
     """
     if len(baseline) != len(candidate):
         raise ValueError(f"{len(baseline)} rounds against {len(candidate)}: must be the same")
-    return median_interval(np.asarray(baseline) / np.asarray(candidate), confidence)
+    return median_interval(list(np.asarray(baseline) / np.asarray(candidate)), confidence)

@@ -19,7 +19,8 @@ from bench.errors import InputError
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.search import WIDTH, Probe, Search, probe
-from bench.worker import Outcome, Task, Worker
+from bench.trial import Outcome, Task
+from bench.worker import Worker
 from bench.workloads import execution, mnist, models, pruning
 from bench.workloads.models import BLOCK, Recipe, TrainedModel
 from bench.workloads.networks import network

@@ -13,7 +13,7 @@ import sqlite3
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.errors import InputError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
@@ -88,6 +88,8 @@ class Row:
     reason: str
     #: Seconds per call, one value a round.
     samples: list[float]
+    #: Rounds of each visit to the cell: W is converted anew in each.
+    visits: list[int]
     loops: int
     prepare_s: float | None
     first_call_s: float | None
@@ -98,6 +100,12 @@ class Row:
     #: before the cell; and the doubts that they raise (see :mod:`bench.flags`).
     canary: list[float]
     threading_layer: str
+    #: On a GPU, seconds per call as the host sees it, and in a replayed CUDA graph; and remarks.
+    call_samples: list[float]
+    replay_samples: list[float]
+    remarks: list[str]
+    #: Seconds that the kernel kept the machine busy: converting, warming up, timed.
+    busy_s: float
     load: float
     doubts: list[str]
     measured_at: str
@@ -137,12 +145,14 @@ class Store:
     def add_run(self, run: Run) -> None:
         """Keep ``run``, unless it is there: a resumed run keeps its first start."""
         with self._readable_errors():
-            self._insert("OR IGNORE", "runs", [_encoded(run)])
+            self._insert("runs", [_encoded(run)], "NOTHING")
 
     def add_cell(self, run_id: str, rows: Sequence[Row]) -> None:
-        """Write the rows of one cell in one transaction."""
+        """Write the rows of one cell in one transaction, in the place of earlier ones of it."""
         with self._readable_errors():
-            self._insert("", "rows", [{"run_id": run_id} | _encoded(row) for row in rows])
+            new = ", ".join(f"{each.name} = excluded.{each.name}" for each in fields(Row))
+            values = [{"run_id": run_id} | _encoded(row) for row in rows]
+            self._insert("rows", values, f"UPDATE SET {new}")
 
     def measured(self, run_id: str) -> set[tuple[str, str]]:
         """Return the (cell, kernel) pairs that ``run_id`` has rows of."""
@@ -172,7 +182,7 @@ class Store:
             self._connection,
             params=(run_id,),
         )
-        for column in ("samples", "format_bytes", "canary", "doubts"):
+        for column in _json_fields(Row):
             frame[column] = frame[column].map(json.loads)
         return frame
 
@@ -180,14 +190,15 @@ class Store:
         """Close the file."""
         self._connection.close()
 
-    def _insert(self, conflict: str, table: str, rows: Iterable[dict[str, Any]]) -> None:
+    def _insert(self, table: str, rows: Iterable[dict[str, Any]], on_conflict: str) -> None:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
             for row in rows:
                 marks = ", ".join("?" * len(row))
                 connection.execute(
-                    f"INSERT {conflict} INTO {table} ({', '.join(row)}) VALUES ({marks})",
+                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks}) "
+                    f"ON CONFLICT DO {on_conflict}",
                     tuple(row.values()),
                 )
             connection.execute("COMMIT")
@@ -239,16 +250,19 @@ def _encoded(record: Run | Row) -> dict[str, Any]:
     """Return a record's fields as SQLite values; lists and dictionaries as JSON."""
     return {
         name: json.dumps(value) if isinstance(value, (list, dict)) else value
-        for name, value in asdict(record).items()
+        for name, value in vars(record).items()
     }
 
 
 def _decoded(record: type, values: dict[str, Any]) -> dict[str, Any]:
+    in_json = _json_fields(record)
+    return {k: json.loads(value) if k in in_json else value for k, value in values.items()}
+
+
+def _json_fields(record: type) -> list[str]:
+    """Return the names of the fields that are lists or dictionaries."""
     hints = typing.get_type_hints(record)
-    return {
-        name: json.loads(value) if typing.get_origin(hints[name]) in (list, dict) else value
-        for name, value in values.items()
-    }
+    return [name for name, hint in hints.items() if typing.get_origin(hint) in (list, dict)]
 
 
 def _columns(record: type) -> str:

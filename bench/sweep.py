@@ -10,20 +10,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-import psutil
-
 from bench import machine
 from bench.ceilings import measure
-from bench.cells import TRAINING_KERNEL, Cell, OperandSource, Plan, cells_of, check
-from bench.flags import Evidence, raised
+from bench.cells import TRAINING_KERNEL, Cell, Plan, cells_of, check
+from bench.measuring import Measuring, Visited
 from bench.progress import Progress, Report, ignore, training_progress
-from bench.records import Row, Run, Store
-from bench.worker import Outcome, Task, Worker, in_fresh_process
-from bench.workloads import execution, mnist, models
+from bench.records import Run, Store
+from bench.timing import PRECISION
+from bench.worker import in_fresh_process
+from bench.workloads import mnist, models
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Kernel, discover
-from kernels.formats import bytes_by_format
+
+#: Of the budget, for a first look at every cell; the rest goes where the answers are widest.
+_FIRST_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Result:
     #: (network, layer, pass, kernel, reason) of each wrong result of the run.
     wrong: tuple[tuple[str, str, str, str, str], ...]
     rows_measured: int
+    #: Seconds in which kernels kept the machine busy: all else is the harness's own.
+    busy_s: float
 
 
 def sweep(
@@ -68,8 +70,12 @@ def sweep(
         for cell, model in cells
         if (missing := [name for name in kernels if (cell.cell_id, name) not in done])
     ]
-    written = _measure_all(plan, store, run.run_id, kernels, dataset, todo, report)
-    return _result(store, run.run_id, {cell.cell_id for cell, _ in cells}, kernels, written)
+    measuring = Measuring(plan, store, run.run_id, kernels, dataset)
+    try:
+        _measure_all(plan, todo, measuring, report)
+    finally:
+        measuring.close()
+    return _result(store, run.run_id, {cell.cell_id for cell, _ in cells}, kernels, measuring)
 
 
 def _run(plan: Plan, command: str, fresh: bool) -> Run:
@@ -111,113 +117,37 @@ def _trained(plan: Plan, dataset: mnist.Dataset, report: Report) -> list[Trained
 
 def _measure_all(
     plan: Plan,
-    store: Store,
-    run_id: str,
-    kernels: Mapping[str, Kernel],
-    dataset: mnist.Dataset,
     todo: Sequence[tuple[Cell, TrainedModel, list[str]]],
+    measuring: Measuring,
     report: Report,
-) -> int:
-    """Measure the cells of ``todo``; return how many rows were written."""
-    end = time.monotonic() + plan.budget_s
-    operands = OperandSource(dataset)
-    workers: dict[int, Worker] = {}
-    written, best_canary_s = 0, float("inf")
-    try:
-        for position, (cell, model, names) in enumerate(todo):
-            title = f"{cell.network} {100 * cell.network_sparsity:.4g} % {cell.layer} {cell.pass_}"
-            report(Progress("measure", title, position, len(todo)))
-            share = max(0.0, end - time.monotonic()) / (len(todo) - position)
-            worker = workers.setdefault(
-                cell.threads, Worker(cell.threads, plan.modules, plan.time_limit_s)
-            )
-            given = operands.of(model, cell)
-            seed = int(cell.cell_id, 16) ^ plan.seed
-            weight = model.states[cell.layer_index].weight
-            load = psutil.getloadavg()[0]
-            outcomes = worker.measure(
-                Task(
-                    cell.pass_,
-                    weight,
-                    given.x,
-                    given.dy,
-                    names,
-                    share,
-                    seed,
-                    cold=cell.temperature == "cold",
-                )
-            )
-            shared = _shared_fields(cell, model, given) | {"load": load}
-            best_canary_s = min(
-                [best_canary_s, *(np.median(o.canary) for o in outcomes.values() if o.canary)]
-            )
-            rows = [_row(shared, kernels[n], cell, outcomes[n], best_canary_s) for n in names]
-            store.add_cell(run_id, rows)
-            written += len(rows)
-        report(Progress("measure", "done", len(todo), len(todo)))
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return written
-
-
-def _shared_fields(
-    cell: Cell, model: TrainedModel, given: execution.LayerOperands
-) -> dict[str, Any]:
-    """Return what the rows of a cell's kernels have in common."""
-    weight = model.states[cell.layer_index].weight
-    m, k = weight.shape
-    return {
-        "cell_id": cell.cell_id,
-        "network": cell.network,
-        "pruning": model.recipe.pruning,
-        "scope": model.recipe.scope,
-        "network_sparsity": cell.network_sparsity,
-        "accuracy": model.accuracy,
-        "layer": cell.layer,
-        "layer_index": cell.layer_index,
-        "m": m,
-        "k": k,
-        "batch": cell.batch,
-        "n": given.x.shape[1],
-        "nnz": weight.nnz,
-        "sparsity": weight.sparsity,
-        "format_bytes": bytes_by_format(weight),
-        "pass_": cell.pass_,
-        "dtype": cell.dtype,
-        "threads": cell.threads,
-        "temperature": cell.temperature,
-        "measured_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-    }
-
-
-def _row(
-    shared: dict[str, Any], kernel: Kernel, cell: Cell, outcome: Outcome, best_canary_s: float
-) -> Row:
-    evidence = Evidence(
-        outcome.samples,
-        outcome.loops,
-        outcome.canary,
-        best_canary_s,
-        shared["load"],
-        machine.available_cores(),
-        outcome.threading_layer,
-    )
-    arithmetic = kernel.arithmetic.get(cell.dtype)
-    return Row(
-        kernel=kernel.name,
-        title=kernel.title,
-        device=kernel.device,
-        format=kernel.format,
-        arithmetic=arithmetic.name if arithmetic else "",
-        doubts=raised(evidence),
-        **shared,
-        **vars(outcome),
-    )
+) -> None:
+    """Measure every cell of ``todo`` for a while; then go on where the answers are widest."""
+    begin = time.monotonic()
+    end = begin + plan.budget_s
+    visited: list[tuple[Visited, list[str]]] = []
+    for position, (cell, model, names) in enumerate(todo):
+        report(Progress("measure", cell.title, position, len(todo)))
+        left = max(0.0, end - time.monotonic() - (1 - _FIRST_SHARE) * plan.budget_s)
+        visited.append((Visited(cell, model, {}), names))
+        measuring.visit(*visited[-1], left / (len(todo) - position))
+    report(Progress("measure", "done", len(todo), len(todo)))
+    first, share_s = time.monotonic(), plan.budget_s / max(1, len(todo))
+    while visited and time.monotonic() < end:
+        widest, names = max(visited, key=lambda each: each[0].width(measuring.kernels))
+        if widest.width(measuring.kernels) <= PRECISION:
+            break
+        spent = time.monotonic() - first
+        report(Progress("refine", widest.cell.title, spent, end - first))
+        measuring.visit(widest, names, min(share_s, end - time.monotonic()))
+    report(Progress("refine", "done", 1.0, 1.0))
 
 
 def _result(
-    store: Store, run_id: str, cells: set[str], kernels: Mapping[str, Kernel], written: int
+    store: Store,
+    run_id: str,
+    cells: set[str],
+    kernels: Mapping[str, Kernel],
+    measuring: Measuring,
 ) -> Result:
     frame = store.frame(run_id)
     asked = frame[frame["cell_id"].isin(cells) & frame["kernel"].isin(list(kernels))]
@@ -225,8 +155,9 @@ def _result(
     columns = ["network", "layer", "pass_", "kernel", "reason"]
     return Result(
         run_id=run_id,
-        rows_written=written,
-        rows_kept=len(asked) - written,
+        rows_written=measuring.rows_written,
+        rows_kept=len(asked) - measuring.rows_written,
         wrong=tuple(wrong[columns].itertuples(index=False, name=None)),
         rows_measured=int((asked["status"] == "measured").sum()),
+        busy_s=measuring.busy_s,
     )

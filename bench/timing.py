@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,12 +15,14 @@ from bench.intervals import order_half_width
 
 Call = Callable[[], Any]
 
-#: A sample is at least this long, so that the clock's resolution and its call do not show.
-SAMPLE_S = 1e-3
+#: A sample is at least this long, so that the clock's resolution and its call do not show, and so
+#: that most of the time goes into samples.
+SAMPLE_S = 2e-3
 _MOST_LOOPS = 1 << 20
 _MOST_COLD_LOOPS = 5
-#: Before a competitor's turn: the threads of the one before have gone to sleep by then.
-_SETTLE_S = 1e-3
+#: Seconds of untimed calls before each sample: the threads of the competitor before have gone to
+#: sleep by then (see :func:`bench.worker.thread_environment`).
+_WARM_UP_S = 2e-4
 #: A speedup known this well needs no further round.
 PRECISION = 0.02
 _CANARY = bytes(1 << 14)
@@ -33,12 +34,17 @@ MOST_ROUNDS = 60
 class Clock(Protocol):
     """Times a number of calls, one after the other."""
 
+    #: More calls than this it cannot time in one go.
+    most_loops: int
+
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds that ``loops`` calls took together, and what the last returned."""
 
 
 class HostClock:
     """The monotonic clock of the host, for kernels that return when they are done."""
+
+    most_loops = _MOST_LOOPS
 
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds between before the first call and after the last."""
@@ -47,37 +53,6 @@ class HostClock:
         for _ in repeat:
             result = call()
         return time.perf_counter() - begin, result
-
-
-class CudaClock:
-    """CUDA events on the default stream: the device's time, without the wait of the host."""
-
-    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
-        """Return the seconds between two events around ``loops`` launches."""
-        cuda, result = importlib.import_module("cupy").cuda, None
-        begin, end = cuda.Event(), cuda.Event()
-        begin.record()
-        for _ in range(loops):
-            result = call()
-        end.record()
-        end.synchronize()
-        return float(cuda.get_elapsed_time(begin, end)) / 1e3, result
-
-
-def flusher(device: str, last_cache_bytes: int) -> Call:
-    """Return a function that writes over all caches: twice ``last_cache_bytes``, or a GPU's L2."""
-    if device != "cuda":
-        room = np.zeros(2 * last_cache_bytes, np.uint8)
-        return lambda: room.fill(1)
-    cupy = importlib.import_module("cupy")
-    size = int(cupy.cuda.Device().attributes["L2CacheSize"])
-    on_device = cupy.zeros(2 * size, cupy.uint8)
-    return lambda: on_device.fill(1)
-
-
-def clock_for(device: str) -> Clock:
-    """Return the clock that sees all of the work on ``device``."""
-    return CudaClock() if device == "cuda" else HostClock()
 
 
 @dataclass
@@ -97,6 +72,11 @@ class Competitor:
     wrong: bool = False
     #: Empties the caches, where cold calls are timed: then it goes before each of them.
     flush: Call | None = None
+    #: Further ways to see the same calls, each once a round; and what they saw.
+    views: Mapping[str, Clock] = field(default_factory=dict)
+    seen: dict[str, list[float]] = field(default_factory=dict)
+    #: Seconds of warm-up, flush and timed calls: all but the harness's own work.
+    busy_s: float = 0.0
 
 
 def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
@@ -104,20 +84,19 @@ def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
 
     A cold sample has at most ``_MOST_COLD_LOOPS`` calls: to empty the caches takes milliseconds.
     """
-    loops = 1
-    time.sleep(_SETTLE_S)
-    competitor.call()
-    if competitor.flush is not None:
+    with _Busy(competitor):
+        _warm_up(competitor)
+        competitor.loops = 1
         taken, _ = _timed(competitor)
-        competitor.loops = min(_MOST_COLD_LOOPS, max(1, math.ceil(sample_s / taken)))
-        return
-    while True:
-        taken, _ = competitor.clock.seconds(competitor.call, loops)
-        if taken >= sample_s or loops >= _MOST_LOOPS:
-            competitor.loops = loops
+        if competitor.flush is not None:
+            competitor.loops = min(_MOST_COLD_LOOPS, max(1, math.ceil(sample_s / taken)))
             return
-        growth = sample_s / taken if taken > 0 else 10.0
-        loops = min(_MOST_LOOPS, max(loops + 1, int(loops * min(growth, 10.0) * 1.1)))
+        most = min(_MOST_LOOPS, competitor.clock.most_loops)
+        while taken < sample_s and competitor.loops < most:
+            growth = sample_s / taken if taken > 0 else 10.0
+            longer = max(competitor.loops + 1, int(competitor.loops * min(growth, 10.0) * 1.1))
+            competitor.loops = min(most, longer)
+            taken, _ = _timed(competitor)
 
 
 def race(
@@ -134,10 +113,10 @@ def race(
     the budget, and the most; between them the race ends when the budget does, or when every
     speedup is known to ± ``PRECISION``.
 
-    Every sample follows a pause, in which the threads of the competitor before go to sleep, and an
-    untimed call, which wakes the competitor's own threads and brings its operands back into the
-    cache. A competitor that raises, or whose result is doubted, is out, with the reason in
-    ``failure``; the samples of the others still pair.
+    Every sample follows untimed calls, in which the threads of the competitor before go to sleep,
+    the competitor's own wake, and its operands come back into the cache. A competitor that raises,
+    or whose result is doubted, is out, with the reason in ``failure``; the samples of the others
+    still pair.
     """
     for name, competitor in competitors.items():
         on_turn(name)
@@ -147,9 +126,10 @@ def race(
     canary: list[float] = []
     least, most = rounds
     for number in range(most):
-        ended = time.perf_counter() >= end or _precise(list(competitors.values()))
-        if number >= least and ended:
-            break
+        if number >= least:
+            running = [each for each in competitors.values() if each.failure is None]
+            if time.perf_counter() >= end or (number % 2 and _precise(running)):
+                break
         canary.append(_canary_s())
         for index in rng.permutation(len(names)):
             competitor = competitors[names[index]]
@@ -160,13 +140,39 @@ def race(
 
 
 def _sample(competitor: Competitor) -> None:
-    time.sleep(_SETTLE_S)
-    first = competitor.call()
+    with _Busy(competitor):
+        first = _warm_up(competitor)
     problem = competitor.doubt(first)
-    seconds, last = _timed(competitor)
-    competitor.samples.append(seconds / competitor.loops)
+    with _Busy(competitor):
+        seconds, last = _timed(competitor)
+        competitor.samples.append(seconds / competitor.loops)
+        for name, view in competitor.views.items():
+            seconds, _ = view.seconds(competitor.call, competitor.loops)
+            competitor.seen.setdefault(name, []).append(seconds / competitor.loops)
     if problem := problem or competitor.doubt(last):
         competitor.failure, competitor.wrong = problem, True
+
+
+class _Busy:
+    """Adds the time inside it to what a competitor kept the machine busy with."""
+
+    def __init__(self, competitor: Competitor) -> None:
+        self.competitor = competitor
+
+    def __enter__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self.competitor.busy_s += time.perf_counter() - self.begin
+
+
+def _warm_up(competitor: Competitor) -> Any:
+    """Call for ``_WARM_UP_S``, at least once; return the last result."""
+    end = time.perf_counter() + _WARM_UP_S
+    result = competitor.call()
+    while time.perf_counter() < end:
+        result = competitor.call()
+    return result
 
 
 def _timed(competitor: Competitor) -> tuple[float, Any]:
@@ -181,19 +187,17 @@ def _timed(competitor: Competitor) -> tuple[float, Any]:
     return total, last
 
 
-def _precise(competitors: list[Competitor]) -> bool:
+def _precise(running: Sequence[Competitor]) -> bool:
     """Return whether every speedup over the fastest competitor is known to ± ``PRECISION``."""
-    running = [each for each in competitors if each.failure is None]
-    if not running or not running[0].samples:
-        return False
-    fastest = min(running, key=lambda each: float(np.median(each.samples)))
-    logs = np.log(fastest.samples)
-    return all(order_half_width(np.log(each.samples) - logs) <= PRECISION for each in running)
+    logs = np.log([each.samples for each in running])
+    if not logs.size:
+        return True
+    ratios = logs - logs[np.median(logs, axis=1).argmin()]
+    return all(order_half_width(ratio) <= PRECISION for ratio in ratios)
 
 
 def _canary_s() -> float:
     """Return the seconds of a fixed piece of work on one thread, in the nearest cache."""
-    time.sleep(_SETTLE_S)
     zlib.crc32(_CANARY)
     begin = time.perf_counter()
     for _ in range(_CANARY_CALLS):

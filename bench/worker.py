@@ -8,7 +8,6 @@ and measures the rest of the cell.
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -16,26 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import psutil
 
-from bench.ceilings import cache_sizes
-from bench.timing import (
-    LEAST_ROUNDS,
-    MOST_ROUNDS,
-    Call,
-    Competitor,
-    clock_for,
-    flusher,
-    race,
-)
-from kernels.base import Array, Kernel, Pass, Problem, Weight, discover
-from kernels.oracle import Oracle
+from bench.trial import Outcome, Task, measure
+from kernels.base import discover
 
 resource: Any
 try:
@@ -43,47 +29,9 @@ try:
 except ImportError:  # not on Windows
     resource = None
 
-Status = Literal["measured", "skipped", "failed", "wrong"]
 _POLL_S = 0.02
 _ORPHAN_CHECK_S = 2.0
 _START_LIMIT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """One cell to measure: a problem with its operands, and the kernels that compete in it."""
-
-    pass_: Pass
-    weight: Weight
-    x: Array
-    dy: Array
-    kernels: Sequence[str]
-    budget_s: float
-    seed: int
-    rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
-    #: Whether the caches are emptied before each timed call.
-    cold: bool = False
-
-
-@dataclass
-class Outcome:
-    """What became of one kernel in one cell."""
-
-    status: Status
-    reason: str = ""
-    #: Seconds per call, one value a round.
-    samples: list[float] = field(default_factory=list)
-    loops: int = 0
-    prepare_s: float | None = None
-    #: The first call, compilation included.
-    first_call_s: float | None = None
-    nbytes: int | None = None
-    relative_error: float | None = None
-    share_of_bound: float | None = None
-    #: Seconds of the canary, one value a round.
-    canary: list[float] = field(default_factory=list)
-    #: Numba's, if it was used.
-    threading_layer: str = ""
 
 
 class Worker:
@@ -242,7 +190,12 @@ def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: i
     while True:
         try:
             task, names = pipe.recv()
-            pipe.send(_measure(task, {name: kernels[name] for name in names}, turn, turns))
+
+            def take_turn(name: str, names: list[str] = names) -> None:
+                turn.value = names.index(name)
+                turns.value += 1
+
+            pipe.send(measure(task, {name: kernels[name] for name in names}, take_turn))
         except (EOFError, BrokenPipeError):
             return
 
@@ -265,108 +218,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_S)
     os._exit(1)
-
-
-def _measure(task: Task, kernels: dict[str, Kernel], turn: Any, turns: Any) -> dict[str, Outcome]:
-    """Return the outcome of every kernel: checked first, then timed together."""
-    names = list(kernels)
-
-    def take_turn(name: str) -> None:
-        turn.value = names.index(name)
-        turns.value += 1
-
-    oracle = Oracle(task.weight, task.x, task.dy)
-    outcomes: dict[str, Outcome] = {}
-    competitors: dict[str, Competitor] = {}
-    for name, kernel in kernels.items():
-        take_turn(name)
-        try:
-            outcomes[name], call = _check(task, kernel, oracle)
-        except Exception as error:
-            outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
-        else:
-            if call is not None:
-                competitors[name] = Competitor(
-                    call,
-                    clock_for(kernel.device),
-                    partial(_nonfinite, kernel),
-                    flush=flusher(kernel.device, _last_cache_bytes()) if task.cold else None,
-                )
-    rng = np.random.default_rng(task.seed)
-    canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
-    for name, competitor in competitors.items():
-        outcome = outcomes[name]
-        outcome.samples, outcome.loops = competitor.samples, competitor.loops
-        outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
-        if competitor.failure:
-            outcome.status = "wrong" if competitor.wrong else "failed"
-            outcome.reason = competitor.failure
-        elif problem := _still_right(task, kernels[name], competitor.call, oracle):
-            outcome.status, outcome.reason = "wrong", f"after it was timed: {problem}"
-    return outcomes
-
-
-def _check(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, Any]:
-    """Return the outcome so far, and the call to time if the kernel computes what it should."""
-    problem = Problem(
-        task.pass_, *task.weight.shape, task.x.shape[1], task.weight.nnz, task.x.dtype.name
-    )
-    if reason := kernel.unavailable() or kernel.unsupported(problem):
-        return Outcome("skipped", reason), None
-    begin = time.perf_counter()
-    operand = kernel.prepare(task.weight)
-    prepare_s = time.perf_counter() - begin
-    x, dy = kernel.put(task.x), kernel.put(task.dy)
-    shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
-    out = kernel.put(np.full(shape, np.nan, task.x.dtype))
-
-    def call() -> Any:
-        return kernel.run(task.pass_, operand, x, dy, out)
-
-    begin = time.perf_counter()
-    result = call()
-    host = kernel.fetch(result)
-    first_call_s = time.perf_counter() - begin
-    if task.pass_ == "backward_weight":
-        host = kernel.dense_gradient(operand, result)
-    verdict = oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
-    outcome = Outcome(
-        "measured" if verdict.right else "wrong",
-        verdict.problem or "",
-        prepare_s=prepare_s,
-        first_call_s=first_call_s,
-        nbytes=operand.nbytes,
-        relative_error=verdict.relative_error,
-        share_of_bound=verdict.share_of_bound,
-    )
-    return outcome, call if verdict.right else None
-
-
-def _still_right(task: Task, kernel: Kernel, call: Call, oracle: Oracle) -> str | None:
-    """Return what is wrong with one more result after the race, or None."""
-    result = call()
-    host = kernel.fetch(result)
-    if task.pass_ == "backward_weight":
-        return _nonfinite(kernel, result)
-    return oracle.check(task.pass_, host, kernel.arithmetic[task.x.dtype.name]).problem
-
-
-def _nonfinite(kernel: Kernel, result: Any) -> str | None:
-    """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
-    total = float(kernel.local(result).sum())
-    return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
-
-
-def _last_cache_bytes() -> int:
-    """Return the size of the largest cache; 64 MiB where the system does not tell."""
-    return max(cache_sizes().values(), default=1 << 26)
-
-
-def _threading_layer(kernel: Kernel) -> str:
-    """Return what Numba starts its threads with, for a kernel that runs in Numba on the CPU."""
-    if not kernel.name.startswith("numba-") or kernel.device != "cpu":
-        return ""
-    try:
-        return str(importlib.import_module("numba").threading_layer())
-    except ValueError:  # no parallel loop ran
-        return ""

@@ -159,6 +159,18 @@ class Kernel(ABC):
             return f"{self.name} has no {problem.pass_} pass."
         return None
 
+    def needed_bytes(self, problem: Problem) -> int:
+        """Return about how many bytes ``problem`` takes on the device, before any is allocated.
+
+        W in the kernel's format, with X, dY and the result.
+        """
+        size = np.dtype(problem.dtype).itemsize
+        m, k, n = problem.m, problem.k, problem.n
+        dense = self.format in ("dense", "masked dense")
+        operand = m * k * size if dense else problem.nnz * (size + 4)
+        result = operand if problem.pass_ == "backward_weight" else max(m, k) * n * size
+        return operand + (m + k) * n * size + result
+
     # -- the work -----------------------------------------------------------------------------
 
     @abstractmethod

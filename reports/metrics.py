@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.ceilings import Ceilings
 from bench.crossover import Crossover, bracket
-from bench.intervals import Interval, median_interval, paired_speedup
+from bench.intervals import Interval, median_intervals
 
 DENSE = "dense"
 #: Formats that store the zeros.
@@ -117,13 +117,12 @@ def measured(frame: pd.DataFrame, ceilings: Mapping[int, Ceilings]) -> pd.DataFr
     none was measured; ``speedup``, ``speedup_low`` and ``speedup_high`` are against it.
     """
     rows = frame[frame["status"] == "measured"].copy()
-    rows["interval"] = [median_interval(samples) for samples in rows["samples"]]
+    rows["interval"] = median_intervals(list(rows["samples"]))
     baselines = _baselines(rows)
+    pairs = [(row, baselines.get((row.cell_id, row.device))) for row in rows.itertuples()]
     computed = []
-    for row in rows.itertuples():
-        dense = baselines.get((row.cell_id, row.device))
+    for (row, dense), speedup in zip(pairs, _speedups(pairs), strict=True):
         values: dict[str, Any] = {m.name: m.compute(row, dense) for m in METRICS}
-        speedup = _speedup(row, dense)
         values |= {
             "roofline": roofline_fraction(row, ceilings),
             "baseline": "" if dense is None else dense.kernel,
@@ -193,8 +192,13 @@ def _baselines(rows: pd.DataFrame) -> dict[tuple[str, str], Any]:
     return fastest
 
 
-def _speedup(row: Any, dense: Any) -> Interval:
-    """Return the paired speedup; NaN where there is nothing to pair with."""
-    if dense is None or len(dense.samples) != len(row.samples):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    return paired_speedup(dense.samples, row.samples)
+def _speedups(pairs: Sequence[tuple[Any, Any]]) -> list[Interval]:
+    """Return each row's paired speedup; NaN where there is nothing to pair with."""
+    ratios = {
+        index: list(np.asarray(dense.samples) / np.asarray(row.samples))
+        for index, (row, dense) in enumerate(pairs)
+        if dense is not None and len(dense.samples) == len(row.samples)
+    }
+    known = dict(zip(ratios, median_intervals(list(ratios.values())), strict=True))
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    return [known.get(index, nothing) for index in range(len(pairs))]

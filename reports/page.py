@@ -27,6 +27,10 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+# A network at a sparsity: title, its layers, and its kernels by batch and pass.
+_Section = tuple[str, pd.DataFrame, list[tuple[str, pd.DataFrame]]]
+
+
 def load(folder: Path, run_id: str | None = None) -> Report:
     """Return the report on a run in ``folder``, by default the one measured last.
 
@@ -54,10 +58,10 @@ def write(report: Report, folder: Path) -> list[Path]:
     Raises:
         InputError: if a file cannot be written.
     """
-    drawn = _plots(report)
+    drawn, sections = _plots(report), _sections(report)
     contents = {
-        "report.html": html(report, drawn),
-        "report.md": markdown(report, drawn),
+        "report.html": html(report, drawn, sections),
+        "report.md": markdown(report, drawn, sections),
         "results.csv": tables.flat(report).to_csv(index=False),
     } | {plot["file"]: plot["svg"] for plot in drawn}
     for name, content in contents.items():
@@ -65,7 +69,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def html(report: Report, drawn: list[dict[str, str]]) -> str:
+def html(report: Report, drawn: list[dict[str, str]], sections: list[_Section]) -> str:
     """Return the page: no script, nothing loaded from elsewhere."""
     return _TEMPLATES.get_template("page.html").render(
         machine=machine.title(report.run.machine),
@@ -75,14 +79,21 @@ def html(report: Report, drawn: list[dict[str, str]]) -> str:
         kernel_crossovers=_html(tables.crossover_table(report, None)),
         networks=_html(tables.network_table(report)),
         plots=drawn,
-        sections=_sections(report),
+        sections=[
+            {
+                "title": title,
+                "layers": _html_frame(layers),
+                "parts": [{"title": name, "kernels": _html_frame(frame)} for name, frame in parts],
+            }
+            for title, layers, parts in sections
+        ],
         not_run=_html(tables.not_run_table(report)),
         doubts=_html(tables.flag_table(report)),
         conditions=_html(tables.machine_table(report)),
     )
 
 
-def markdown(report: Report, drawn: list[dict[str, str]]) -> str:
+def markdown(report: Report, drawn: list[dict[str, str]], sections: list[_Section]) -> str:
     """Return the report as Markdown, with every layer, batch and pass."""
     parts = [
         "# From which sparsity does a sparse kernel pay?",
@@ -96,10 +107,10 @@ def markdown(report: Report, drawn: list[dict[str, str]]) -> str:
     ):
         parts += [f"## {table.title}", _markdown(table.frame)]
     parts += ["## Speedup over sparsity", *(f"![{p['title']}]({p['file']})" for p in drawn)]
-    for section in _sections(report, as_html=False):
-        parts += [f"## {section['title']}", _markdown(section["layers"])]
-        for part in section["parts"]:
-            parts += [f"### {part['title']}", _markdown(part["kernels"])]
+    for title, layers, kernels in sections:
+        parts += [f"## {title}", _markdown(layers)]
+        for name, frame in kernels:
+            parts += [f"### {name}", _markdown(frame)]
     last = (tables.flag_table, tables.not_run_table, tables.machine_table)
     for table in (make(report) for make in last):
         parts += [f"## {table.title}", _markdown(table.frame)]
@@ -194,9 +205,8 @@ def _plots(report: Report) -> list[dict[str, str]]:
     return found
 
 
-def _sections(report: Report, as_html: bool = True) -> list[dict[str, Any]]:
-    """Return a breakdown per network and sparsity: its layers, and its kernels by batch, pass."""
-    render = _html_frame if as_html else (lambda frame: frame)
+def _sections(report: Report) -> list[_Section]:
+    """Return a breakdown per network and sparsity."""
     sections = []
     for (name, sparsity, accuracy), rows in report.rows.groupby(
         ["network", "network_sparsity", "accuracy"], sort=False
@@ -205,10 +215,9 @@ def _sections(report: Report, as_html: bool = True) -> list[dict[str, Any]]:
         keys = ["threads", "temperature", "batch", "pass_"]
         for (threads, caches, batch, pass_), part in rows.groupby(keys, sort=False):
             title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads, {caches}"
-            parts.append({"title": title, "kernels": render(tables.kernel_table(report, part))})
+            parts.append((title, tables.kernel_table(report, part)))
         title = f"{name} at {tables.percent(sparsity)}: test accuracy {100 * accuracy:.2f} %"
-        layers = render(tables.layer_table(rows).frame)
-        sections.append({"title": title, "layers": layers, "parts": parts})
+        sections.append((title, tables.layer_table(rows).frame, parts))
     return sections
 
 

@@ -13,6 +13,7 @@ from bench.intervals import order_half_width
 
 STEADY = Evidence(
     samples=[1e-3 + 1e-6 * (i % 5) for i in range(30)],
+    visits=[30],
     loops=2,
     canary=[1e-4] * 30,
     best_canary_s=1e-4,
@@ -32,7 +33,9 @@ def test_a_good_measurement_raises_no_doubt() -> None:
     [
         ({"samples": WILD}, "noisy"),
         ({"samples": [1e-3] * 15 + [1.3e-3] * 15}, "drifting"),
-        ({"samples": [1e-3] * 4}, "too short"),
+        ({"samples": [1e-3, 1e-3, 1e-3, 2e-3, 2e-3, 2e-3] * 3, "visits": [6] * 3}, "drifting"),
+        ({"samples": [1e-3] * 4, "visits": [4]}, "too short"),
+        ({"exposed": True}, "host delay"),
         ({"samples": [1e-6] * 30}, "too short"),
         ({"canary": [1.3e-4] * 30}, "throttled"),
         ({"load": 4.0}, "oversubscribed"),
@@ -41,6 +44,12 @@ def test_a_good_measurement_raises_no_doubt() -> None:
 )
 def test_each_doubt_is_raised(change: dict[str, Any], name: str) -> None:
     assert name in raised(replace(STEADY, **change))
+
+
+def test_visits_that_differ_are_no_drift() -> None:
+    """W is converted anew in each visit, and may lie better in memory."""
+    samples = [*STEADY.samples, *(1.3 * s for s in STEADY.samples)]
+    assert raised(replace(STEADY, samples=samples, visits=[30, 30], canary=[1e-4] * 60)) == []
 
 
 def test_nothing_measured_raises_nothing() -> None:

@@ -172,12 +172,11 @@ def test_kill_9_loses_at_most_one_cell(small_mnist: Path, tmp_path: Path) -> Non
     cells = kept["cell_id"].nunique()
     assert started - 1 <= cells <= started
     assert len(kept) == 2 * cells
-    log.unlink()
     assert start().wait() == 0
     after = rows(tmp_path)
     assert after["cell_id"].nunique() == 24
+    # Each row says when it was measured: what was kept was not measured again.
     pd.testing.assert_frame_equal(after.iloc[: len(kept)], kept)
-    assert len(log.read_text().splitlines()) == 24 - cells
 
 
 def test_a_full_disk_ends_in_one_line(small_mnist: Path, tmp_path: Path) -> None:
@@ -234,6 +233,7 @@ def test_a_round_times_each_competitor_once_in_random_order() -> None:
 
         def __init__(self, name: str) -> None:
             self.name = name
+            self.most_loops = 1
 
         def seconds(self, call: Callable[[], object], loops: int) -> tuple[float, object]:
             order.append(self.name)

@@ -34,6 +34,10 @@ class Linear:
         """Return the shape (m, k) of W."""
         return self.outputs, self.inputs
 
+    def columns(self, batch: int) -> int:
+        """Return how many columns X has for ``batch`` images."""
+        return batch
+
     def lower(self, activation: Any, xp: Any) -> Any:
         """Return X (k, n) of an activation (..., n)."""
         return activation.reshape(self.inputs, activation.shape[-1])
@@ -62,6 +66,10 @@ class Convolution:
     def shape(self) -> tuple[int, int]:
         """Return the shape (m, k) of the lowered W."""
         return self.out_channels, self.in_channels * self.window**2
+
+    def columns(self, batch: int) -> int:
+        """Return how many columns X has for ``batch`` images: one per output position each."""
+        return self.out_side**2 * batch
 
     @property
     def out_side(self) -> int:

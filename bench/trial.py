@@ -1,0 +1,237 @@
+"""One cell in the worker process: every kernel checked, then timed together, then checked again."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from bench import cuda
+from bench.ceilings import cache_sizes
+from bench.machine import free_bytes, too_little
+from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, HostClock, race
+from kernels.base import Array, Kernel, Pass, Problem, Weight
+from kernels.oracle import Oracle, Verdict
+
+Status = Literal["measured", "skipped", "failed", "wrong"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to measure: a problem with its operands, and the kernels that compete in it."""
+
+    pass_: Pass
+    weight: Weight
+    x: Array
+    dy: Array
+    kernels: Sequence[str]
+    budget_s: float
+    seed: int | list[int]
+    rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
+    #: Whether the caches are emptied before each timed call.
+    cold: bool = False
+
+    @property
+    def problem(self) -> Problem:
+        """Return what is to be computed."""
+        n = self.x.shape[1]
+        return Problem(self.pass_, *self.weight.shape, n, self.weight.nnz, self.x.dtype.name)
+
+
+@dataclass
+class Outcome:
+    """What became of one kernel in one cell."""
+
+    status: Status
+    reason: str = ""
+    #: Seconds per call, one value a round; on a GPU the device's own time.
+    samples: list[float] = field(default_factory=list)
+    #: Rounds of each visit to the cell.
+    visits: list[int] = field(default_factory=list)
+    loops: int = 0
+    prepare_s: float | None = None
+    #: The first call, compilation included.
+    first_call_s: float | None = None
+    nbytes: int | None = None
+    relative_error: float | None = None
+    share_of_bound: float | None = None
+    #: Seconds of the canary, one value a round.
+    canary: list[float] = field(default_factory=list)
+    #: Numba's, if it was used.
+    threading_layer: str = ""
+    #: On a GPU, seconds per call as the host sees it, and in a replayed CUDA graph.
+    call_samples: list[float] = field(default_factory=list)
+    replay_samples: list[float] = field(default_factory=list)
+    #: What else there is to say about how it was timed.
+    remarks: list[str] = field(default_factory=list)
+    #: Seconds that the kernel itself kept the machine busy: converting, warming up, timed.
+    busy_s: float = 0.0
+
+    def joined(self, later: Outcome) -> Outcome:
+        """Return this outcome with the rounds of a ``later`` visit to the same cell."""
+        return replace(
+            self,
+            status=later.status,
+            reason=later.reason,
+            samples=self.samples + later.samples,
+            visits=self.visits + later.visits,
+            loops=min(self.loops, later.loops),
+            canary=self.canary + later.canary,
+            call_samples=self.call_samples + later.call_samples,
+            replay_samples=self.replay_samples + later.replay_samples,
+            remarks=list(dict.fromkeys(self.remarks + later.remarks)),
+            busy_s=self.busy_s + later.busy_s,
+        )
+
+
+@dataclass(frozen=True)
+class _Entrant:
+    """A kernel that passed its check: how to call it, and how to check a result."""
+
+    call: Call
+    check: Callable[[Any], Verdict]
+
+
+def measure(
+    task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+) -> dict[str, Outcome]:
+    """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
+    oracle = Oracle(task.weight, task.x, task.dy)
+    outcomes: dict[str, Outcome] = {}
+    entrants: dict[str, _Entrant] = {}
+    for name, kernel in kernels.items():
+        take_turn(name)
+        try:
+            outcomes[name], entrant = _enter(task, kernel, oracle)
+        except Exception as error:
+            outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
+        else:
+            if entrant is not None:
+                entrants[name] = entrant
+    competitors = {
+        name: _competitor(task, kernels[name], entrant, outcomes[name])
+        for name, entrant in entrants.items()
+    }
+    rng = np.random.default_rng(task.seed)
+    canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
+    for name, competitor in competitors.items():
+        outcome = outcomes[name]
+        _take_over(outcome, competitor)
+        outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
+        if not competitor.failure:
+            take_turn(name)
+            problem = entrants[name].check(entrants[name].call()).problem
+            if problem:
+                outcome.status, outcome.reason = "wrong", f"after it was timed: {problem}"
+    return outcomes
+
+
+def _enter(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, _Entrant | None]:
+    """Return the outcome so far, and the entrant if the kernel computes what it should."""
+    problem = task.problem
+    if reason := kernel.unavailable() or kernel.unsupported(problem) or _too_large(kernel, problem):
+        return Outcome("skipped", reason), None
+    begin = time.perf_counter()
+    operand = kernel.prepare(task.weight)
+    prepare_s = time.perf_counter() - begin
+    x, dy = kernel.put(task.x), kernel.put(task.dy)
+    shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
+    out = kernel.put(np.full(shape, np.nan, task.x.dtype))
+
+    def call() -> Any:
+        return kernel.run(task.pass_, operand, x, dy, out)
+
+    def check(result: Any) -> Verdict:
+        host = (
+            kernel.dense_gradient(operand, result)
+            if task.pass_ == "backward_weight"
+            else kernel.fetch(result)
+        )
+        return oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
+
+    begin = time.perf_counter()
+    result = call()
+    kernel.fetch(result)  # waits until a GPU is done
+    first_call_s = time.perf_counter() - begin
+    verdict = check(result)
+    outcome = Outcome(
+        "measured" if verdict.right else "wrong",
+        verdict.problem or "",
+        prepare_s=prepare_s,
+        first_call_s=first_call_s,
+        nbytes=operand.nbytes,
+        relative_error=verdict.relative_error,
+        share_of_bound=verdict.share_of_bound,
+        busy_s=prepare_s + first_call_s,
+    )
+    return outcome, _Entrant(call, check) if verdict.right else None
+
+
+def _competitor(task: Task, kernel: Kernel, entrant: _Entrant, outcome: Outcome) -> Competitor:
+    """Return how an entrant is timed on its device."""
+    doubt = partial(_nonfinite, kernel)
+    if kernel.device != "cuda":
+        flush = flusher(_last_cache_bytes()) if task.cold else None
+        return Competitor(entrant.call, HostClock(), doubt, flush=flush)
+    competitor = Competitor(entrant.call, cuda.EventClock(), doubt)
+    if task.cold:
+        competitor.flush = cuda.flusher()
+        return competitor
+    competitor.views = {"call": cuda.WaitingClock()}
+    try:
+        competitor.views["replay"] = cuda.ReplayClock(entrant.call)
+    except Exception as error:  # any library call may refuse to be captured, each in its own way
+        outcome.remarks.append(f"no CUDA graph: {type(error).__name__}: {error}")
+    return competitor
+
+
+def flusher(last_cache_bytes: int) -> Call:
+    """Return a function that empties all caches of the CPU: it writes twice their size."""
+    room = np.zeros(2 * last_cache_bytes, np.uint8)
+    return lambda: room.fill(1)
+
+
+def _take_over(outcome: Outcome, competitor: Competitor) -> None:
+    """Write what the race measured into the outcome."""
+    outcome.samples, outcome.loops = competitor.samples, competitor.loops
+    outcome.visits = [len(competitor.samples)]
+    outcome.call_samples = competitor.seen.get("call", [])
+    outcome.replay_samples = competitor.seen.get("replay", [])
+    outcome.busy_s += competitor.busy_s
+    if isinstance(competitor.clock, cuda.EventClock) and competitor.clock.exposed:
+        outcome.remarks.append(cuda.EXPOSED)
+    if competitor.failure:
+        outcome.status = "wrong" if competitor.wrong else "failed"
+        outcome.reason = competitor.failure
+
+
+def _too_large(kernel: Kernel, problem: Problem) -> str | None:
+    """Return that the problem does not fit into the device's free memory, or None."""
+    needed, free = kernel.needed_bytes(problem), free_bytes(kernel.device)
+    return None if needed <= free else too_little(needed, free)
+
+
+def _nonfinite(kernel: Kernel, result: Any) -> str | None:
+    """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
+    total = float(kernel.local(result).sum())
+    return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
+
+
+def _last_cache_bytes() -> int:
+    """Return the size of the largest cache; 64 MiB where the system does not tell."""
+    return max(cache_sizes().values(), default=1 << 26)
+
+
+def _threading_layer(kernel: Kernel) -> str:
+    """Return what Numba starts its threads with, for a kernel that runs in Numba on the CPU."""
+    if not kernel.name.startswith("numba-") or kernel.device != "cpu":
+        return ""
+    try:
+        return str(importlib.import_module("numba").threading_layer())
+    except ValueError:  # no parallel loop ran
+        return ""
