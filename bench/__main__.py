@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench import arguments, ceilings, cells, display, doctor, locate, machine, sweep
+from bench import arguments, ceilings, cells, cuda_ceilings, display, doctor, locate, machine, sweep
+from bench.answers import SearchInterrupted
 from bench.cells import Plan
 from bench.errors import InputError
-from bench.locate import Answer, Inquiry
+from bench.locate import Inquiry
 from bench.progress import training_progress
 from bench.records import FILE_NAME, Store
 from bench.worker import in_fresh_process
@@ -26,6 +27,7 @@ from bench.workloads import mnist, models
 from bench.workloads.models import Recipe
 from bench.workloads.networks import NETWORKS, network
 from kernels.base import PASSES, discover
+from kernels.gpu import cupy_unavailable
 
 EXIT_FINE, EXIT_USAGE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -98,6 +100,8 @@ def _report(options: argparse.Namespace, run_id: str | None) -> int:
 
 
 def _crossover(options: argparse.Namespace, command: str) -> int:
+    from reports import answers
+
     inquiry = Inquiry(
         model=options.model,
         layers=tuple(options.layer),
@@ -107,71 +111,46 @@ def _crossover(options: argparse.Namespace, command: str) -> int:
         against=options.against,
         threads=tuple(options.threads),
         pattern=options.pattern,
+        zeros=tuple(options.zeros),
         confidence=options.confidence,
         width=options.width,
         budget_s=options.budget,
         seed=options.seed,
         modules=tuple(options.kernel_module),
     )
-    with display.progress(options.quiet) as report:
-        answers = locate.locate(inquiry, report)
+    interrupted = False
+    locate.check(inquiry)
+    limits = sweep.ceilings_of(inquiry.threads or (machine.available_cores(),))
+    try:
+        with display.progress(options.quiet) as report:
+            found = locate.locate(inquiry, report)
+    except SearchInterrupted as stopped:
+        interrupted, found = True, stopped.answers
     if options.json:
-        print(json.dumps([_answer_record(answer) for answer in answers]))
+        print(json.dumps([answers.record(answer, limits) for answer in found]))
     else:
-        display.table(pd.DataFrame([_answer_line(inquiry, answer) for answer in answers]))
-    unfinished = [a for a in answers if not a.failure and a.search.wanted() is not None]
+        display.table(answers.table(found, limits))
+    if interrupted:
+        print("crossover: stopped; the answers so far are above", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    unfinished = [a for a in found if not a.failure and a.search.wanted() is not None]
     if unfinished:
-        _say(options, f"{len(unfinished)} of {len(answers)} could be narrower: give more --budget")
-    return EXIT_WRONG if any(answer.wrong for answer in answers) else EXIT_FINE
-
-
-def _answer_line(inquiry: Inquiry, answer: Answer) -> dict[str, str]:
-    """Return an answer as a line of the table."""
-    question, memory = answer.question, answer.memory_crossover()
-    repaid = answer.break_even()
-    found = f"failed: {answer.failure}" if answer.failure else "not begun"
-    if answer.begun and not answer.failure:
-        found = str(answer.search.found().crossover)
-    return {
-        "layer": f"{question.layer} {question.shape[0]} × {question.shape[1]}",
-        "batch": f"{question.batch}",
-        "pass": question.pass_,
-        "threads": f"{question.threads}",
-        "kernel": question.kernel,
-        "against": " or ".join(question.baselines),
-        f"crossover ({100 * inquiry.confidence:g} %)": found,
-        "smaller from": "" if memory is None else f"{100 * memory:.1f} %",
-        "conversion repaid": (
-            "" if repaid is None else f"{repaid[1]:.0f} calls at {100 * repaid[0]:.1f} %"
-        ),
-        "cells": f"{len(answer.operands)}",
-    }
-
-
-def _answer_record(answer: Answer) -> dict[str, Any]:
-    """Return an answer with all of its probes, for JSON."""
-    repaid = answer.break_even()
-    return {
-        "question": asdict(answer.question),
-        "crossover": asdict(answer.search.found().crossover) if answer.begun else None,
-        "failure": answer.failure,
-        "memory_crossover": answer.memory_crossover(),
-        "break_even": None if repaid is None else {"sparsity": repaid[0], "calls": repaid[1]},
-        "probes": [asdict(each) for each in locate.probes_of(answer)],
-    }
+        _say(options, f"{len(unfinished)} of {len(found)} could be narrower: give more --budget")
+    return EXIT_WRONG if any(answer.wrong for answer in found) else EXIT_FINE
 
 
 def _machine(options: argparse.Namespace, command: str) -> int:
     from reports.tables import ceiling_lines
 
     found = _ceilings()
-    identity = machine.identity()
+    on_gpu = in_fresh_process(cuda_ceilings.measure) if cupy_unavailable() is None else None
+    known = machine.identity() | machine.conditions() | machine.versions()
     if options.json:
-        versions = machine.versions()
-        print(json.dumps(identity | {"versions": versions, "ceilings": asdict(found)}))
+        measured = {"ceilings": asdict(found), "cuda": asdict(on_gpu) if on_gpu else None}
+        print(json.dumps(known | measured))
         return EXIT_FINE
-    known = identity | machine.versions() | ceiling_lines(found, f"{found.threads} threads: ")
-    display.table(pd.DataFrame([{"what": k, "found": str(v)} for k, v in known.items() if v]))
+    lines = known | ceiling_lines(found) | (ceiling_lines(on_gpu) if on_gpu else {})
+    display.table(pd.DataFrame([{"what": k, "found": str(v)} for k, v in lines.items() if v]))
     return EXIT_FINE
 
 

@@ -198,6 +198,15 @@ def _add_crossover(commands: Any) -> None:
         help="which weights stay (default: the largest trained ones)",
     )
     locate.add_argument(
+        "--activations",
+        dest="zeros",
+        **many,
+        convert=_zeros,
+        default=default.zeros,
+        metavar="ZEROS",
+        help="real, dense, or a share of zeros in X and dY, as 0.9 or 90%% (default: real)",
+    )
+    locate.add_argument(
         "--confidence",
         type=_number,
         default=default.confidence,
@@ -329,6 +338,11 @@ def _share(text: str) -> float:
         raise InputError(f"sparsity {text!r} is not a number: give 0.9 or 90%") from None
     Recipe("", "", value)
     return value
+
+
+def _zeros(text: str) -> float | None:
+    """Return a share of zeros, or None for the real ones."""
+    return {"real": None, "dense": 0.0}[text] if text in ("real", "dense") else _share(text)
 
 
 def _whole(text: str) -> int:

@@ -7,19 +7,18 @@ the last one. They are what a kernel's time is held against: no data sheet is as
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from kernels.processor import cache_sizes, vector_lanes
 
 _ACCUMULATORS = 12
 _MEASURE_S = 0.04
@@ -44,6 +43,8 @@ class Ceilings:
     #: Seconds of an empty call from Python, and of an empty parallel loop.
     call_s: float
     parallel_s: float
+    #: What Numba starts that loop's threads with.
+    threading_layer: str = ""
 
     def bound_s(self, flops: float, nbytes: float) -> float:
         """Return the least seconds for ``flops`` and compulsory ``nbytes``: the roofline.
@@ -83,32 +84,10 @@ def measure(threads: int) -> Ceilings:
             cache_bytes=sizes,
             call_s=_best_s(lambda: _nothing(1.0)),
             parallel_s=_best_s(lambda: _parallel_nothing(threads)),
+            threading_layer=str(numba.threading_layer()),
         )
     finally:
         numba.set_num_threads(before)
-
-
-def cache_sizes() -> dict[str, int]:
-    """Return the bytes of each data cache that a core sees, where the system tells."""
-    found = {}
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        try:
-            kind, level, size = (
-                (index / name).read_text().strip() for name in ("type", "level", "size")
-            )
-        except OSError:
-            continue
-        matched = re.fullmatch(r"(\d+)([KMG]?)", size)
-        if matched and kind != "Instruction":
-            factor = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[matched[2]]
-            found[f"L{level}"] = int(matched[1]) * factor
-    return found
-
-
-def vector_lanes() -> int:
-    """Return how many fp32 numbers this processor's widest vector holds."""
-    features = llvm.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
 
 
 def _best_s(call: Callable[[], Any]) -> float:

@@ -6,19 +6,21 @@ kernel against the dense baselines in rounds. The next probe goes where the answ
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from bench import machine
+from bench.answers import Answer, Question, SearchInterrupted
 from bench.cells import TRAINING_KERNEL, check_axes
 from bench.errors import InputError
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
-from bench.search import WIDTH, Probe, Search, probe
+from bench.search import WIDTH, Search
 from bench.trial import Outcome, Task
 from bench.worker import Worker
 from bench.workloads import execution, mnist, models, pruning
@@ -29,8 +31,9 @@ from kernels.base import Kernel, Pass, Weight, discover
 Pattern = Literal["trained", "random", "row-skewed", "block"]
 PATTERNS: tuple[Pattern, ...] = ("trained", "random", "row-skewed", "block")
 _DENSE_FORMATS = ("dense", "masked dense")
-# Probes that a search takes on the average, for the progress bar.
-_USUAL_PROBES = 9
+# Probes and later visits that a search takes on the average, for the progress bar.
+_USUAL_STEPS = 25
+_BETWEEN_VISITS_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,67 +51,13 @@ class Inquiry:
     against: str = ""
     threads: tuple[int, ...] = ()
     pattern: Pattern = "trained"
+    #: Shares of zeros in X and dY, drawn to be so; None for the real ones.
+    zeros: tuple[float | None, ...] = (None,)
     confidence: float = CONFIDENCE
     width: float = WIDTH
     budget_s: float = 120.0
     seed: int = 0
     modules: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    """Where does ``kernel`` cross over the fastest of ``baselines`` in one problem?"""
-
-    layer: str
-    layer_index: int
-    shape: tuple[int, int]
-    batch: int
-    pass_: Pass
-    threads: int
-    kernel: str
-    device: str
-    baselines: tuple[str, ...]
-
-
-@dataclass
-class Answer:
-    """A question, its search, and what was seen of the operands on the way."""
-
-    question: Question
-    search: Search
-    #: Per sparsity: (bytes of the operand, of the dense one, calls that repay ``prepare``).
-    operands: dict[float, tuple[int, int, float]] = field(default_factory=dict)
-    #: Why the search had to stop, if a kernel failed; ``wrong`` if its result was.
-    failure: str = ""
-    wrong: bool = False
-
-    @property
-    def begun(self) -> bool:
-        """Return whether anything was measured."""
-        return bool(self.operands)
-
-    def memory_crossover(self) -> float | None:
-        """Return the sparsity from which the operand is smaller than the dense one, or None.
-
-        The bytes of a sparse format grow linearly with its density; for BSR, whose blocks fill
-        up, this is where the line through the extremes crosses.
-        """
-        sizes = sorted(self.operands.items())
-        if len(sizes) < 2:
-            return None
-        low, (bytes_low, dense, _) = sizes[0]
-        high, (bytes_high, _, _) = sizes[-1]
-        if bytes_low == bytes_high:
-            return None
-        place = low + (high - low) * (bytes_low - dense) / (bytes_low - bytes_high)
-        return place if 0 <= place <= 1 else None
-
-    def break_even(self) -> tuple[float, float] | None:
-        """Return (sparsity, calls) at the highest sparsity, if the kernel is faster there."""
-        if not self.begun:
-            return None
-        top = max(self.search.found().probes, key=lambda each: each.sparsity)
-        return (top.sparsity, self.operands[top.sparsity][2]) if top.verdict == "faster" else None
 
 
 def check(inquiry: Inquiry) -> dict[str, Kernel]:
@@ -134,6 +83,9 @@ def check(inquiry: Inquiry) -> dict[str, Kernel]:
         raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
     if not 0.001 <= inquiry.width <= 0.2:
         raise InputError(f"width {inquiry.width:g} is outside [0.001, 0.2]: give 0.02, say")
+    for zeros in inquiry.zeros:
+        if zeros is not None and not 0 <= zeros < 1:
+            raise InputError(f"share of zeros {zeros:g} is outside [0, 1): give 0.8, say")
     check_axes(inquiry.batches, inquiry.threads, len(mnist.load().test_images))
     models.check_cache()
     return kernels
@@ -144,6 +96,7 @@ def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
 
     Raises:
         InputError: if the inquiry is not possible, or its budget too small for any probe.
+        SearchInterrupted: if the user stops it; with the answers so far.
     """
     kernels = check(inquiry)
     dataset = mnist.load()
@@ -159,6 +112,8 @@ def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
     bench = _Bench(inquiry, trained, dataset)
     try:
         _spend(inquiry, answers, bench, report)
+    except KeyboardInterrupt:
+        raise SearchInterrupted(answers) from None
     finally:
         bench.close()
     if not any(answer.begun or answer.failure for answer in answers):
@@ -167,21 +122,43 @@ def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
 
 
 def _spend(inquiry: Inquiry, answers: list[Answer], bench: _Bench, report: Report) -> None:
-    """Measure probe after probe, the widest answer first, until the budget ends."""
-    end = time.monotonic() + inquiry.budget_s
-    done = 0
-    while time.monotonic() < end:
-        waiting = [a for a in answers if not a.failure and a.search.wanted() is not None]
+    """Measure probe after probe, the widest answer first, until the budget ends.
+
+    When all are narrow, what they rest on is visited again, in turn, an answer at most every
+    ``_BETWEEN_VISITS_S``: later visits are to find the machine in other states.
+    """
+    begin = time.monotonic()
+    end = begin + inquiry.budget_s
+    visited_at = dict.fromkeys(range(len(answers)), begin)
+    steps = 0
+    while (now := time.monotonic()) < end:
+        waiting = [
+            index
+            for index, answer in enumerate(answers)
+            if not answer.failure and answer.search.wanted() is not None
+        ]
         if not waiting:
             break
         # Of equally wide answers the one with the fewest probes, so that all begin.
-        answer = max(waiting, key=lambda a: (a.search.open_width(), -len(a.operands)))
-        question = answer.question
-        title = f"{question.layer} batch {question.batch} {question.pass_} {question.kernel}"
-        expected = max(done + len(waiting), _USUAL_PROBES * len(answers))
-        report(Progress("search", title, done, expected))
+        index = max(
+            waiting,
+            key=lambda i: (
+                not answers[i].search.confirming,
+                0.0 if answers[i].search.confirming else answers[i].search.open_width(),
+                -len(answers[i].operands),
+                -visited_at[i],
+            ),
+        )
+        answer = answers[index]
+        if answer.search.confirming:
+            index = min(waiting, key=lambda i: visited_at[i])
+            answer = answers[index]
+            time.sleep(max(0.0, min(end, visited_at[index] + _BETWEEN_VISITS_S) - now))
+        expected = max(steps + len(waiting), _USUAL_STEPS * len(answers))
+        report(Progress("search", answer.question.title, steps, expected))
         bench.step(answer)
-        done += 1
+        visited_at[index] = time.monotonic()
+        steps += 1
     report(Progress("search", "done", 1, 1))
 
 
@@ -192,34 +169,35 @@ def _questions(
     asked = inquiry.kernels or [
         name for name, kernel in running.items() if kernel.format not in _DENSE_FORMATS
     ]
+    layers = [
+        (index, layer)
+        for index, layer in enumerate(trained.network.layers)
+        if not inquiry.layers or layer.name in inquiry.layers
+    ]
+    threads_or_all = inquiry.threads or (machine.available_cores(),)
+    axes = (threads_or_all, layers, inquiry.batches, inquiry.passes, inquiry.zeros, asked)
     questions = []
-    for threads in inquiry.threads or (machine.available_cores(),):
-        for index, layer in enumerate(trained.network.layers):
-            if inquiry.layers and layer.name not in inquiry.layers:
-                continue
-            for batch in inquiry.batches:
-                for pass_ in inquiry.passes:
-                    for name in asked:
-                        device = kernels[name].device
-                        dense = tuple(
-                            other
-                            for other, kernel in running.items()
-                            if kernel.format == "dense" and kernel.device == device
-                        )
-                        baselines = (inquiry.against,) if inquiry.against else dense
-                        questions.append(
-                            Question(
-                                layer.name,
-                                index,
-                                layer.shape,
-                                batch,
-                                pass_,
-                                threads,
-                                name,
-                                device,
-                                baselines,
-                            )
-                        )
+    for threads, (index, layer), batch, pass_, zeros, name in itertools.product(*axes):
+        device = kernels[name].device
+        dense = tuple(
+            other
+            for other, kernel in running.items()
+            if kernel.format == "dense" and kernel.device == device
+        )
+        questions.append(
+            Question(
+                layer.name,
+                index,
+                layer.shape,
+                batch,
+                pass_,
+                zeros,
+                threads,
+                name,
+                device,
+                (inquiry.against,) if inquiry.against else dense,
+            )
+        )
     return questions
 
 
@@ -236,16 +214,13 @@ class _Bench:
 
     def step(self, answer: Answer) -> None:
         """Measure the probe that ``answer`` wants next, and record it."""
-        sparsity = answer.search.wanted()
-        if sparsity is None:
-            return
-        weight = self._pruned(answer.question.layer_index, sparsity)
+        index = answer.question.layer_index
 
-        def measure(_: float, rounds: int) -> Sequence[float]:
-            return self._measure(answer, sparsity, weight, rounds)
+        def measure(sparsity: float, rounds: int) -> Sequence[float]:
+            return self._measure(answer, sparsity, self._pruned(index, sparsity), rounds)
 
         try:
-            answer.search.record(probe(measure, sparsity, self.inquiry.confidence))
+            answer.search.step(measure)
         except _KernelError as failed:
             answer.failure, answer.wrong = str(failed), failed.wrong
 
@@ -258,7 +233,9 @@ class _Bench:
         self, answer: Answer, sparsity: float, weight: Weight, rounds: int
     ) -> Sequence[float]:
         question = answer.question
-        given = self._operands(question.batch)[question.layer_index]
+        given = self._operands(question)
+        answer.columns = given.x.shape[1]
+        answer.zeros_of = float(np.mean(given.x == 0)), float(np.mean(given.dy == 0))
         worker = self.workers.setdefault(
             question.threads, Worker(question.threads, self.inquiry.modules)
         )
@@ -285,14 +262,20 @@ class _Bench:
         answer.operands[sparsity] = (kernel.nbytes or 0, dense.nbytes or 0, calls)
         return list(np.log(dense.samples) - np.log(kernel.samples))
 
-    def _operands(self, batch: int) -> list[execution.LayerOperands]:
+    def _operands(self, question: Question) -> execution.LayerOperands:
+        """Return X and dY of the question's layer, with the zeros that it asks for."""
+        batch = question.batch
         if batch not in self.operands:
             running = execution.Model(
                 self.trained.network, self.trained.states, discover()[TRAINING_KERNEL]
             )
             images, labels = self.dataset.test_images[:batch], self.dataset.test_labels[:batch]
             self.operands[batch] = execution.layer_operands(running, images, labels)
-        return self.operands[batch]
+        real = self.operands[batch][question.layer_index]
+        if question.zeros is None:
+            return real
+        rng = np.random.default_rng([self.inquiry.seed, question.layer_index])
+        return execution.with_zeros(real, question.zeros, rng)
 
     def _pruned(self, layer_index: int, sparsity: float) -> Weight:
         """Return the layer's trained weight, pruned alone to ``sparsity`` by the pattern."""
@@ -319,12 +302,3 @@ _MASKS: Mapping[Pattern, Callable[[Any, float, np.random.Generator], pruning.Mas
     )[0],
     "block": lambda values, sparsity, _: pruning.block_masks([values], sparsity, BLOCK)[0],
 }
-
-
-def probes_of(answer: Answer) -> tuple[Probe, ...]:
-    """Return the probes of an answer, by sparsity; none where nothing was measured."""
-    return (
-        tuple(sorted(answer.search.found().probes, key=lambda each: each.sparsity))
-        if answer.begun
-        else ()
-    )

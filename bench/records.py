@@ -42,7 +42,8 @@ class Run:
     #: Library versions.
     versions: dict[str, str]
     seed: int
-    #: Measured before the first cell: the fields of :class:`bench.ceilings.Ceilings` by threads.
+    #: Measured before the first cell: the fields of :class:`bench.ceilings.Ceilings` by threads;
+    #: under ``cuda`` those of :class:`bench.cuda_ceilings.CudaCeilings`.
     ceilings: dict[str, Any]
 
 

@@ -4,11 +4,15 @@ A scan over a few sparsities finds whether it changes, and whether more than onc
 in which it changes is halved until it is narrow enough, or until no more can be decided. What a
 probe decides is the sign of the median log-ratio, by an exact sign test over rounds: it asks
 nothing of the noise but that the sign of one round says nothing of the next.
+
+That is not so on a machine with neighbours, whose state lasts for a second or a few and shifts the
+ratio of two kernels by a quarter (`selfcheck` shows it). So the probes that an answer rests on are
+visited again later, several times, and one that the later visits do not bear out decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -34,6 +38,15 @@ _LOOKS = (10, 20, 40, 80, 160, 320)
 _CLOSE_LOOKS = 10
 
 
+# Later visits to a probe that an answer rests on, and how many of these may differ: by chance, were
+# the sign undecided, as few would differ in 11 of 1,024 cases.
+_LATER_VISITS = 10
+_MOST_DISSENT = 1
+_MOST_ROUNDS = 160
+# No state of the machine turns the sign of a log-ratio as far from zero as this.
+_CLEAR = 0.4
+
+
 @dataclass(frozen=True)
 class Probe:
     """What was measured at one sparsity."""
@@ -42,7 +55,28 @@ class Probe:
     verdict: Verdict
     #: Median of dense time / sparse time.
     speedup: float
+    #: Rounds of the first visit.
     rounds: int
+    #: Median log-ratios of later visits, of ``later_rounds`` each.
+    later: tuple[float, ...] = ()
+
+    def again(self, ratios: Sequence[float]) -> Probe:
+        """Return the probe with one more visit, undecided if the visits do not bear it out."""
+        later = (*self.later, float(np.median(ratios)))
+        dissent = sum((ratio > 0) != (self.verdict == "faster") for ratio in later)
+        verdict = "undecided" if dissent > _MOST_DISSENT else self.verdict
+        speedup = float(np.exp(np.median([np.log(self.speedup), *later])))
+        return Probe(self.sparsity, verdict, speedup, self.rounds, later)
+
+    @property
+    def later_rounds(self) -> int:
+        """Return the rounds of a later visit: with so many the sign is seldom missed."""
+        return min(_MOST_ROUNDS, 2 * self.rounds)
+
+    @property
+    def borne_out(self) -> bool:
+        """Return whether an answer may rest on it."""
+        return abs(np.log(self.speedup)) > _CLEAR or len(self.later) >= _LATER_VISITS
 
 
 @dataclass(frozen=True)
@@ -54,7 +88,7 @@ class Found:
 
 
 class Search:
-    """A search in steps, so that several can share a budget: ask what is wanted, record it."""
+    """A search in steps, so that several can share a budget."""
 
     def __init__(
         self,
@@ -66,29 +100,42 @@ class Search:
         self.width = width
         self._scan = _ends_first(scan)
         self._most = int(0.25 * (scan[-1] - scan[0]) / width)
-        self._probes: list[Probe] = []
+        self._probes: dict[float, Probe] = {}
 
     def wanted(self) -> float | None:
         """Return the sparsity to measure next; None when nothing more can be learned.
 
         At most a quarter of the cells are wanted that a grid of step ``width`` would have.
         """
-        done = {probe.sparsity for probe in self._probes}
         for sparsity in self._scan:
-            if sparsity not in done:
+            if sparsity not in self._probes:
                 return sparsity
-        gap = _gap_to_halve(self._probes, self.width)
-        if gap is None or len(self._probes) >= max(self._most, len(self._scan)):
-            return None
-        return (gap[0] + gap[1]) / 2
+        probes = list(self._probes.values())
+        gap = _gap_to_halve(probes, self.width)
+        if gap is not None and len(probes) < max(self._most, len(self._scan)):
+            return (gap[0] + gap[1]) / 2
+        unsure = [probe for probe in _rested_on(probes) if not probe.borne_out]
+        return min(unsure, key=lambda probe: len(probe.later)).sparsity if unsure else None
 
-    def record(self, probe: Probe) -> None:
-        """Take what was measured at a sparsity that was wanted."""
-        self._probes.append(probe)
+    @property
+    def confirming(self) -> bool:
+        """Return whether what is wanted next is a later visit to a probe."""
+        return self.wanted() in self._probes
+
+    def step(self, measure: Measure) -> None:
+        """Measure what is wanted, if anything is."""
+        sparsity = self.wanted()
+        if sparsity is None:
+            return
+        before = self._probes.get(sparsity)
+        if before is None:
+            self._probes[sparsity] = probe(measure, sparsity, self.confidence)
+        else:
+            self._probes[sparsity] = before.again(measure(sparsity, before.later_rounds))
 
     def open_width(self) -> float:
         """Return how wide the answer still is, in sparsity; before it is bracketed, 1."""
-        found = turns(_signs(self._probes))
+        found = turns(_signs(self._probes.values()))
         return found[-1][1] - found[0][0] if found else 1.0
 
     def found(self) -> Found:
@@ -97,12 +144,12 @@ class Search:
         Raises:
             ValueError: if nothing was recorded.
         """
-        crossover = from_signs(_signs(self._probes), self.confidence)
-        scanned = {probe.sparsity for probe in self._probes} >= set(self._scan)
+        crossover = from_signs(_signs(self._probes.values()), self.confidence)
+        scanned = self._probes.keys() >= set(self._scan)
         if not scanned and crossover.kind in ("always", "never"):
             whole = min(self._scan), max(self._scan)
             crossover = Crossover("open", *whole, self.confidence)
-        return Found(crossover, tuple(self._probes))
+        return Found(crossover, tuple(self._probes.values()))
 
 
 def search(
@@ -113,8 +160,8 @@ def search(
 ) -> Found:
     """Return the crossover to within ``width`` of sparsity, where the noise allows it."""
     steps = Search(confidence, width, scan)
-    while (sparsity := steps.wanted()) is not None:
-        steps.record(probe(measure, sparsity, confidence))
+    while steps.wanted() is not None:
+        steps.step(measure)
     return steps.found()
 
 
@@ -165,6 +212,15 @@ def _gap_to_halve(probes: list[Probe], width: float) -> tuple[float, float] | No
     return gap if gap[1] - gap[0] > width / 2 else None
 
 
-def _signs(probes: list[Probe]) -> list[tuple[float, bool | None]]:
+def _rested_on(probes: list[Probe]) -> list[Probe]:
+    """Return the probes between which the sign changes; else the decided one closest to 1."""
+    ends = {sparsity for turn in turns(_signs(probes)) for sparsity in turn}
+    if ends:
+        return [probe for probe in probes if probe.sparsity in ends]
+    decided = [probe for probe in probes if probe.verdict != "undecided"]
+    return sorted(decided, key=lambda probe: abs(np.log(probe.speedup)))[:1]
+
+
+def _signs(probes: Iterable[Probe]) -> list[tuple[float, bool | None]]:
     faster = {"faster": True, "slower": False, "undecided": None}
     return [(probe.sparsity, faster[probe.verdict]) for probe in probes]

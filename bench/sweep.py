@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bench import machine
-from bench.ceilings import measure
+from bench import ceilings, cuda_ceilings, machine
 from bench.cells import TRAINING_KERNEL, Cell, Plan, cells_of, check
 from bench.measuring import Measuring, Visited
 from bench.progress import Progress, Report, ignore, training_progress
@@ -21,6 +20,7 @@ from bench.worker import in_fresh_process
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Kernel, discover
+from kernels.gpu import cupy_unavailable
 
 #: Of the budget, for a first look at every cell; the rest goes where the answers are widest.
 _FIRST_SHARE = 0.6
@@ -60,8 +60,7 @@ def sweep(
     run = _run(plan, command, fresh)
     if not store.has_run(run.run_id):
         report(Progress("ceilings", "what this machine can do", 0.0, 1.0))
-        measured = {str(t): asdict(in_fresh_process(measure, t)) for t in plan.threads}
-        store.add_run(replace(run, ceilings=measured))
+        store.add_run(replace(run, ceilings=ceilings_of(plan.threads)))
     trained = _trained(plan, dataset, report)
     cells = [(cell, model) for model in trained for cell in cells_of(plan, model)]
     done = store.measured(run.run_id)
@@ -76,6 +75,14 @@ def sweep(
     finally:
         measuring.close()
     return _result(store, run.run_id, {cell.cell_id for cell, _ in cells}, kernels, measuring)
+
+
+def ceilings_of(threads: Sequence[int]) -> dict[str, Any]:
+    """Return what this machine can do: by number of threads, and ``cuda`` where there is a GPU."""
+    measured = {str(t): asdict(in_fresh_process(ceilings.measure, t)) for t in threads}
+    if cupy_unavailable() is None:
+        measured["cuda"] = asdict(in_fresh_process(cuda_ceilings.measure))
+    return measured
 
 
 def _run(plan: Plan, command: str, fresh: bool) -> Run:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from bench import cuda
-from bench.ceilings import cache_sizes
 from bench.machine import free_bytes, too_little
 from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, HostClock, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight
 from kernels.oracle import Oracle, Verdict
+from kernels.processor import aligned, aligned_empty, cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
 
@@ -139,9 +139,11 @@ def _enter(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, _Entran
     begin = time.perf_counter()
     operand = kernel.prepare(task.weight)
     prepare_s = time.perf_counter() - begin
-    x, dy = kernel.put(task.x), kernel.put(task.dy)
+    x, dy = kernel.put(aligned(task.x)), kernel.put(aligned(task.dy))
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
-    out = kernel.put(np.full(shape, np.nan, task.x.dtype))
+    poisoned = aligned_empty(shape, task.x.dtype)
+    poisoned.fill(np.nan)
+    out = kernel.put(poisoned)
 
     def call() -> Any:
         return kernel.run(task.pass_, operand, x, dy, out)

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from bench.machine import THREADING_LAYERS
 from bench.trial import Outcome, Task, measure
 from kernels.base import discover
 
@@ -133,9 +134,8 @@ def thread_environment(threads: int) -> dict[str, str]:
         "KMP_BLOCKTIME": "0",
         "OMP_PROC_BIND": "true",
         "OMP_PLACES": "cores",
-        # An empty parallel loop costs 1 µs under OpenMP, 3.5 µs under TBB, 100 µs in Numba's own.
         "NUMBA_THREADING_LAYER_PRIORITY": os.environ.get(
-            "NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue"
+            "NUMBA_THREADING_LAYER_PRIORITY", THREADING_LAYERS
         ),
         "NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS": "0",
         # What Numba's CUDA simulator takes is not a time worth measuring.
@@ -143,14 +143,18 @@ def thread_environment(threads: int) -> dict[str, str]:
     }
 
 
-def in_fresh_process(function: Callable[[int], Any], threads: int) -> Any:
-    """Return ``function(threads)`` from a process that no library was loaded in before."""
+def in_fresh_process(function: Callable[..., Any], threads: int | None = None) -> Any:
+    """Return what ``function`` returns in a process that no library was loaded in before.
+
+    It is called with ``threads``, and its libraries use so many; or without, and they use one.
+    """
     context = multiprocessing.get_context("spawn")
+    given = () if threads is None else (threads,)
     with (
-        _environment(thread_environment(threads)),
+        _environment(thread_environment(threads or 1)),
         ProcessPoolExecutor(1, mp_context=context) as pool,
     ):
-        return pool.submit(function, threads).result()
+        return pool.submit(function, *given).result()
 
 
 class _environment:  # noqa: N801 - used like a function

@@ -132,7 +132,7 @@ class NumbaCudaCsr(Kernel):
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
         grid = _grid(operand.shape[0], x.shape[1])
-        device_functions().spmm[grid, (_COLUMNS, _ROWS)](
+        device_functions().spmm[grid, (_COLUMNS, _ROWS), _stream()](
             operand.pointers, operand.columns, operand.values, x, out
         )
         return out
@@ -140,7 +140,7 @@ class NumbaCudaCsr(Kernel):
     def backward_input(self, operand: CudaCsrOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         grid = _grid(operand.shape[1], dy.shape[1])
-        device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS)](
+        device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS), _stream()](
             operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
         )
         return out
@@ -148,7 +148,7 @@ class NumbaCudaCsr(Kernel):
     def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,): a thread each."""
         if out.size:
-            device_functions().sddmm[-(-out.size // _THREADS), _THREADS](
+            device_functions().sddmm[-(-out.size // _THREADS), _THREADS, _stream()](
                 operand.row_of, operand.columns, dy, x, out
             )
         return out
@@ -157,7 +157,7 @@ class NumbaCudaCsr(Kernel):
         """Subtract ``rate * step`` from the values."""
         size = operand.values.size
         if size:
-            device_functions().update[-(-size // _THREADS), _THREADS](
+            device_functions().update[-(-size // _THREADS), _THREADS, _stream()](
                 operand.values, step, operand.values.dtype.type(rate)
             )
 
@@ -197,3 +197,16 @@ class NumbaCudaCsr(Kernel):
 
 def _grid(rows: int, columns: int) -> tuple[int, int]:
     return -(-columns // _COLUMNS), -(-rows // _ROWS)
+
+
+def _stream() -> Any:
+    """Return CuPy's current stream as Numba's: the harness times, and captures graphs, on it."""
+    if simulated():
+        return 0
+    address = importlib.import_module("cupy").cuda.get_current_stream().ptr
+    return _external_stream(address) if address else 0
+
+
+@cache
+def _external_stream(address: int) -> Any:
+    return cuda.external_stream(address)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.ceilings import Ceilings
 from bench.crossover import Crossover, bracket
+from bench.cuda_ceilings import CudaCeilings
 from bench.intervals import Interval, median_intervals
 
 DENSE = "dense"
@@ -96,21 +97,22 @@ METRICS = (
 )
 
 
-def roofline_fraction(row: Any, ceilings: Mapping[int, Ceilings]) -> float:
-    """Return bound / time: what share of this machine's measured ceilings a CPU kernel reaches.
+def roofline_fraction(row: Any, ceilings: Mapping[str, Ceilings | CudaCeilings]) -> float:
+    """Return bound / time: what share of this machine's measured ceilings a kernel reaches.
 
     The bound is the larger of the useful work over the FMA rate and the compulsory bytes (the
     operand once, the dense side and the result once) over the bandwidth. NaN without ceilings.
     """
-    if row.device != "cpu" or row.threads not in ceilings:
+    key = "cuda" if row.device == "cuda" else str(row.threads)
+    if key not in ceilings:
         return float("nan")
     flops = 2.0 * row.n * (row.m * row.k if row.format in DENSE_FORMATS else row.nnz)
     dense_sides = (row.m + row.k) * row.n * np.dtype(row.dtype).itemsize
-    bound = ceilings[row.threads].bound_s(flops, row.nbytes + dense_sides)
+    bound = ceilings[key].bound_s(flops, row.nbytes + dense_sides)
     return bound / float(row.interval.median)
 
 
-def measured(frame: pd.DataFrame, ceilings: Mapping[int, Ceilings]) -> pd.DataFrame:
+def measured(frame: pd.DataFrame, ceilings: Mapping[str, Ceilings | CudaCeilings]) -> pd.DataFrame:
     """Return the measured rows with the columns of :data:`METRICS` and of the speedup.
 
     ``baseline`` names the fastest dense kernel of the row's device in the same cell, empty where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.ceilings import Ceilings
+from bench.cuda_ceilings import CudaCeilings
 from bench.flags import FLAGS
 from bench.records import Run
 from reports import metrics
@@ -40,9 +42,14 @@ class Report:
 
 def analyse(run: Run, rows: pd.DataFrame) -> Report:
     """Return the report on ``rows`` of ``run``."""
-    ceilings = {int(threads): Ceilings(**found) for threads, found in run.ceilings.items()}
+    ceilings = {key: ceilings_from(key, found) for key, found in run.ceilings.items()}
     computed = metrics.measured(rows, ceilings)
     return Report(run, rows, computed, metrics.crossovers(computed))
+
+
+def ceilings_from(key: str, found: Mapping[str, Any]) -> Ceilings | CudaCeilings:
+    """Return the ceilings that a run keeps under ``key``: a number of threads, or ``cuda``."""
+    return CudaCeilings(**found) if key == "cuda" else Ceilings(**found)
 
 
 def pass_title(pass_: str) -> str:
@@ -185,15 +192,24 @@ def machine_table(report: Report) -> Table:
     run = report.run
     conditions = {**run.machine, **run.versions, "commit": run.revision, "started": run.started}
     conditions |= {"command": run.command, "run": run.run_id, "seed": str(run.seed)}
-    for threads, found in run.ceilings.items():
-        conditions |= ceiling_lines(Ceilings(**found), f"{threads} threads: ")
+    for key, found in run.ceilings.items():
+        conditions |= ceiling_lines(ceilings_from(key, found))
     lines = [{"what": key, "value": str(value)} for key, value in conditions.items() if value]
     return Table("Conditions", pd.DataFrame(lines))
 
 
-def ceiling_lines(ceilings: Ceilings, prefix: str = "") -> dict[str, str]:
+def ceiling_lines(ceilings: Ceilings | CudaCeilings) -> dict[str, str]:
     """Return the measured ceilings as a table shows them."""
     copies = ", ".join(f"{level} {rate:.0f}" for level, rate in ceilings.copy_gbs.items())
+    if isinstance(ceilings, CudaCeilings):
+        return {
+            "GPU: dense product": f"{ceilings.fp32_gflops:.0f} GFLOP/s in fp32, "
+            f"{ceilings.tf32_gflops:.0f} in TF32, {ceilings.fp16_gflops:.0f} in fp16",
+            "GPU: copy": f"{copies} GB/s",
+            "GPU: empty kernel": f"{seconds(ceilings.launch_s)} on the device, "
+            f"{seconds(ceilings.call_s)} for the host, {seconds(ceilings.replay_s)} in a graph",
+        }
+    prefix = f"{ceilings.threads} threads: "
     weak = ceilings.blas_gflops / ceilings.fma_gflops
     return {
         f"{prefix}fp32 FMA": f"{ceilings.fma_gflops:.0f} GFLOP/s"
@@ -201,14 +217,17 @@ def ceiling_lines(ceilings: Ceilings, prefix: str = "") -> dict[str, str]:
         f"{prefix}BLAS": f"{ceilings.blas_gflops:.0f} GFLOP/s, {weak:.0%} of the FMA rate",
         f"{prefix}copy": f"{copies} GB/s",
         f"{prefix}empty call": seconds(ceilings.call_s),
-        f"{prefix}empty parallel loop": seconds(ceilings.parallel_s),
+        f"{prefix}empty parallel loop": f"{seconds(ceilings.parallel_s)}"
+        f" ({ceilings.threading_layer})",
     }
 
 
 def flat(report: Report) -> pd.DataFrame:
     """Return every row for a spreadsheet: all figures, the raw samples left in the store."""
     extra = report.measured.columns.difference(report.rows.columns).drop("interval")
-    joined = report.rows.drop(columns=["samples", "canary"]).join(report.measured[extra])
+    joined = report.rows.drop(columns=["samples", "canary", "call_samples", "replay_samples"]).join(
+        report.measured[extra]
+    )
     sizes = pd.DataFrame(list(joined.pop("format_bytes")), index=joined.index)
     return joined.join(sizes.add_suffix("_bytes"))
 
@@ -233,6 +252,7 @@ def _measured_cells(row: Any) -> dict[str, str]:
     calls = row.break_even_calls
     return {
         "time": seconds(row.time_s),
+        **_gpu_cells(row),
         "interval (95 %)": f"{seconds(row.time_low_s)} to {seconds(row.time_high_s)}",
         "speedup": f"{row.speedup:.2f} ×" if known else "",
         "speedup (95 %)": f"{row.speedup_low:.2f} to {row.speedup_high:.2f}" if known else "",
@@ -241,5 +261,17 @@ def _measured_cells(row: Any) -> dict[str, str]:
         "operand bytes": f"{int(row.nbytes):,}",
         "repaid after": "" if np.isnan(calls) else "never" if np.isinf(calls) else f"{calls:.0f}",
         "relative error": f"{row.relative_error:.1e}",
-        "doubts": ", ".join(row.doubts),
+        "doubts": ", ".join([*row.doubts, *row.remarks]),
+    }
+
+
+def _gpu_cells(row: Any) -> dict[str, str]:
+    """Return what only a GPU kernel has: the call as the host sees it, and in a graph."""
+    return {
+        title: seconds(float(np.median(samples)))
+        for title, samples in (
+            ("time for the host", row.call_samples),
+            ("time in a graph", row.replay_samples),
+        )
+        if samples
     }

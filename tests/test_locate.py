@@ -10,8 +10,9 @@ import pytest
 
 from bench import locate
 from bench.__main__ import main
+from bench.answers import Answer, Question
 from bench.errors import InputError
-from bench.locate import Answer, Inquiry
+from bench.locate import Inquiry
 from bench.search import Search
 from bench.workloads import mnist, models
 from kernels.base import discover
@@ -40,7 +41,7 @@ def test_a_planted_crossover_is_located() -> None:
     assert 0.25 < found.low < found.high < 0.75
     memory = answer.memory_crossover()
     assert memory is None  # both fakes hold W dense
-    probes = locate.probes_of(answer)
+    probes = answer.probes
     assert [p.sparsity for p in probes] == sorted(p.sparsity for p in probes)
     repaid = answer.break_even()
     assert repaid is not None
@@ -81,7 +82,7 @@ def test_a_budget_too_small_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_memory_crossover_is_where_the_bytes_are_equal() -> None:
-    question = locate.Question("fc1", 0, (10, 10), 1, "forward", 1, "k", "cpu", ("d",))
+    question = Question("fc1", 0, (10, 10), 1, "forward", None, 1, "k", "cpu", ("d",))
     answer = Answer(question, Search())
     assert answer.memory_crossover() is None
     answer.operands = {0.0: (800, 400, 1.0), 0.5: (400, 400, 1.0), 0.9: (80, 400, 1.0)}

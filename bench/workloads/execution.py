@@ -165,6 +165,25 @@ def layer_operands(
     return [LayerOperands(record.x, gradients[i]) for i, record in enumerate(taken)]
 
 
+def with_zeros(operands: LayerOperands, share: float, rng: np.random.Generator) -> LayerOperands:
+    """Return X and dY with a ``share`` of zeros in random places, real values in all others.
+
+    Where such a place held a zero, one of the array's nonzeros is drawn for it.
+    """
+    return LayerOperands(*(_with_zeros(each, share, rng) for each in (operands.x, operands.dy)))
+
+
+def _with_zeros(
+    array: NDArray[np.float32], share: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    nonzeros = array[array != 0]
+    drawn = rng.choice(nonzeros, array.shape) if nonzeros.size else np.ones_like(array)
+    filled = np.where(array != 0, array, drawn)
+    places = rng.permutation(array.size)[: round(share * array.size)]
+    filled.ravel()[places] = 0
+    return filled
+
+
 def _corners(image: Any) -> list[Any]:
     """Return the four (channels, side/2, side/2, n) views that a 2 x 2 pool compares."""
     return [image[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
