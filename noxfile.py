@@ -34,6 +34,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def selfcheck(session: nox.Session) -> None:
+    """Ask whether measurements on this machine can be trusted (installs pyperf)."""
+    session.install("-e", _project("selfcheck"))
+    session.run("crossover", "selfcheck", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests; those that need a GPU say that they did not run."""
     session.install("-e", _project("test", *_cuda_extras()))

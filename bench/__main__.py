@@ -75,7 +75,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
         reasons = "no kernel could run; see 'kernels list'"
         raise InputError(f"nothing was measured ({reasons})")
     code = _report(options, result.run_id)
-    _say(options, f"{result.rows_written} rows measured, {result.rows_kept} kept from before")
+    kept = f"{result.rows_written} rows measured, {result.rows_kept} kept from before"
+    spent = f"{result.busy_s:.0f} of {result.measuring_s:.0f} s went into the kernels themselves"
+    _say(options, f"{kept}; {spent}" if result.rows_written else kept)
     for where in result.wrong:
         print("wrong result: " + ", ".join(where), file=sys.stderr)
     return EXIT_WRONG if result.wrong else code
@@ -144,12 +146,13 @@ def _machine(options: argparse.Namespace, command: str) -> int:
 
     found = _ceilings()
     on_gpu = in_fresh_process(cuda_ceilings.measure) if cupy_unavailable() is None else None
-    known = machine.identity() | machine.conditions() | machine.versions()
+    known = machine.identity() | machine.conditions()
     if options.json:
         measured = {"ceilings": asdict(found), "cuda": asdict(on_gpu) if on_gpu else None}
-        print(json.dumps(known | measured))
+        print(json.dumps(known | {"versions": machine.versions()} | measured))
         return EXIT_FINE
-    lines = known | ceiling_lines(found) | (ceiling_lines(on_gpu) if on_gpu else {})
+    lines = known | machine.versions() | ceiling_lines(found)
+    lines |= ceiling_lines(on_gpu) if on_gpu else {}
     display.table(pd.DataFrame([{"what": k, "found": str(v)} for k, v in lines.items() if v]))
     return EXIT_FINE
 
@@ -161,6 +164,18 @@ def _doctor(options: argparse.Namespace, command: str) -> int:
     ]
     _print_table(found, options.json)
     return EXIT_FINE
+
+
+def _selfcheck(options: argparse.Namespace, command: str) -> int:
+    from bench import selfcheck  # a module of kernels, too: not of those that are always there
+
+    lines = []
+    with display.progress(options.quiet) as report:
+        for check in selfcheck.run(report):
+            lines.append({**asdict(check)})
+            _say(options, f"{check.verdict}: {check.name}: {check.found}")
+    _print_table(lines, options.json)
+    return EXIT_USAGE if any(line["verdict"] == "failed" for line in lines) else EXIT_FINE
 
 
 def _ceilings() -> ceilings.Ceilings:
@@ -296,6 +311,7 @@ _COMMANDS = {
     "crossover": _crossover,
     "machine": _machine,
     "doctor": _doctor,
+    "selfcheck": _selfcheck,
     "report": _report_command,
     "kernels list": _kernels_list,
     "models list": _models_list,

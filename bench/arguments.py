@@ -39,9 +39,11 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("machine", "what this machine is, and its measured ceilings"),
         ("doctor", "what makes it a poor place to measure, and how to mend it"),
+        ("selfcheck", "whether measurements here can be trusted (six minutes)"),
     ):
         looking = commands.add_parser(name, help=text)
         looking.add_argument("--json", action="store_true", help="print JSON")
+        looking.add_argument("--quiet", action="store_true", help="no progress, no remarks")
         looking.set_defaults(command=name)
     _add_kernels(commands)
     _add_models(commands)

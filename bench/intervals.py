@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,16 @@ def order_half_width(
     values than the confidence needs (six for 95 %).
     """
     ordered = np.sort(np.asarray(values, float))
-    outside = int(stats.binom.ppf((1 - confidence) / 2, ordered.size, 0.5)) - 1
+    outside = _outside(ordered.size, confidence)
     if outside < 0:
         return float("inf")
     return float(ordered[ordered.size - 1 - outside] - ordered[outside]) / 2
+
+
+@lru_cache(maxsize=4096)
+def _outside(size: int, confidence: float) -> int:
+    """Return how many of ``size`` values lie outside the interval on each side, below 0 if none."""
+    return int(stats.binom.ppf((1 - confidence) / 2, size, 0.5)) - 1
 
 
 def paired_speedup(

@@ -38,6 +38,8 @@ class Result:
     rows_measured: int
     #: Seconds in which kernels kept the machine busy: all else is the harness's own.
     busy_s: float
+    #: Seconds that the measuring took, without training and ceilings.
+    measuring_s: float
 
 
 def sweep(
@@ -69,12 +71,15 @@ def sweep(
         for cell, model in cells
         if (missing := [name for name in kernels if (cell.cell_id, name) not in done])
     ]
+    begin = time.monotonic()
     measuring = Measuring(plan, store, run.run_id, kernels, dataset)
     try:
         _measure_all(plan, todo, measuring, report)
     finally:
         measuring.close()
-    return _result(store, run.run_id, {cell.cell_id for cell, _ in cells}, kernels, measuring)
+    taken_s = time.monotonic() - begin
+    asked = {cell.cell_id for cell, _ in cells}
+    return _result(store, run.run_id, asked, kernels, measuring, taken_s)
 
 
 def ceilings_of(threads: Sequence[int]) -> dict[str, Any]:
@@ -155,6 +160,7 @@ def _result(
     cells: set[str],
     kernels: Mapping[str, Kernel],
     measuring: Measuring,
+    taken_s: float,
 ) -> Result:
     frame = store.frame(run_id)
     asked = frame[frame["cell_id"].isin(cells) & frame["kernel"].isin(list(kernels))]
@@ -167,4 +173,5 @@ def _result(
         wrong=tuple(wrong[columns].itertuples(index=False, name=None)),
         rows_measured=int((asked["status"] == "measured").sum()),
         busy_s=measuring.busy_s,
+        measuring_s=taken_s,
     )

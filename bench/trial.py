@@ -101,13 +101,13 @@ def measure(
     task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
 ) -> dict[str, Outcome]:
     """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
-    oracle = Oracle(task.weight, task.x, task.dy)
+    table = _Table(task)
     outcomes: dict[str, Outcome] = {}
     entrants: dict[str, _Entrant] = {}
     for name, kernel in kernels.items():
         take_turn(name)
         try:
-            outcomes[name], entrant = _enter(task, kernel, oracle)
+            outcomes[name], entrant = _enter(task, kernel, table)
         except Exception as error:
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
@@ -131,7 +131,26 @@ def measure(
     return outcomes
 
 
-def _enter(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, _Entrant | None]:
+class _Table:
+    """What all kernels of a cell share: the reference, X and dY, and room for results.
+
+    They share the very arrays, for where these lie in memory moves a time by some percent.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.oracle = Oracle(task.weight, task.x, task.dy)
+        self.x, self.dy = aligned(task.x), aligned(task.dy)
+        self._results: dict[tuple[int, ...], Array] = {}
+
+    def room(self, shape: tuple[int, ...]) -> Array:
+        """Return an array of ``shape`` for a result, poisoned with NaN."""
+        if shape not in self._results:
+            self._results[shape] = aligned_empty(shape, self.x.dtype)
+        self._results[shape].fill(np.nan)
+        return self._results[shape]
+
+
+def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant | None]:
     """Return the outcome so far, and the entrant if the kernel computes what it should."""
     problem = task.problem
     if reason := kernel.unavailable() or kernel.unsupported(problem) or _too_large(kernel, problem):
@@ -139,11 +158,9 @@ def _enter(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, _Entran
     begin = time.perf_counter()
     operand = kernel.prepare(task.weight)
     prepare_s = time.perf_counter() - begin
-    x, dy = kernel.put(aligned(task.x)), kernel.put(aligned(task.dy))
+    x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
-    poisoned = aligned_empty(shape, task.x.dtype)
-    poisoned.fill(np.nan)
-    out = kernel.put(poisoned)
+    out = kernel.put(table.room(shape))
 
     def call() -> Any:
         return kernel.run(task.pass_, operand, x, dy, out)
@@ -154,7 +171,7 @@ def _enter(task: Task, kernel: Kernel, oracle: Oracle) -> tuple[Outcome, _Entran
             if task.pass_ == "backward_weight"
             else kernel.fetch(result)
         )
-        return oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
+        return table.oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
 
     begin = time.perf_counter()
     result = call()

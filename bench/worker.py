@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,16 @@ class Worker:
     """A worker process with a number of threads; replaced by a fresh one when it is lost."""
 
     def __init__(
-        self, threads: int, modules: Sequence[str] = (), time_limit_s: float = 60.0
+        self,
+        threads: int,
+        modules: Sequence[str] = (),
+        time_limit_s: float = 60.0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.threads = threads
         self.modules = tuple(modules)
         self.time_limit_s = time_limit_s
+        self.environment = dict(environment or thread_environment(threads))
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
 
@@ -76,7 +81,7 @@ class Worker:
             args=(theirs, self._turn, self._turns, self.modules, os.getpid()),
             daemon=True,
         )
-        with _environment(thread_environment(self.threads)):
+        with _environment(self.environment):
             self._process.start()
         theirs.close()
         if not self._pipe.poll(_START_LIMIT_S) or self._pipe.recv() != "ready":

@@ -49,7 +49,7 @@ def test_each_doubt_is_raised(change: dict[str, Any], name: str) -> None:
 def test_visits_that_differ_are_no_drift() -> None:
     """W is converted anew in each visit, and may lie better in memory."""
     samples = [*STEADY.samples, *(1.3 * s for s in STEADY.samples)]
-    assert raised(replace(STEADY, samples=samples, visits=[30, 30], canary=[1e-4] * 60)) == []
+    assert "drifting" not in raised(replace(STEADY, samples=samples, visits=[30, 30]))
 
 
 def test_nothing_measured_raises_nothing() -> None:
