@@ -123,14 +123,11 @@ def thread_environment(threads: int) -> dict[str, str]:
     """Return the environment under which every library uses ``threads`` threads, and no more.
 
     An idle pool of threads waits busily for its next task before it sleeps: OpenBLAS for 25 ms,
-    Intel's OpenMP for 200 ms. With one pool after the other on the same cores that wait falls
-    into the next kernel's turn: a Numba kernel of 63 µs was measured at 6 ms behind an OpenBLAS
-    product (300 x 784, 90 %, n = 64, 2 cores). So each pool waits for about 0.1 ms: longer than
-    the gap between two calls of a sample, shorter than the pause before the next competitor.
-
-    Bound threads stay apart: unbound, the two threads of a parallel loop now and then shared a
-    core and waited for each other. Of a Numba kernel's samples 12 to 27 % took over twice the
-    best in seven problems of eight; bound, 0 to 7 % in seven, and 36 % in one.
+    Intel's OpenMP for 200 ms. With one pool after the other on the same cores that wait may fall
+    into the next kernel's turn. So each pool waits for about 0.1 ms: longer than the gap between
+    two calls of a sample, shorter than the warm-up before one. Threads are bound, so that two of
+    a parallel loop never share a core. ``selfcheck`` times a kernel alone and beside dense
+    products, under these settings and under the libraries' own.
     """
     libraries = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM", "BLIS")
     return {f"{library}_NUM_THREADS": str(threads) for library in libraries} | {

@@ -108,8 +108,8 @@ def _compare(result: _Float64, skipped: _Float64, multiplied: _Float64, bound: _
     """Return the verdict on ``result`` against two references and a bound of the same shape."""
     if not result.size:
         return Verdict(None, 0.0, 0.0)
-    if close := _all_close(result, skipped, bound):
-        return close
+    if usual := _all_close(result, skipped, bound):
+        return usual
     finite = np.isfinite(skipped)
     with np.errstate(invalid="ignore"):
         # Equal covers infinities of the same sign; NaN is right only where a reference is NaN.

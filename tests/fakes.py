@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from kernels.base import Weight
+from kernels.base import Problem, Weight
 from kernels.dense import DenseKernel, DenseOperand
 
 
@@ -119,6 +119,29 @@ class Greedy(_Fake):
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
         return np.zeros(4 * psutil.virtual_memory().total, np.uint8)
+
+
+class Vast(_Fake):
+    """Would need more memory than there is."""
+
+    name = "fake-vast"
+
+    def needed_bytes(self, problem: Problem) -> int:
+        return 4 * psutil.virtual_memory().total
+
+    def prepare(self, weight: Weight) -> DenseOperand:
+        raise AssertionError("was to be refused")
+
+
+class Unsteady(_Fake):
+    """Fastest of the sparse, and on the last layer never twice the same."""
+
+    name = "fake-unsteady"
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        last = operand.values.shape[0] == 10
+        time.sleep(float(np.random.default_rng().lognormal(-9, 2)) if last else 0.0)
+        return super().forward(operand, x, out)
 
 
 class Hanging(_Fake):

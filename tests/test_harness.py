@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from bench.__main__ import main
 from bench.errors import InputError
 from bench.records import FILE_NAME, Store
 from bench.timing import Competitor, HostClock, calibrate, race
+from bench.trial import Outcome
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., int]
@@ -129,6 +129,44 @@ def test_a_hanging_kernel_is_stopped(run: Run, tmp_path: Path) -> None:
     assert (found.loc["numpy-dense", "status"] == "measured").all()
 
 
+def test_what_does_not_fit_is_refused_before_it_is_allocated(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("numpy-dense", "fake-vast") == 0
+    found = rows(tmp_path).set_index("kernel")
+    assert (found.loc["fake-vast", "status"] == "skipped").all()
+    assert found.loc["fake-vast", "reason"].str.contains("GiB are free").all()
+    assert (found.loc["numpy-dense", "status"] == "measured").all()
+    monkeypatch.setattr("bench.machine.free_bytes", lambda: 10 << 20)
+    assert run("numpy-dense", extra=("--again", "--batch", "1", "128")) == 0
+    found = rows(tmp_path)
+    refused = found[found["status"] == "skipped"]
+    assert set(refused["batch"]) == {128}
+    assert refused["reason"].str.contains("give a smaller --batch").all()
+    assert (found[found["batch"] == 1]["status"] == "measured").any()
+
+
+def test_the_budget_goes_where_answers_are_widest(run: Run, tmp_path: Path) -> None:
+    assert run("numpy-dense", "fake-unsteady", extra=("--budget", "5s")) == 0
+    found = rows(tmp_path)
+    visits = found[found["kernel"] == "numpy-dense"].set_index("layer")["visits"].map(len)
+    assert visits.sum() > len(visits)  # some cells were visited again
+    assert visits["fc3"] == visits.max()  # where fake-unsteady is
+    for each in found.itertuples():
+        assert sum(each.visits) == len(each.samples)
+
+
+def test_later_visits_join_the_first() -> None:
+    first = Outcome("measured", samples=[1.0, 2.0], visits=[2], loops=4, prepare_s=0.5, busy_s=1.0)
+    second = Outcome("measured", samples=[3.0], visits=[1], loops=3, prepare_s=0.7, busy_s=2.0)
+    joined = first.joined(second)
+    assert joined.samples == [1.0, 2.0, 3.0]
+    assert joined.visits == [2, 1]
+    assert (joined.loops, joined.prepare_s, joined.busy_s) == (3, 0.5, 3.0)
+    failing = joined.joined(Outcome("failed", "planted"))
+    assert (failing.status, failing.reason) == ("failed", "planted")
+
+
 def test_nothing_measured_exits_2(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("fake-absent") == 2
     assert "nothing was measured" in capsys.readouterr().err
@@ -213,17 +251,19 @@ def test_cold_and_hot_are_two_measurements(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_caches_are_emptied_before_each_cold_call() -> None:
+    class Clock(HostClock):
+        def seconds(self, call: Callable[[], object], loops: int) -> tuple[float, object]:
+            events.append("timed")
+            return super().seconds(call, loops)
+
     events: list[str] = []
-    competitor = Competitor(
-        lambda: events.append("call"), HostClock(), flush=lambda: events.append("flush")
-    )
+    flush, call = (lambda: events.append("flush")), (lambda: events.append("call"))
+    competitor = Competitor(call, Clock(), flush=flush)
     race({"only": competitor}, 0.0, np.random.default_rng(0), lambda _: None, (1, 1))
-    timed = events[events.index("flush") :]
-    # The untimed call that warms the threads stands alone; every other follows a flush.
-    unflushed = sum(
-        event == "call" and before != "flush" for before, event in pairwise(["call", *timed])
-    )
-    assert unflushed == 1
+    assert events.count("timed") == 1 + competitor.loops  # one to calibrate
+    for before, event, after in zip(events, events[1:], events[2:], strict=False):
+        if event == "timed":
+            assert (before, after) == ("flush", "call")
     assert len(competitor.samples) == 1
 
 

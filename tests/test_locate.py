@@ -6,15 +6,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import locate
 from bench.__main__ import main
 from bench.answers import Answer, Question
+from bench.ceilings import Ceilings
 from bench.errors import InputError
 from bench.locate import Inquiry
 from bench.search import Search
-from bench.workloads import mnist, models
+from bench.workloads import execution, mnist, models
 from kernels.base import discover
 
 ASKED = Inquiry(
@@ -79,6 +81,64 @@ def test_a_budget_too_small_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     (record,) = json.loads(captured.out)
     assert record["crossover"]["kind"] in ("open", "between")
     assert "give more --budget" in captured.err
+
+
+def test_the_prediction_is_where_the_rooflines_meet() -> None:
+    limits = Ceilings(
+        threads=1, fma_one_gflops=100.0, fma_gflops=100.0, blas_gflops=100.0,
+        copy_gbs={"memory": 10.0}, cache_bytes={}, call_s=1e-7, parallel_s=1e-6,
+    )  # fmt: skip
+    answer = Answer(
+        Question("fc1", 0, (1000, 1000), 1, "forward", None, 1, "k", "cpu", ()), Search()
+    )
+    assert answer.predicted(limits) is None
+    answer.columns = 1  # bound by memory: fp32 with 32-bit indices crosses at 50 %
+    answer.operands = {0.0: (8_000_000, 4_000_000, 1.0), 0.99: (80_000, 4_000_000, 1.0)}
+    assert answer.predicted(limits) == pytest.approx(0.5, abs=0.002)
+    answer.columns = 10_000  # bound by multiply-adds: any zero that is left out pays
+    assert answer.predicted(limits) == 0.0
+
+
+def test_zeros_are_drawn_to_their_share() -> None:
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((100, 40)) < 0.8, 0, 1 + rng.random((100, 40))).astype(np.float32)
+    given = execution.LayerOperands(x, np.zeros((3, 40), np.float32))
+    for share in (0.0, 0.3, 0.95):
+        drawn = execution.with_zeros(given, share, rng)
+        assert np.mean(drawn.x == 0) == pytest.approx(share)
+        assert set(drawn.x[drawn.x != 0]) <= set(x[x != 0])
+        assert np.mean(drawn.dy == 0) == pytest.approx(share, abs=0.01)
+
+
+def test_the_zeros_of_the_activations_are_an_axis() -> None:
+    answers = locate.locate(replace(ASKED, zeros=(None, 0.0, 0.9), budget_s=4.0))
+    assert [answer.question.zeros for answer in answers] == [None, 0.0, 0.9]
+    assert answers[1].zeros_of == (0.0, 0.0)
+    assert np.allclose(answers[2].zeros_of, 0.9, atol=0.01)
+    with pytest.raises(InputError, match="share of zeros 1 is outside"):
+        locate.locate(replace(ASKED, zeros=(1.0,)))
+
+
+def test_ctrl_c_keeps_the_answers_so_far(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = locate._Bench.step
+    steps: list[Answer] = []
+
+    def stopped(self: locate._Bench, answer: Answer) -> None:
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        steps.append(answer)
+        step(self, answer)
+
+    monkeypatch.setattr(locate._Bench, "step", stopped)
+    arguments = ["crossover", "--layer", "fc2", "--kernels", "fake-halving", "--against",
+                 "fake-steady", "--kernel-module", "tests.fakes"]  # fmt: skip
+    assert main([*arguments, "--json", "--quiet"]) == 130
+    captured = capsys.readouterr()
+    (record,) = json.loads(captured.out)
+    assert len(record["probes"]) == 3
+    assert "answers so far" in captured.err
 
 
 def test_memory_crossover_is_where_the_bytes_are_equal() -> None:

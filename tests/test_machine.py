@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import doctor, machine
 from bench.__main__ import main
 from bench.ceilings import Ceilings
+from kernels.processor import LINE, aligned
 
 GOOD = Ceilings(
     threads=2,
@@ -90,6 +92,26 @@ def test_a_slow_governor_is_named(tmp_path: Path, governor: str, fine: bool) -> 
 def test_load_is_named() -> None:
     assert doctor._load(0.3, 2).fine
     assert not doctor._load(3.0, 2).fine
+
+
+def test_a_container_leaves_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    outside = machine.free_bytes()
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("2500\n")
+    (tmp_path / "memory.stat").write_text("anon 2000\nfile 400\n")
+    assert machine.free_bytes() == 900 < outside
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_bytes() > 900
+
+
+def test_arrays_for_kernels_start_at_a_cache_line() -> None:
+    for shape in ((3, 5), (1, 1), (300, 64)):
+        array = aligned(np.ones(shape, np.float32))
+        assert array.ctypes.data % LINE == 0
+        assert array.shape == shape
+        assert (array == 1).all()
+        assert array.flags["C_CONTIGUOUS"]
 
 
 def test_doctor_prints_its_findings(capsys: pytest.CaptureFixture[str]) -> None:
