@@ -45,7 +45,9 @@ def _line(answer: Answer, limits: Limits) -> dict[str, str]:
         "layer": f"{question.layer} {question.shape[0]} × {question.shape[1]}",
         "batch": f"{question.batch}",
         "pass": question.pass_,
-        "zeros in X, dY": ", ".join(f"{zeros:.0%}" for zeros in answer.zeros_of),
+        "zeros in X, dY": (
+            ", ".join(f"{zeros:.0%}" for zeros in answer.zeros_of) if answer.begun else ""
+        ),
         "threads": f"{question.threads}",
         "kernel": question.kernel,
         "against": " or ".join(question.baselines),
