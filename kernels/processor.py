@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
 
 from kernels.base import Array
@@ -53,6 +54,12 @@ def cache_sizes() -> dict[str, int]:
 
 
 def vector_lanes() -> int:
-    """Return how many fp32 numbers this processor's widest vector holds."""
-    features = llvm.get_host_cpu_features()
-    return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
+    """Return how many fp32 numbers the widest vector holds, of those Numba compiles for.
+
+    ``NUMBA_CPU_FEATURES`` lowers them, as it lowers Numba's own.
+    """
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        features = llvm.get_host_cpu_features().flatten()
+    enabled = str(features).split(",")
+    return 16 if "+avx512f" in enabled else 8 if "+avx2" in enabled else 4

@@ -23,6 +23,8 @@ TILE_VECTORS = max(1, 64 // LANES)
 TILE = LANES * TILE_VECTORS
 #: Nonzeros whose dot products are summed across lanes together.
 _GROUP = 4
+#: Multiply-adds that go side by side, so that none waits for the one before.
+_CHAINS = 4
 
 _F32, _I1, _I16, _I32, _I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 16, 32, 64))
 _VECTOR = ir.VectorType(_F32, LANES)
@@ -107,7 +109,8 @@ class _Emitter:
         level = list(vectors)
         width = LANES  # lanes over which each sum is still spread
         while len(level) > 1:
-            level = [self._halved(*level[i : i + 2], width) for i in range(0, len(level), 2)]
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [self._halved(a, b, width) for a, b in pairs]
             width //= 2
         total = level[0]
         while width > 1:
@@ -221,12 +224,12 @@ def _gathered_rows(permuted: bool) -> Any:
                 loaded = emitter.load_tile(out)
                 builder.branch(blocks[1])
                 builder.position_at_end(blocks[1])
-                sums = [builder.phi(_VECTOR) for _ in loaded]
-                for phi, value in zip(sums, loaded, strict=True):
+                first = [builder.phi(_VECTOR) for _ in loaded]
+                for phi, value in zip(first, loaded, strict=True):
                     phi.add_incoming(_ZERO, before)
                     phi.add_incoming(value, blocks[0])
 
-                def body(p: Any, tile: list[Any]) -> list[Any]:
+                def add_row(p: Any, tile: Sequence[Any]) -> list[Any]:
                     place = builder.zext(emitter.read(order, p, _I32), _I64) if permuted else p
                     value = emitter.splat(emitter.read(values, place, _F32))
                     row = emitter.row_of(x, indices, p, stride)
@@ -235,7 +238,29 @@ def _gathered_rows(permuted: bool) -> Any:
                         for v, each in enumerate(tile)
                     ]
 
-                _, tile = _loop(builder, start, end, 1, sums, body)
+                # Narrow tiles wait for the multiply-add before unless several go side by side.
+                width, side_by_side = emitter.vectors, max(1, _CHAINS // emitter.vectors)
+
+                def several(p: Any, tiles: list[Any]) -> list[Any]:
+                    return [
+                        value
+                        for i in range(side_by_side)
+                        for value in add_row(
+                            builder.add(p, ir.Constant(_I64, i)),
+                            tiles[i * width : (i + 1) * width],
+                        )
+                    ]
+
+                others = [_ZERO] * (width * (side_by_side - 1))
+                reached, tiles = _loop(
+                    builder, start, end, side_by_side, [*first, *others], several
+                )
+                tile = tiles[:width]
+                if side_by_side > 1:
+                    for i in range(1, side_by_side):
+                        part = tiles[i * width : (i + 1) * width]
+                        tile = [builder.fadd(*pair) for pair in zip(tile, part, strict=True)]
+                    _, tile = _loop(builder, reached, end, 1, tile, add_row)
                 emitter.store_tile(tile, out)
 
             _for_width(builder, width, emit)
@@ -248,6 +273,51 @@ def _gathered_rows(permuted: bool) -> Any:
     return rows
 
 
+def _gathered_dot(permuted: bool) -> Any:
+    """Return an intrinsic for the dot product of stored values with the places they name."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def dot(
+        typingctx: Any, values: Any, order: Any, indices: Any, start: Any, end: Any, x: Any
+    ) -> Any:
+        """Return Σ values[p] x[indices[p]] over p in [start, end); all by their addresses.
+
+        Number by number: processors gather a vector more slowly than they load its lanes.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            values, order, indices, start, end, x = arguments
+            emitter = _Emitter(builder, 1, None)
+            kind = ir.FunctionType(_F32, [_F32] * 3)
+            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+
+            def step(p: Any, total: Any) -> Any:
+                place = builder.zext(emitter.read(order, p, _I32), _I64) if permuted else p
+                index = builder.zext(emitter.read(indices, p, _I16), _I64)
+                pair = emitter.read(values, place, _F32), emitter.read(x, index, _F32)
+                return builder.call(fma, [*pair, total])
+
+            def several(p: Any, totals: list[Any]) -> list[Any]:
+                return [
+                    step(builder.add(p, ir.Constant(_I64, i)), total)
+                    for i, total in enumerate(totals)
+                ]
+
+            zero = ir.Constant(_F32, 0.0)
+            reached, totals = _loop(builder, start, end, _CHAINS, [zero] * _CHAINS, several)
+            total = totals[0]
+            for other in totals[1:]:
+                total = builder.fadd(total, other)
+            _, rest = _loop(builder, reached, end, 1, [total], lambda p, t: [step(p, t[0])])
+            return rest[0]
+
+        return types.float32(*[types.int64] * 6), codegen
+
+    return dot
+
+
+gathered_dot = _gathered_dot(permuted=False)
+gathered_dot_permuted = _gathered_dot(permuted=True)
 sum_rows = _gathered_rows(permuted=False)
 sum_rows_permuted = _gathered_rows(permuted=True)
 
@@ -303,3 +373,28 @@ def dot_rows(
 
     signature = types.void(*[types.int64] * 8, types.boolean)
     return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_rows(typingctx: Any, x: Any, stride: Any, count: Any, panel: Any, width: Any) -> Any:
+    """Copy ``width`` numbers of each of ``count`` rows of ``x`` to ``panel``, ``TILE`` apart.
+
+    Addresses, and the stride of ``x`` in bytes.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, stride, count, panel, width = arguments
+
+        def emit(emitter: _Emitter) -> None:
+            def body(j: Any, _: Any) -> list[Any]:
+                source = builder.add(x, builder.mul(j, stride))
+                target = builder.add(panel, builder.mul(j, ir.Constant(_I64, 4 * TILE)))
+                emitter.store_tile(emitter.load_tile(source), target)
+                return []
+
+            _loop(builder, ir.Constant(_I64, 0), count, 1, [], body)
+
+        _for_width(builder, width, emit)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), codegen

@@ -1,9 +1,9 @@
 """CSR in vector registers: a tile of the batch stays in them while a row's nonzeros go by.
 
 Technique: Gale et al. 2020 (Sputnik) and Wilkinson et al. 2023 (Sparse Register Tiling), on a CPU:
-one weight is broadcast over a tile of the batch. W is cut along k into blocks whose rows of X fit
-the first cache; the values are stored once, in that order, with 16-bit indices, and the transposed
-product reads them through a permutation. Each thread takes rows with the same number of nonzeros.
+one weight is broadcast over a tile of the batch. W is gone through in blocks along k whose rows of
+X fit the first cache. The values are stored once, row after row, with 16-bit indices; the
+transposed product reads them through a permutation. Each thread takes as many nonzeros.
 """
 
 from __future__ import annotations
@@ -15,27 +15,38 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import FP32, Array, Kernel, Weight
+from kernels.base import FP32, Array, Kernel, Problem, Weight
 from kernels.processor import aligned_empty, cache_sizes
-from kernels.simd import TILE, address, dot_rows, sum_rows, sum_rows_permuted
+from kernels.simd import (
+    TILE,
+    address,
+    copy_rows,
+    dot_rows,
+    gathered_dot,
+    gathered_dot_permuted,
+    sum_rows,
+    sum_rows_permuted,
+)
 
-# Rows of X that an index of 16 bits can name.
-_MOST_BLOCK = 1 << 16
+_L1_BYTES = cache_sizes().get("L1", 1 << 15)
+#: Columns of a block: a tile of as many rows of X fills the first cache.
+BLOCK = _L1_BYTES // (4 * TILE)
+# Columns that an index of 16 bits can name.
+_MOST_COLUMNS = 1 << 16
 # Below so many multiply-adds a second thread costs more than it gives.
 _SERIAL_WORK = 40_000
-# Nonzeros of a row within a block, below which blocks cost more than the first cache gives.
-_LEAST_PER_BLOCK = 4
+# Nonzeros of a row within a block, below which larger blocks are faster than near ones.
+_LEAST_PER_BLOCK = 12
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Where the nonzeros of a matrix (rows, columns) are, block of columns after block."""
+    """Where the nonzeros of a matrix (rows, columns) are, row after row."""
 
-    #: Columns of a block.
-    block: int
-    #: (blocks, rows + 1) into ``indices``.
+    shape: tuple[int, int]
+    #: (blocks + 1, rows) into ``indices``: where each block of columns begins in each row.
     pointers: NDArray[np.int32]
-    #: (nnz,) columns within their block.
+    #: (nnz,) columns.
     indices: NDArray[np.uint16]
     #: (threads + 1,) rows at which the work of each thread begins.
     splits: NDArray[np.int64]
@@ -44,6 +55,19 @@ class Structure:
     def nbytes(self) -> int:
         """Return the bytes of pointers and indices."""
         return self.pointers.nbytes + self.indices.nbytes
+
+    def step(self, n: int) -> int:
+        """Return how many blocks are gone through together for a batch of ``n``."""
+        blocks = self.pointers.shape[0] - 1
+        fitting = _L1_BYTES // (4 * min(n, TILE))
+        rows, columns = self.shape
+        filled = _LEAST_PER_BLOCK * rows * columns // max(1, self.indices.size)
+        step = -(-max(fitting, filled) // BLOCK)
+        return blocks if 2 * step > blocks else step
+
+    def parts(self, n: int) -> NDArray[np.int64]:
+        """Return the splits to use: one part where threads cost more than they give."""
+        return self.splits if self.indices.size * n >= _SERIAL_WORK else self.splits[[0, -1]]
 
 
 @dataclass
@@ -66,16 +90,17 @@ class TiledOperand:
 
 
 @numba.njit(parallel=True, cache=True)
-def _forward(pointers, indices, values, splits, block, packs, x, out):  # type: ignore[no-untyped-def]
-    n = x.shape[1]
+def _forward(pointers, indices, values, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
+    n, blocks = x.shape[1], pointers.shape[0] - 1
     for thread in numba.prange(splits.size - 1):
-        panel = np.empty(block * TILE + 16 if packs else 1, np.float32)
+        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
         for left in range(0, n, TILE):
             width = min(TILE, n - left)
-            for b in range(pointers.shape[0]):
-                base, stride = _rows_of(x, panel, b * block, block, left, width, packs)
+            for b in range(0, blocks, step):
+                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+                after = min(b + step, blocks)
                 for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[b, i + 1])
+                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
                     if start < end or b == 0:
                         sum_rows(
                             address(values), np.int64(0), address(indices), start, end, base,
@@ -84,16 +109,17 @@ def _forward(pointers, indices, values, splits, block, packs, x, out):  # type: 
 
 
 @numba.njit(parallel=True, cache=True)
-def _transposed(pointers, indices, values, order, splits, block, packs, x, out):  # type: ignore[no-untyped-def]
-    n = x.shape[1]
+def _transposed(pointers, indices, values, order, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
+    n, blocks = x.shape[1], pointers.shape[0] - 1
     for thread in numba.prange(splits.size - 1):
-        panel = np.empty(block * TILE + 16 if packs else 1, np.float32)
+        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
         for left in range(0, n, TILE):
             width = min(TILE, n - left)
-            for b in range(pointers.shape[0]):
-                base, stride = _rows_of(x, panel, b * block, block, left, width, packs)
+            for b in range(0, blocks, step):
+                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+                after = min(b + step, blocks)
                 for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[b, i + 1])
+                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
                     if start < end or b == 0:
                         sum_rows_permuted(
                             address(values), address(order), address(indices), start, end, base,
@@ -102,16 +128,17 @@ def _transposed(pointers, indices, values, order, splits, block, packs, x, out):
 
 
 @numba.njit(parallel=True, cache=True)
-def _gradient(pointers, indices, splits, block, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    n = x.shape[1]
+def _gradient(pointers, indices, splits, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    n, blocks = x.shape[1], pointers.shape[0] - 1
     for thread in numba.prange(splits.size - 1):
-        panel = np.empty(block * TILE + 16 if packs else 1, np.float32)
+        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
         for left in range(0, n, TILE):
             width = min(TILE, n - left)
-            for b in range(pointers.shape[0]):
-                base, stride = _rows_of(x, panel, b * block, block, left, width, packs)
+            for b in range(0, blocks, step):
+                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+                after = min(b + step, blocks)
                 for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[b, i + 1])
+                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
                     if start < end:
                         dot_rows(
                             address(dy) + 4 * (i * n + left), address(indices), start, end, base,
@@ -119,18 +146,50 @@ def _gradient(pointers, indices, splits, block, packs, dy, x, out):  # type: ign
                         )  # fmt: skip
 
 
+@numba.njit(parallel=True, cache=True)
+def _forward_vector(pointers, indices, values, splits, x, out):  # type: ignore[no-untyped-def]
+    last = pointers.shape[0] - 1
+    for thread in numba.prange(splits.size - 1):
+        for i in range(splits[thread], splits[thread + 1]):
+            start, end = np.int64(pointers[0, i]), np.int64(pointers[last, i])
+            out[i, 0] = gathered_dot(
+                address(values), np.int64(0), address(indices), start, end, address(x)
+            )
+
+
+@numba.njit(parallel=True, cache=True)
+def _transposed_vector(pointers, indices, values, order, splits, x, out):  # type: ignore[no-untyped-def]
+    last = pointers.shape[0] - 1
+    for thread in numba.prange(splits.size - 1):
+        for i in range(splits[thread], splits[thread + 1]):
+            start, end = np.int64(pointers[0, i]), np.int64(pointers[last, i])
+            out[i, 0] = gathered_dot_permuted(
+                address(values), address(order), address(indices), start, end, address(x)
+            )
+
+
+@numba.njit(parallel=True, cache=True)
+def _gradient_vector(pointers, indices, splits, dy, x, out):  # type: ignore[no-untyped-def]
+    last = pointers.shape[0] - 1
+    for thread in numba.prange(splits.size - 1):
+        for i in range(splits[thread], splits[thread + 1]):
+            for p in range(pointers[0, i], pointers[last, i]):
+                out[p] = dy[i, 0] * x[indices[p], 0]
+
+
 @numba.njit(cache=True)
-def _rows_of(x, panel, first, block, left, width, packs):  # type: ignore[no-untyped-def]
-    """Return (address, stride in bytes) of a tile of rows of X: in place, or packed together."""
+def _rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-untyped-def]
+    """Return (address of row 0, stride in bytes) of a tile of rows of X, in place or packed.
+
+    Only ``count`` rows from ``first`` on are there to be read.
+    """
     n = x.shape[1]
     if not packs:
-        return address(x) + 4 * (first * n + left), np.int64(4 * n)
-    skipped = (-address(panel) % 64) // 4
-    for j in range(min(block, x.shape[0] - first)):
-        begin = skipped + j * TILE
-        for c in range(width):
-            panel[begin + c] = x[first + j, left + c]
-    return address(panel) + 4 * skipped, np.int64(4 * TILE)
+        return address(x) + 4 * left, np.int64(4 * n)
+    start = (address(panel) + 63) // 64 * 64
+    there = np.int64(min(count, x.shape[0] - first))
+    copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
+    return start - 4 * first * TILE, np.int64(4 * TILE)
 
 
 class NumbaTiled(Kernel):
@@ -143,42 +202,58 @@ class NumbaTiled(Kernel):
     arithmetic = {"float32": FP32}  # noqa: RUF012 - declared so by the contract
     source = "register tiling: Gale et al. 2020, Wilkinson et al. 2023; LLVM through numba"
 
+    def unsupported(self, problem: Problem) -> str | None:
+        """Return why ``problem`` cannot be done: 16 bits do not name all columns, or None."""
+        if max(problem.m, problem.k) > _MOST_COLUMNS:
+            return f"{self.name} has 16-bit indices: at most {_MOST_COLUMNS:,} rows and columns."
+        return super().unsupported(problem)
+
     def prepare(self, weight: Weight) -> TiledOperand:
-        """Return W cut along k, and its transposed structure cut along m."""
-        rows, columns = np.nonzero(weight.pattern)
+        """Return W as CSR with 16-bit indices, and its transposed structure."""
         m, k = weight.shape
-        forward, by_block = _structure(rows, columns, m, k)
-        transposed, by_column = _structure(columns, rows, k, m)
-        place_of = np.empty(rows.size, np.int32)
-        place_of[by_block] = np.arange(rows.size, dtype=np.int32)
-        places = rows[by_block] * k + columns[by_block]
+        rows, columns = np.nonzero(weight.pattern)
+        by_column = np.argsort(columns, kind="stable")
         values = aligned_empty((rows.size,), weight.values.dtype)
-        values[...] = weight.values.ravel()[places]
+        values[...] = weight.values[rows, columns]
         return TiledOperand(
-            weight.shape, values, forward, transposed, place_of[by_column], places
+            weight.shape,
+            values,
+            _structure(rows, columns, (m, k)),
+            _structure(columns[by_column], rows[by_column], (k, m)),
+            by_column.astype(np.int32),
+            rows * k + columns,
         )
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
-        s = operand.forward
-        splits, packs = _threads(s, x.shape[1]), _packs(s, x.shape[1])
-        _forward(s.pointers, s.indices, operand.values, splits, s.block, packs, x, out)
+        _check(x, out)
+        s, n = operand.forward, x.shape[1]
+        if n == 1:
+            _forward_vector(s.pointers, s.indices, operand.values, s.parts(n), x, out)
+        else:
+            how = s.parts(n), s.step(n), n > TILE
+            _forward(s.pointers, s.indices, operand.values, *how, x, out)
         return out
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
-        s = operand.transposed
-        splits, packs = _threads(s, dy.shape[1]), _packs(s, dy.shape[1])
-        _transposed(
-            s.pointers, s.indices, operand.values, operand.order, splits, s.block, packs, dy, out
-        )
+        _check(dy, out)
+        s, n = operand.transposed, dy.shape[1]
+        stored = s.pointers, s.indices, operand.values, operand.order
+        if n == 1:
+            _transposed_vector(*stored, s.parts(n), dy, out)
+        else:
+            _transposed(*stored, s.parts(n), s.step(n), n > TILE, dy, out)
         return out
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
-        s = operand.forward
-        splits, packs = _threads(s, x.shape[1]), _packs(s, x.shape[1])
-        _gradient(s.pointers, s.indices, splits, s.block, packs, dy, x, out)
+        _check(dy, x, out)
+        s, n = operand.forward, x.shape[1]
+        if n == 1:
+            _gradient_vector(s.pointers, s.indices, s.parts(n), dy, x, out)
+        else:
+            _gradient(s.pointers, s.indices, s.parts(n), s.step(n), n > TILE, dy, x, out)
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
@@ -200,29 +275,34 @@ class NumbaTiled(Kernel):
         return dense.reshape(operand.shape)
 
 
+def _check(*arrays: Array) -> None:
+    """Raise if an array is not laid out as the loops read it.
+
+    Raises:
+        ValueError: if it is not fp32 in C order.
+    """
+    for array in arrays:
+        if not array.flags.c_contiguous or array.dtype != np.float32:
+            raise ValueError(
+                f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
+                "order (numpy.ascontiguousarray)"
+            )
+
+
 def _structure(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
-) -> tuple[Structure, NDArray[np.int64]]:
-    """Return the structure of nonzeros of a matrix (height, width), and their order in it."""
-    block = _block(rows.size, height, width)
-    blocks = max(1, -(-width // block))
-    cell = (columns // block) * height + rows
-    order = np.lexsort((columns, cell))
-    pointers = np.zeros((blocks, height + 1), np.int32)
-    counts = np.bincount(cell, minlength=blocks * height).reshape(blocks, height)
-    pointers.ravel()[1:] = np.cumsum(np.append(counts, np.zeros((blocks, 1), int), axis=1))[:-1]
+    rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
+) -> Structure:
+    """Return the structure of nonzeros that are sorted by row, then by column."""
+    blocks = max(1, -(-shape[1] // BLOCK))
+    counts = np.bincount(rows * blocks + columns // BLOCK, minlength=shape[0] * blocks)
+    # The end of each block of each row; the last of a row is the beginning of the next.
+    ends = np.append(0, np.cumsum(counts)).astype(np.int32)
+    pointers = np.empty((blocks + 1, shape[0]), np.int32)
+    pointers[0] = ends[:-1:blocks]
+    pointers[1:] = ends[1:].reshape(shape[0], blocks).T
     indices = aligned_empty((rows.size,), np.uint16)
-    indices[...] = (columns % block)[order]
-    return Structure(block, pointers, indices, _splits(counts.sum(axis=0))), order
-
-
-def _block(nnz: int, height: int, width: int) -> int:
-    """Return how many columns a block has: as many as fit the first cache, or all."""
-    fitting = max(16, cache_sizes().get("L1", 1 << 15) // 2 // (4 * TILE))
-    per_block = nnz / max(1, height * width) * fitting
-    if per_block >= _LEAST_PER_BLOCK and width > fitting:
-        return fitting
-    return min(_MOST_BLOCK, max(1, width))
+    indices[...] = columns
+    return Structure(shape, pointers, indices, _splits(np.bincount(rows, minlength=shape[0])))
 
 
 def _splits(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -232,15 +312,3 @@ def _splits(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     work = np.cumsum(np.append(0, counts + 2))
     wanted = work[-1] * np.arange(1, threads) / threads
     return np.concatenate([[0], np.searchsorted(work, wanted), [counts.size]]).astype(np.int64)
-
-
-def _threads(structure: Structure, n: int) -> NDArray[np.int64]:
-    """Return the splits to use: one part where threads cost more than they give."""
-    if structure.indices.size * n < _SERIAL_WORK:
-        return structure.splits[[0, -1]]
-    return structure.splits
-
-
-def _packs(structure: Structure, n: int) -> bool:
-    """Return whether tiles of X are packed: where rows would fall on the same sets of the cache."""
-    return structure.pointers.shape[0] > 1 and n > TILE
