@@ -1,4 +1,4 @@
-"""PyTorch's CSR on the CPU, a peer: ``torch.mm`` and ``sampled_addmm``."""
+"""PyTorch on the CPU, a peer: ``torch.mm`` dense and with CSR, and ``sampled_addmm``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.base import Array
+from kernels.base import Array, Weight
+from kernels.dense import DenseKernel, DenseOperand
 from kernels.mirrored import MirroredCsrKernel, MirroredOperand
 
 
@@ -40,15 +41,15 @@ class TorchCsr(MirroredCsrKernel):
 
     def forward(self, operand: MirroredOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
-        return self._torch().mm(operand.matrix, x, out=out)
+        return _torch().mm(operand.matrix, x, out=out)
 
     def backward_input(self, operand: MirroredOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
-        return self._torch().mm(operand.transposed, dy, out=out)
+        return _torch().mm(operand.transposed, dy, out=out)
 
     def backward_weight(self, operand: MirroredOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in a new array."""
-        sampled = self._torch().sparse.sampled_addmm(operand.sampler, dy, x.t(), beta=0.0)
+        sampled = _torch().sparse.sampled_addmm(operand.sampler, dy, x.t(), beta=0.0)
         return sampled.values()
 
     def sampler(self, host: Any) -> Any:
@@ -58,7 +59,7 @@ class TorchCsr(MirroredCsrKernel):
 
     def put(self, array: Array) -> Any:
         """Return a tensor that shares ``array``'s memory."""
-        return self._torch().from_numpy(np.ascontiguousarray(array))
+        return _tensor(array)
 
     def local(self, array: Any) -> Any:
         """Return a NumPy view of a tensor."""
@@ -68,9 +69,57 @@ class TorchCsr(MirroredCsrKernel):
         """Return a CSR tensor that shares the memory of a SciPy CSR array."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "sparse CSR is in beta", and on invariants
-            return self._torch().sparse_csr_tensor(
+            return _torch().sparse_csr_tensor(
                 self.put(host.indptr), self.put(host.indices), self.put(host.data), host.shape
             )
 
-    def _torch(self) -> Any:
-        return importlib.import_module("torch")
+
+class TorchDense(DenseKernel):
+    """PyTorch's dense product, a baseline beside NumPy's."""
+
+    name = "torch-dense"
+    title = "PyTorch dense"
+    device = "cpu"
+    format = "dense"
+    source = "torch.mm(out=)"
+    keeps_zeros = False
+
+    def unavailable(self) -> str | None:
+        """Return why PyTorch is not there, or None."""
+        return _torch_unavailable()
+
+    def prepare(self, weight: Weight) -> DenseOperand:
+        """Return a copy of W, dense."""
+        return DenseOperand(self.put(weight.values.copy()))
+
+    def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        return _torch().mm(operand.values, x, out=out)
+
+    def backward_input(self, operand: DenseOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        return _torch().mm(operand.values.t(), dy, out=out)
+
+    def backward_weight(self, operand: DenseOperand, dy: Any, x: Any, out: Any) -> Any:
+        """Return ``dy xᵀ`` (m, k), at zeros too."""
+        return _torch().mm(dy, x.t(), out=out)
+
+    def dense_weight(self, operand: DenseOperand) -> Array:
+        """Return W."""
+        return self.fetch(operand.values.clone())
+
+    def put(self, array: Array) -> Any:
+        """Return a tensor that shares ``array``'s memory."""
+        return _tensor(array)
+
+    def local(self, array: Any) -> Any:
+        """Return a NumPy view of a tensor."""
+        return array.numpy()
+
+
+def _tensor(array: Array) -> Any:
+    return _torch().from_numpy(np.ascontiguousarray(array))
+
+
+def _torch() -> Any:
+    return importlib.import_module("torch")
