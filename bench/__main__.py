@@ -15,11 +15,23 @@ from typing import Any
 
 import pandas as pd
 
-from bench import arguments, ceilings, cells, cuda_ceilings, display, doctor, locate, machine, sweep
+from bench import (
+    arguments,
+    ceilings,
+    cells,
+    cuda_ceilings,
+    display,
+    doctor,
+    locate,
+    machine,
+    peers,
+    sweep,
+)
 from bench.answers import SearchInterrupted
 from bench.cells import Plan
 from bench.errors import InputError
 from bench.locate import Inquiry
+from bench.peers import Contest
 from bench.progress import training_progress
 from bench.records import FILE_NAME, Store
 from bench.worker import in_fresh_process
@@ -163,6 +175,38 @@ def _doctor(options: argparse.Namespace, command: str) -> int:
         for each in doctor.examine(_ceilings(), machine.available_cores())
     ]
     _print_table(found, options.json)
+    return EXIT_FINE
+
+
+def _peers(options: argparse.Namespace, command: str) -> int:
+    from reports import contest
+
+    asked = Contest(
+        kernels=tuple(options.kernels),
+        models=tuple(options.model),
+        sparsities=tuple(options.sparsity),
+        squares=() if options.squares == ("none",) else tuple(map(int, options.squares)),
+        dlmc=options.dlmc,
+        batches=tuple(options.batch),
+        passes=tuple(options.passes),
+        threads=options.threads,
+        budget_s=options.budget,
+        seed=options.seed,
+    )
+    with display.progress(options.quiet) as report:
+        matches, total, limits = peers.compete(asked, report)
+    results = contest.frame(matches, asked.kernels, limits)
+    missing = {name: why for match in matches for name, why in match.reasons.items()}
+    if options.json:
+        rows = json.loads(results.to_json(orient="records"))
+        conditions: dict[str, Any] = {"machine": machine.identity(), "versions": machine.versions()}
+        conditions |= {"revision": machine.revision(), "ceilings": asdict(limits)}
+        print(json.dumps(conditions | {"matches": rows, "of": total, "not run": missing}))
+    else:
+        display.table(contest.table(results))
+    _say(options, f"{len(matches)} of {total} problems measured, in random order of the matrices")
+    for name, reason in missing.items():
+        _say(options, f"{name} did not run everywhere: {reason}")
     return EXIT_FINE
 
 
@@ -312,6 +356,7 @@ _COMMANDS = {
     "machine": _machine,
     "doctor": _doctor,
     "selfcheck": _selfcheck,
+    "peers": _peers,
     "report": _report_command,
     "kernels list": _kernels_list,
     "models list": _models_list,

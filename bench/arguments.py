@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from bench.cells import TEMPERATURES, TRAINING_KERNEL, Plan
 from bench.errors import InputError
 from bench.locate import PATTERNS, Inquiry
+from bench.peers import Contest
 from bench.workloads.models import PRUNINGS, Recipe
 from bench.workloads.networks import NETWORKS
 from kernels.base import PASSES
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands)
     _add_crossover(commands)
+    _add_peers(commands)
     report = commands.add_parser("report", help="write the report of what was measured again")
     report.add_argument("--run", dest="run_id", metavar="ID", help="a run (default: the last)")
     _add_output(report)
@@ -234,6 +236,47 @@ def _add_crossover(commands: Any) -> None:
     locate.add_argument("--json", action="store_true", help="print JSON, every probe in it")
     locate.add_argument("--quiet", action="store_true", help="no progress bar")
     locate.set_defaults(command="crossover")
+
+
+def _add_peers(commands: Any) -> None:
+    contest = commands.add_parser(
+        "peers",
+        help="ours against SciPy, MKL and PyTorch",
+        description="Measure our CPU kernels against every peer that is installed, interleaved.",
+        epilog="example: crossover peers --squares 256 1024 --batch 64 256 --passes forward",
+    )
+    default = Contest()
+    many: dict[str, Any] = {"nargs": "+", "action": _Flat}
+    contest.add_argument("--kernels", **many, default=default.kernels, metavar="NAME", help="ours")
+    contest.add_argument(
+        "--model", **many, default=default.models, metavar="NAME", help="networks whose layers"
+    )
+    contest.add_argument(
+        "--sparsity",
+        **many,
+        convert=_share,
+        default=default.sparsities,
+        metavar="S",
+        help="of them",
+    )
+    contest.add_argument(
+        "--squares", **many, default=default.squares, metavar="SIDE", help="or 'none'"
+    )
+    contest.add_argument("--dlmc", type=Path, metavar="DIR", help="a folder with .smtx files")
+    contest.add_argument(
+        "--batch", **many, convert=_whole, default=default.batches, metavar="N", help="columns of X"
+    )
+    contest.add_argument(
+        "--passes", **many, convert=_pass, default=default.passes, metavar="PASS", help="of X"
+    )
+    contest.add_argument("--threads", type=_whole, default=0, help="default: all cores")
+    contest.add_argument(
+        "--budget", type=_duration, default=default.budget_s, metavar="TIME", help="default: 10m"
+    )
+    contest.add_argument("--seed", type=_whole, default=0, help="default: %(default)s")
+    contest.add_argument("--json", action="store_true", help="print JSON, every problem in it")
+    contest.add_argument("--quiet", action="store_true", help="no progress, no remarks")
+    contest.set_defaults(command="peers")
 
 
 def _add_kernels(commands: Any) -> None:
