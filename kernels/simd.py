@@ -46,6 +46,17 @@ def address(typingctx: Any, array: Any) -> Any:
     return types.int64(array), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def number_at(typingctx: Any, base: Any, index: Any) -> Any:
+    """Return the ``index``-th 32-bit integer at the address ``base``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emitter = _Emitter(builder, 1, None)
+        return builder.sext(emitter.read(arguments[0], arguments[1], _I32), _I64)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 class _Emitter:
     """Emits the pieces that the loops are made of."""
 
@@ -320,6 +331,29 @@ gathered_dot = _gathered_dot(permuted=False)
 gathered_dot_permuted = _gathered_dot(permuted=True)
 sum_rows = _gathered_rows(permuted=False)
 sum_rows_permuted = _gathered_rows(permuted=True)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def scaled_entries(
+    typingctx: Any, factor: Any, indices: Any, start: Any, end: Any, x: Any, out: Any
+) -> Any:
+    """Write factor x[indices[p]] for p in [start, end) to ``out[p]``; all by their addresses."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        factor, indices, start, end, x, out = arguments
+        emitter = _Emitter(builder, 1, None)
+        target = builder.inttoptr(out, _F32.as_pointer())
+
+        def body(p: Any, _: Any) -> list[Any]:
+            index = builder.zext(emitter.read(indices, p, _I16), _I64)
+            value = builder.fmul(factor, emitter.read(x, index, _F32))
+            builder.store(value, builder.gep(target, [p]))
+            return []
+
+        _loop(builder, start, end, 1, [], body)
+        return context.get_dummy_value()
+
+    return types.void(types.float32, *[types.int64] * 5), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

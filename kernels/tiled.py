@@ -24,6 +24,8 @@ from kernels.simd import (
     dot_rows,
     gathered_dot,
     gathered_dot_permuted,
+    number_at,
+    scaled_entries,
     sum_rows,
     sum_rows_permuted,
 )
@@ -34,7 +36,9 @@ BLOCK = _L1_BYTES // (4 * TILE)
 # Columns that an index of 16 bits can name.
 _MOST_COLUMNS = 1 << 16
 # Below so many multiply-adds a second thread costs more than it gives.
-_SERIAL_WORK = 40_000
+_SERIAL_WORK = 80_000
+# Reads of a row of X by a thread, below which packing costs more than it gives.
+_LEAST_READS = 3
 # Nonzeros of a row within a block, below which larger blocks are faster than near ones.
 _LEAST_PER_BLOCK = 12
 
@@ -65,9 +69,25 @@ class Structure:
         step = -(-max(fitting, filled) // BLOCK)
         return blocks if 2 * step > blocks else step
 
-    def parts(self, n: int) -> NDArray[np.int64]:
-        """Return the splits to use: one part where threads cost more than they give."""
-        return self.splits if self.indices.size * n >= _SERIAL_WORK else self.splits[[0, -1]]
+    def packs(self, n: int) -> bool:
+        """Return whether tiles of X are packed: where each row is read often enough to pay."""
+        reads = self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
+        return n > TILE and reads >= _LEAST_READS
+
+    def serial(self, n: int) -> bool:
+        """Return whether threads cost more than they give."""
+        return self.splits.size == 2 or self.indices.size * n < _SERIAL_WORK
+
+    def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
+        """Return what the loops need of this structure, and of values read in its ``order``."""
+        return (
+            values.ctypes.data,
+            0 if order is None else order.ctypes.data,
+            self.indices.ctypes.data,
+            self.pointers.ctypes.data,
+            self.shape[0],
+            self.pointers.shape[0] - 1,
+        )
 
 
 @dataclass
@@ -82,6 +102,18 @@ class TiledOperand:
     #: (nnz,) places of the values in W, flattened; on the host, for results only.
     places: NDArray[np.int64]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the arrays that were unpickled: they lie elsewhere."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        # Addresses of arrays that this operand owns, and that are never replaced.
+        self.plans = (
+            self.forward.plan(self.values),
+            self.transposed.plan(self.values, self.order),
+        )
+
     @property
     def nbytes(self) -> int:
         """Return the bytes that the passes read."""
@@ -89,92 +121,78 @@ class TiledOperand:
         return self.values.nbytes + structures + self.order.nbytes
 
 
-@numba.njit(parallel=True, cache=True)
-def _forward(pointers, indices, values, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
-    n, blocks = x.shape[1], pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
-        for left in range(0, n, TILE):
-            width = min(TILE, n - left)
-            for b in range(0, blocks, step):
-                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-                after = min(b + step, blocks)
-                for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
-                    if start < end or b == 0:
-                        sum_rows(
-                            address(values), np.int64(0), address(indices), start, end, base,
-                            stride, address(out) + 4 * (i * n + left), width, b > 0,
-                        )  # fmt: skip
+# The loops get a *plan* instead of arrays, for each array costs a call 0.2 µs: the addresses of
+# values, of their order (0 where they are in it), of indices and pointers; rows and blocks.
+
+
+@numba.njit(cache=True)
+def _sum(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def]
+    """Write rows ``begin`` to ``stop`` of W X."""
+    values, order, indices, pointers, rows, blocks = plan
+    n = x.shape[1]
+    if n == 1:
+        for i in range(begin, stop):
+            start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
+            if order:
+                total = gathered_dot_permuted(values, order, indices, start, end, address(x))
+            else:
+                total = gathered_dot(values, order, indices, start, end, address(x))
+            out[i, 0] = total
+        return
+    panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
+    for left in range(0, n, TILE):
+        width = min(TILE, n - left)
+        for b in range(0, blocks, step):
+            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            here, after = b * rows, min(b + step, blocks) * rows
+            for i in range(begin, stop):
+                start, end = number_at(pointers, here + i), number_at(pointers, after + i)
+                result, add = address(out) + 4 * (i * n + left), b > 0
+                if start == end and add:
+                    continue
+                if order:
+                    sum_rows_permuted(
+                        values, order, indices, start, end, base, stride, result, width, add
+                    )
+                else:
+                    sum_rows(values, order, indices, start, end, base, stride, result, width, add)
+
+
+@numba.njit(cache=True)
+def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    """Write dY Xᵀ at the nonzeros of rows ``begin`` to ``stop``."""
+    _, _, indices, pointers, rows, blocks = plan
+    n = x.shape[1]
+    if n == 1:
+        for i in range(begin, stop):
+            start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
+            scaled_entries(dy[i, 0], indices, start, end, address(x), address(out))
+        return
+    panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
+    for left in range(0, n, TILE):
+        width = min(TILE, n - left)
+        for b in range(0, blocks, step):
+            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            here, after = b * rows, min(b + step, blocks) * rows
+            for i in range(begin, stop):
+                start, end = number_at(pointers, here + i), number_at(pointers, after + i)
+                if start < end:
+                    given = address(dy) + 4 * (i * n + left)
+                    dot_rows(
+                        given, indices, start, end, base, stride, address(out), width, left > 0
+                    )
 
 
 @numba.njit(parallel=True, cache=True)
-def _transposed(pointers, indices, values, order, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
-    n, blocks = x.shape[1], pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
-        for left in range(0, n, TILE):
-            width = min(TILE, n - left)
-            for b in range(0, blocks, step):
-                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-                after = min(b + step, blocks)
-                for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
-                    if start < end or b == 0:
-                        sum_rows_permuted(
-                            address(values), address(order), address(indices), start, end, base,
-                            stride, address(out) + 4 * (i * n + left), width, b > 0,
-                        )  # fmt: skip
+def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
+    for part in numba.prange(splits.size - 1):
+        _sum(plan, splits[part], splits[part + 1], step, packs, x, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _gradient(pointers, indices, splits, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    n, blocks = x.shape[1], pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
-        for left in range(0, n, TILE):
-            width = min(TILE, n - left)
-            for b in range(0, blocks, step):
-                base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-                after = min(b + step, blocks)
-                for i in range(splits[thread], splits[thread + 1]):
-                    start, end = np.int64(pointers[b, i]), np.int64(pointers[after, i])
-                    if start < end:
-                        dot_rows(
-                            address(dy) + 4 * (i * n + left), address(indices), start, end, base,
-                            stride, address(out), width, left > 0,
-                        )  # fmt: skip
-
-
-@numba.njit(parallel=True, cache=True)
-def _forward_vector(pointers, indices, values, splits, x, out):  # type: ignore[no-untyped-def]
-    last = pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        for i in range(splits[thread], splits[thread + 1]):
-            start, end = np.int64(pointers[0, i]), np.int64(pointers[last, i])
-            out[i, 0] = gathered_dot(
-                address(values), np.int64(0), address(indices), start, end, address(x)
-            )
-
-
-@numba.njit(parallel=True, cache=True)
-def _transposed_vector(pointers, indices, values, order, splits, x, out):  # type: ignore[no-untyped-def]
-    last = pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        for i in range(splits[thread], splits[thread + 1]):
-            start, end = np.int64(pointers[0, i]), np.int64(pointers[last, i])
-            out[i, 0] = gathered_dot_permuted(
-                address(values), address(order), address(indices), start, end, address(x)
-            )
-
-
-@numba.njit(parallel=True, cache=True)
-def _gradient_vector(pointers, indices, splits, dy, x, out):  # type: ignore[no-untyped-def]
-    last = pointers.shape[0] - 1
-    for thread in numba.prange(splits.size - 1):
-        for i in range(splits[thread], splits[thread + 1]):
-            for p in range(pointers[0, i], pointers[last, i]):
-                out[p] = dy[i, 0] * x[indices[p], 0]
+def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    for part in numba.prange(splits.size - 1):
+        _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
 
 
 @numba.njit(cache=True)
@@ -227,33 +245,22 @@ class NumbaTiled(Kernel):
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
         _check(x, out)
-        s, n = operand.forward, x.shape[1]
-        if n == 1:
-            _forward_vector(s.pointers, s.indices, operand.values, s.parts(n), x, out)
-        else:
-            how = s.parts(n), s.step(n), n > TILE
-            _forward(s.pointers, s.indices, operand.values, *how, x, out)
-        return out
+        return _product(operand.forward, operand.plans[0], x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         _check(dy, out)
-        s, n = operand.transposed, dy.shape[1]
-        stored = s.pointers, s.indices, operand.values, operand.order
-        if n == 1:
-            _transposed_vector(*stored, s.parts(n), dy, out)
-        else:
-            _transposed(*stored, s.parts(n), s.step(n), n > TILE, dy, out)
-        return out
+        return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
         _check(dy, x, out)
-        s, n = operand.forward, x.shape[1]
-        if n == 1:
-            _gradient_vector(s.pointers, s.indices, s.parts(n), dy, x, out)
+        structure, n = operand.forward, x.shape[1]
+        how = structure.step(n), structure.packs(n), dy, x, out
+        if structure.serial(n):
+            _dot(operand.plans[0], 0, structure.shape[0], *how)
         else:
-            _gradient(s.pointers, s.indices, s.parts(n), s.step(n), n > TILE, dy, x, out)
+            _dot_on_threads(operand.plans[0], structure.splits, *how)
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
@@ -273,6 +280,16 @@ class NumbaTiled(Kernel):
         dense = np.zeros(operand.shape[0] * operand.shape[1], gradient.dtype)
         dense[operand.places] = gradient
         return dense.reshape(operand.shape)
+
+
+def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) -> Array:
+    n = x.shape[1]
+    how = structure.step(n), structure.packs(n), x, out
+    if structure.serial(n):
+        _sum(plan, 0, structure.shape[0], *how)
+    else:
+        _sum_on_threads(plan, structure.splits, *how)
+    return out
 
 
 def _check(*arrays: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,13 @@ def test_several_threads_may_call_at_once() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(call, range(40)))
+
+
+def test_an_operand_survives_pickling() -> None:
+    drawn = draw(LARGE, np.float32, "pickle")
+    operand = pickle.loads(pickle.dumps(KERNEL.prepare(drawn.weight)))
+    out = np.full((LARGE.m, LARGE.n), np.nan, np.float32)
+    assert (KERNEL.forward(operand, drawn.x, out) == compute(drawn, "forward")).all()
 
 
 def test_memory_of_the_operand() -> None:
