@@ -21,10 +21,10 @@ LANES = vector_lanes()
 #: Vectors of a row's tile that stay in registers: 64 numbers, in half of the registers.
 TILE_VECTORS = max(1, 64 // LANES)
 TILE = LANES * TILE_VECTORS
-#: Nonzeros whose dot products are summed across lanes together.
+#: Nonzeros that are read together, and whose dot products are summed across lanes together.
 _GROUP = 4
 #: Multiply-adds that go side by side, so that none waits for the one before.
-_CHAINS = 4
+_CHAINS = 8
 
 _F32, _I1, _I16, _I32, _I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 16, 32, 64))
 _VECTOR = ir.VectorType(_F32, LANES)
@@ -109,6 +109,41 @@ class _Emitter:
         """Return the ``index``-th element of type ``kind`` at the address ``base``."""
         pointer = self.builder.inttoptr(base, kind.as_pointer())
         return self.builder.load(self.builder.gep(pointer, [index]))
+
+    def values(self, base: Any, order: Any, p: Any) -> list[Any]:
+        """Return a group of values from the ``p``-th on, or of those that ``order`` names."""
+        if order is None:
+            group = self._group(base, p, _F32)
+            return [self.builder.extract_element(group, _I32(i)) for i in range(_GROUP)]
+        places = self._group(order, p, _I32)
+        return [
+            self.read(
+                base, self.builder.zext(self.builder.extract_element(places, _I32(i)), _I64), _F32
+            )
+            for i in range(_GROUP)
+        ]
+
+    def indices(self, base: Any, p: Any) -> list[Any]:
+        """Return a group of 16-bit indices from the ``p``-th on.
+
+        One load for all: the first cache gives a whole line or one number at a time, and a line
+        of X is wanted at nearly every one of them.
+        """
+        pointer = self.builder.inttoptr(
+            self.builder.add(base, self.builder.mul(p, _I64(2))), _I64.as_pointer()
+        )
+        packed = self.builder.load(pointer, align=2)
+        return [
+            self.builder.and_(self.builder.lshr(packed, _I64(16 * i)), _I64(0xFFFF))
+            for i in range(_GROUP)
+        ]
+
+    def _group(self, base: Any, p: Any, kind: Any) -> Any:
+        pointer = self.builder.inttoptr(
+            self.builder.add(base, self.builder.mul(p, _I64(4))),
+            ir.VectorType(kind, _GROUP).as_pointer(),
+        )
+        return self.builder.load(pointer, align=_ANY)
 
     def row_of(self, x: Any, indices: Any, p: Any, stride: Any) -> Any:
         """Return the address of the row of ``x`` that the ``p``-th 16-bit index names."""
@@ -240,38 +275,37 @@ def _gathered_rows(permuted: bool) -> Any:
                     phi.add_incoming(_ZERO, before)
                     phi.add_incoming(value, blocks[0])
 
-                def add_row(p: Any, tile: Sequence[Any]) -> list[Any]:
-                    place = builder.zext(emitter.read(order, p, _I32), _I64) if permuted else p
-                    value = emitter.splat(emitter.read(values, place, _F32))
-                    row = emitter.row_of(x, indices, p, stride)
+                def add_row(value: Any, index: Any, tile: Sequence[Any]) -> list[Any]:
+                    row, value = builder.add(x, builder.mul(index, stride)), emitter.splat(value)
                     return [
                         emitter.fma(value, emitter.load(row, v), each)
                         for v, each in enumerate(tile)
                     ]
 
-                # Narrow tiles wait for the multiply-add before unless several go side by side.
-                width, side_by_side = emitter.vectors, max(1, _CHAINS // emitter.vectors)
+                width, sets = emitter.vectors, min(_GROUP, max(1, _CHAINS // emitter.vectors))
 
                 def several(p: Any, tiles: list[Any]) -> list[Any]:
-                    return [
-                        value
-                        for i in range(side_by_side)
-                        for value in add_row(
-                            builder.add(p, ir.Constant(_I64, i)),
-                            tiles[i * width : (i + 1) * width],
-                        )
-                    ]
+                    found = list(tiles)
+                    weights = emitter.values(values, order if permuted else None, p)
+                    for i, (value, index) in enumerate(
+                        zip(weights, emitter.indices(indices, p), strict=True)
+                    ):
+                        part = slice(i % sets * width, (i % sets + 1) * width)
+                        found[part] = add_row(value, index, found[part])
+                    return found
 
-                others = [_ZERO] * (width * (side_by_side - 1))
-                reached, tiles = _loop(
-                    builder, start, end, side_by_side, [*first, *others], several
-                )
+                def one(p: Any, tile: list[Any]) -> list[Any]:
+                    place = builder.zext(emitter.read(order, p, _I32), _I64) if permuted else p
+                    index = builder.zext(emitter.read(indices, p, _I16), _I64)
+                    return add_row(emitter.read(values, place, _F32), index, tile)
+
+                others = [_ZERO] * (width * (sets - 1))
+                reached, tiles = _loop(builder, start, end, _GROUP, [*first, *others], several)
                 tile = tiles[:width]
-                if side_by_side > 1:
-                    for i in range(1, side_by_side):
-                        part = tiles[i * width : (i + 1) * width]
-                        tile = [builder.fadd(*pair) for pair in zip(tile, part, strict=True)]
-                    _, tile = _loop(builder, reached, end, 1, tile, add_row)
+                for i in range(1, sets):
+                    part = tiles[i * width : (i + 1) * width]
+                    tile = [builder.fadd(*pair) for pair in zip(tile, part, strict=True)]
+                _, tile = _loop(builder, reached, end, 1, tile, one)
                 emitter.store_tile(tile, out)
 
             _for_width(builder, width, emit)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kernels.base import FP32, Array, Kernel, Problem, Weight
 from kernels.processor import aligned_empty, cache_sizes
 from kernels.simd import (
+    LANES,
     TILE,
     address,
     copy_rows,
@@ -35,8 +36,8 @@ _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 BLOCK = _L1_BYTES // (4 * TILE)
 # Columns that an index of 16 bits can name.
 _MOST_COLUMNS = 1 << 16
-# Below so many multiply-adds a second thread costs more than it gives.
-_SERIAL_WORK = 80_000
+# Below so many loads, roughly a cycle each, a second thread costs more than it gives: 4 µs.
+_SERIAL_LOADS = 12_000
 # Reads of a row of X by a thread, below which packing costs more than it gives.
 _LEAST_READS = 3
 # Nonzeros of a row within a block, below which larger blocks are faster than near ones.
@@ -76,7 +77,8 @@ class Structure:
 
     def serial(self, n: int) -> bool:
         """Return whether threads cost more than they give."""
-        return self.splits.size == 2 or self.indices.size * n < _SERIAL_WORK
+        loads = self.indices.size * (1 + 1.5 * -(-n // LANES))
+        return self.splits.size == 2 or loads < _SERIAL_LOADS
 
     def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
         """Return what the loops need of this structure, and of values read in its ``order``."""
