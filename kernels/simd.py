@@ -367,6 +367,61 @@ sum_rows = _gathered_rows(permuted=False)
 sum_rows_permuted = _gathered_rows(permuted=True)
 
 
+def _scatter(permuted: bool) -> Any:
+    """Return an intrinsic that adds multiples of stored values to the places they name."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def scatter(
+        typingctx: Any, factor: Any, values: Any, order: Any, indices: Any, start: Any, end: Any,
+        out: Any,
+    ) -> Any:  # fmt: skip
+        """Add factor values[p] to out[indices[p]] for p in [start, end); all by their addresses.
+
+        No index may stand twice in [start, end).
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            factor, values, order, indices, start, end, out = arguments
+            emitter = _Emitter(builder, 1, None)
+            kind = ir.FunctionType(_F32, [_F32] * 3)
+            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+            target = builder.inttoptr(out, _F32.as_pointer())
+
+            def add(pairs: list[tuple[Any, Any]]) -> None:
+                # All are read before any is written: the processor need not find out that they
+                # are different places.
+                places = [builder.gep(target, [index]) for _, index in pairs]
+                sums = [
+                    builder.call(fma, [factor, value, builder.load(place)])
+                    for (value, _), place in zip(pairs, places, strict=True)
+                ]
+                for total, place in zip(sums, places, strict=True):
+                    builder.store(total, place)
+
+            def several(p: Any, _: Any) -> list[Any]:
+                group = emitter.values(values, order if permuted else None, p)
+                add(list(zip(group, emitter.indices(indices, p), strict=True)))
+                return []
+
+            def one(p: Any, _: Any) -> list[Any]:
+                place = builder.zext(emitter.read(order, p, _I32), _I64) if permuted else p
+                index = builder.zext(emitter.read(indices, p, _I16), _I64)
+                add([(emitter.read(values, place, _F32), index)])
+                return []
+
+            reached, _ = _loop(builder, start, end, _GROUP, [], several)
+            _loop(builder, reached, end, 1, [], one)
+            return context.get_dummy_value()
+
+        return types.void(types.float32, *[types.int64] * 6), codegen
+
+    return scatter
+
+
+scatter_row = _scatter(permuted=False)
+scatter_row_permuted = _scatter(permuted=True)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def scaled_entries(
     typingctx: Any, factor: Any, indices: Any, start: Any, end: Any, x: Any, out: Any

@@ -27,6 +27,8 @@ from kernels.simd import (
     gathered_dot_permuted,
     number_at,
     scaled_entries,
+    scatter_row,
+    scatter_row_permuted,
     sum_rows,
     sum_rows_permuted,
 )
@@ -185,6 +187,34 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
                     )
 
 
+@numba.njit(cache=True)
+def _spread(plan, begin, stop, skips, x, out):  # type: ignore[no-untyped-def]
+    """Write x (rows,) times rows ``begin`` to ``stop``, added up, to ``out``."""
+    values, order, indices, pointers, rows, blocks = plan
+    out[:] = 0
+    for i in range(begin, stop):
+        factor = x[i, 0]
+        if skips and factor == 0:
+            continue
+        start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
+        if order:
+            scatter_row_permuted(factor, values, order, indices, start, end, address(out))
+        else:
+            scatter_row(factor, values, order, indices, start, end, address(out))
+
+
+@numba.njit(parallel=True, cache=True)
+def _spread_on_threads(plan, splits, skips, x, out):  # type: ignore[no-untyped-def]
+    parts = np.empty((splits.size - 1, out.shape[0]), np.float32)
+    for part in numba.prange(splits.size - 1):
+        _spread(plan, splits[part], splits[part + 1], skips, x, parts[part])
+    for i in range(out.shape[0]):
+        total = parts[0, i]
+        for part in range(1, parts.shape[0]):
+            total += parts[part, i]
+        out[i, 0] = total
+
+
 @numba.njit(parallel=True, cache=True)
 def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
     for part in numba.prange(splits.size - 1):
@@ -252,6 +282,8 @@ class NumbaTiled(Kernel):
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         _check(dy, out)
+        if dy.shape[1] == 1:
+            return _spread_product(operand.forward, operand.plans[0], False, dy, out)
         return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
@@ -294,6 +326,21 @@ def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) 
     return out
 
 
+def _spread_product(
+    structure: Structure, plan: tuple[int, ...], skips: bool, x: Array, out: Array
+) -> Array:
+    """Return the transposed product with one column: W's rows, each times a number, added up.
+
+    Its values come one after the other, where the transposed structure would pick them. With
+    ``skips`` rows whose number is zero are left out.
+    """
+    if structure.serial(1):
+        _spread(plan, 0, structure.shape[0], skips, x, out.reshape(-1))
+    else:
+        _spread_on_threads(plan, structure.splits, skips, x, out)
+    return out
+
+
 def _check(*arrays: Array) -> None:
     """Raise if an array is not laid out as the loops read it.
 
@@ -306,6 +353,31 @@ def _check(*arrays: Array) -> None:
                 f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
                 "order (numpy.ascontiguousarray)"
             )
+
+
+class NumbaTiledZeros(NumbaTiled):
+    """Leaves out the zeros of the activations, too, where there is one image.
+
+    A zero of X or dY times an infinite or NaN weight is 0 here.
+    """
+
+    name = "numba-tiled-zeros"
+    title = "Numba CSR, zeros of X left out"
+    source = "as numba-tiled; at batch 1 columns of W are added up for the nonzeros of X"
+
+    def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        if x.shape[1] > 1:
+            return super().forward(operand, x, out)
+        _check(x, out)
+        return _spread_product(operand.transposed, operand.plans[1], True, x, out)
+
+    def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        if dy.shape[1] > 1:
+            return super().backward_input(operand, dy, out)
+        _check(dy, out)
+        return _spread_product(operand.forward, operand.plans[0], True, dy, out)
 
 
 def _structure(

@@ -16,7 +16,7 @@ import pytest
 
 from kernels.base import FP32, PASSES, Pass
 from kernels.oracle import Oracle
-from kernels.tiled import BLOCK, NumbaTiled
+from kernels.tiled import BLOCK, NumbaTiled, NumbaTiledZeros
 from tests.problems import Drawn, Shape, draw
 
 ROOT = Path(__file__).parent.parent
@@ -111,3 +111,18 @@ def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> Non
     if os.uname().machine != "x86_64":
         pytest.skip("not run: the features are those of x86-64")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize("pass_", ["forward", "backward_input"])
+@pytest.mark.parametrize("zeros", [0.0, 0.8, 1.0])
+def test_zeros_of_the_activations_are_left_out(pass_: Pass, zeros: float) -> None:
+    drawn = draw(Shape("zeros", LARGE.m, LARGE.k, 1, 0.3), np.float32, pass_)
+    rng = np.random.default_rng(1)
+    for array in (drawn.x, drawn.dy):
+        array[rng.random(array.shape) < zeros] = 0
+    kernel = NumbaTiledZeros()
+    operand = kernel.prepare(drawn.weight)
+    shape = kernel.output_shape(operand, pass_, drawn.weight.shape, 1)
+    result = kernel.run(pass_, operand, drawn.x, drawn.dy, np.full(shape, np.nan, np.float32))
+    verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(pass_, result, FP32)
+    assert verdict.right, verdict.problem
