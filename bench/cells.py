@@ -31,7 +31,7 @@ class Plan:
     """What a sweep is asked to measure."""
 
     models: tuple[str, ...] = ("lenet-300-100",)
-    sparsities: tuple[float, ...] = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+    sparsities: tuple[float, ...] = (0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
     batches: tuple[int, ...] = (1, 64, 256)
     passes: tuple[Pass, ...] = PASSES
     #: Names; empty for every kernel there is.
