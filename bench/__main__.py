@@ -185,7 +185,7 @@ def _peers(options: argparse.Namespace, command: str) -> int:
         kernels=tuple(options.kernels),
         models=tuple(options.model),
         sparsities=tuple(options.sparsity),
-        squares=() if options.squares == ("none",) else tuple(map(int, options.squares)),
+        squares=tuple(options.squares),
         dlmc=options.dlmc,
         batches=tuple(options.batch),
         passes=tuple(options.passes),

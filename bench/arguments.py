@@ -249,7 +249,12 @@ def _add_peers(commands: Any) -> None:
     many: dict[str, Any] = {"nargs": "+", "action": _Flat}
     contest.add_argument("--kernels", **many, default=default.kernels, metavar="NAME", help="ours")
     contest.add_argument(
-        "--model", **many, default=default.models, metavar="NAME", help="networks whose layers"
+        "--model",
+        **many,
+        none=True,
+        default=default.models,
+        metavar="NAME",
+        help="networks whose layers, or 'none'",
     )
     contest.add_argument(
         "--sparsity",
@@ -260,7 +265,12 @@ def _add_peers(commands: Any) -> None:
         help="of them",
     )
     contest.add_argument(
-        "--squares", **many, default=default.squares, metavar="SIDE", help="or 'none'"
+        "--squares",
+        **many,
+        convert=_whole,
+        default=default.squares,
+        metavar="SIDE",
+        help="or 'none'",
     )
     contest.add_argument("--dlmc", type=Path, metavar="DIR", help="a folder with .smtx files")
     contest.add_argument(
@@ -364,15 +374,20 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 class _Flat(argparse.Action):
     """Takes values with spaces or commas between them, converts each, and checks it."""
 
-    def __init__(self, *arguments: Any, convert: Any = str, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, convert: Any = str, none: bool = False, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.convert = convert
+        #: Whether the word ``none`` means no value at all.
+        self.none = none
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
         parts = [part for value in values for part in str(value).split(",") if part]
         if not parts:
             raise InputError(f"{option} has no value: give one or more")
-        setattr(namespace, self.dest, tuple(dict.fromkeys(self.convert(part) for part in parts)))
+        kept = [] if self.none and parts == ["none"] else parts
+        setattr(namespace, self.dest, tuple(dict.fromkeys(self.convert(part) for part in kept)))
 
 
 def _share(text: str) -> float:
