@@ -268,9 +268,10 @@ def _add_peers(commands: Any) -> None:
         "--squares",
         **many,
         convert=_whole,
+        none=True,
         default=default.squares,
         metavar="SIDE",
-        help="or 'none'",
+        help="sides of square matrices with random patterns, or 'none'",
     )
     contest.add_argument("--dlmc", type=Path, metavar="DIR", help="a folder with .smtx files")
     contest.add_argument(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
+from bench.arguments import parser
 from bench.ceilings import Ceilings
 from bench.errors import InputError
 from bench.peers import Match
@@ -80,6 +81,11 @@ def test_the_command_measures_and_reports(
     assert found["of"] == len(found["matches"]) == 2 * 3 * 2
     assert {row["group"] for row in found["matches"]} == {"DLMC", "squares"}
     assert all(row["over_peer"] > 0 and row["over_dense"] > 0 for row in found["matches"])
+
+
+def test_squares_can_be_left_out() -> None:
+    options = parser().parse_args(["peers", "--squares", "none", "--model", "none"])
+    assert options.squares == options.model == ()
 
 
 @pytest.mark.parametrize(
