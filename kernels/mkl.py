@@ -74,7 +74,7 @@ class _Handle:
     batches: set[int] = field(default_factory=set)
 
 
-class MklCsrHinted(MirroredCsrKernel):
+class MklCsrHinted(MklCsr):
     """MKL's CSR through its inspector: told of many calls, it may reorder W for them.
 
     An update hands MKL the new values through a new handle, which is inspected again when used.
@@ -82,25 +82,7 @@ class MklCsrHinted(MirroredCsrKernel):
 
     name = "mkl-csr-hinted"
     title = "MKL CSR, inspected"
-    device = "cpu"
-    format = "csr"
     source = "mkl_sparse_set_mm_hint, mkl_sparse_optimize, mkl_sparse_?_mm (mv for a single image)"
-
-    def unavailable(self) -> str | None:
-        """Return why MKL is not there, or None."""
-        return _mkl_unavailable()
-
-    def forward(self, operand: MirroredOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
-        return self._product(operand.matrix, x, out)
-
-    def backward_input(self, operand: MirroredOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
-        return self._product(operand.transposed, dy, out)
-
-    def backward_weight(self, operand: MirroredOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): the dense product, and a gather."""
-        return MklCsr().backward_weight(operand, dy, x, out)
 
     def update(self, operand: MirroredOperand, step: Any, rate: float) -> None:
         """Subtract ``rate * step`` from the values of both matrices, and make new handles."""
@@ -113,12 +95,12 @@ class MklCsrHinted(MirroredCsrKernel):
         interface = importlib.import_module("sparse_dot_mkl._mkl_interface")
         address, _, _ = interface._create_mkl_sparse(host)
         handle = _Handle(host, address)
-        library = self._library()
+        library = _mkl_library()
         weakref.finalize(handle, library.mkl_sparse_destroy, address)
         return handle
 
     def _product(self, handle: _Handle, dense: Any, out: Any) -> Any:
-        library, n = self._library(), dense.shape[1]
+        library, n = _mkl_library(), dense.shape[1]
         letter, real = ("s", ctypes.c_float) if out.dtype.itemsize == 4 else ("d", ctypes.c_double)
         if n not in handle.batches:
             self._inspect(handle, n)
@@ -139,7 +121,7 @@ class MklCsrHinted(MirroredCsrKernel):
 
     def _inspect(self, handle: _Handle, n: int) -> None:
         """Let MKL prepare for many products with ``n`` columns."""
-        library, description = self._library(), _Description(_GENERAL, 0, 0)
+        library, description = _mkl_library(), _Description(_GENERAL, 0, 0)
         if n == 1:
             status = library.mkl_sparse_set_mv_hint(handle.address, _PLAIN, description, _CALLS)
         else:
@@ -149,10 +131,6 @@ class MklCsrHinted(MirroredCsrKernel):
         if status := status or library.mkl_sparse_optimize(handle.address):
             raise RuntimeError(f"MKL's inspection failed with status {status}")
         handle.batches.add(n)
-
-    def _library(self) -> Any:
-        """Return MKL, as a library object of its own, whose argument types nobody else declares."""
-        return _mkl_library()
 
 
 class _Description(ctypes.Structure):
@@ -169,5 +147,6 @@ _CALLS = ctypes.c_int(10_000)
 
 @cache
 def _mkl_library() -> Any:
+    """Return MKL as a library object of its own, whose argument types nobody else declares."""
     functions = importlib.import_module("sparse_dot_mkl._mkl_interface._cfunctions")
     return ctypes.CDLL(functions.mkl_library_name())
