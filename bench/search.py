@@ -6,8 +6,8 @@ probe decides is the sign of the median log-ratio, by an exact sign test over ro
 nothing of the noise but that the sign of one round says nothing of the next.
 
 That is not so on a machine with neighbours, whose state lasts for a second or a few and shifts the
-ratio of two kernels by a quarter (`selfcheck` shows it). So the probes that an answer rests on are
-visited again later, several times, and one that the later visits do not bear out decides nothing.
+ratio of two kernels by a quarter. So the probes that an answer rests on are visited again later,
+several times, and one that the later visits do not bear out decides nothing.
 """
 
 from __future__ import annotations
