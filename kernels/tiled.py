@@ -125,7 +125,7 @@ class TiledOperand:
         return self.values.nbytes + structures + self.order.nbytes
 
 
-# The loops get a *plan* instead of arrays, so that one loop serves both structures: the addresses of
+# The loops get a *plan* instead of arrays, so that one loop serves both structures: addresses of
 # values, of their order (0 where they are in it), of indices and pointers; rows and blocks.
 
 
