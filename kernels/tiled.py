@@ -17,21 +17,15 @@ from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
 from kernels.processor import aligned_empty, cache_sizes
-from kernels.simd import (
-    LANES,
-    TILE,
-    address,
-    copy_rows,
-    dot_rows,
+from kernels.simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
-    number_at,
     scaled_entries,
     scatter_row,
     scatter_row_permuted,
-    sum_rows,
-    sum_rows_permuted,
 )
+from kernels.simd.rows import copy_rows, dot_rows, sum_rows, sum_rows_permuted
+from kernels.simd.vectors import LANES, TILE, address, number_at
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: Columns of a block: a tile of as many rows of X fills the first cache.
