@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
+from kernels.layout import check_layout, serial, splits
 from kernels.processor import aligned_empty, cache_sizes
 from kernels.simd.entries import (
     gathered_dot,
@@ -32,8 +33,6 @@ _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 BLOCK = _L1_BYTES // (4 * TILE)
 # Columns that an index of 16 bits can name.
 _MOST_COLUMNS = 1 << 16
-# Below so many loads, roughly a cycle each, a second thread costs more than it gives: 4 µs.
-_SERIAL_LOADS = 12_000
 # Reads of a row of X by a thread, below which packing costs more than it gives.
 _LEAST_READS = 3
 # Nonzeros of a row within a block, below which larger blocks are faster than near ones.
@@ -74,7 +73,7 @@ class Structure:
     def serial(self, n: int) -> bool:
         """Return whether threads cost more than they give."""
         loads = self.indices.size * (1 + 1.5 * -(-n // LANES))
-        return self.splits.size == 2 or loads < _SERIAL_LOADS
+        return serial(loads, self.splits.size - 1)
 
     def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
         """Return what the loops need of this structure, and of values read in its ``order``."""
@@ -270,19 +269,19 @@ class NumbaTiled(Kernel):
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
-        _check(x, out)
+        check_layout(x, out)
         return _product(operand.forward, operand.plans[0], x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
-        _check(dy, out)
+        check_layout(dy, out)
         if dy.shape[1] == 1:
             return _spread_product(operand.forward, operand.plans[0], False, dy, out)
         return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
-        _check(dy, x, out)
+        check_layout(dy, x, out)
         structure, n = operand.forward, x.shape[1]
         how = structure.step(n), structure.packs(n), dy, x, out
         if structure.serial(n):
@@ -335,20 +334,6 @@ def _spread_product(
     return out
 
 
-def _check(*arrays: Array) -> None:
-    """Raise if an array is not laid out as the loops read it.
-
-    Raises:
-        ValueError: if it is not fp32 in C order.
-    """
-    for array in arrays:
-        if not array.flags.c_contiguous or array.dtype != np.float32:
-            raise ValueError(
-                f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
-                "order (numpy.ascontiguousarray)"
-            )
-
-
 class NumbaTiledZeros(NumbaTiled):
     """Leaves out the zeros of the activations, too, where there is one image.
 
@@ -363,14 +348,14 @@ class NumbaTiledZeros(NumbaTiled):
         """Return ``W x``."""
         if x.shape[1] > 1:
             return super().forward(operand, x, out)
-        _check(x, out)
+        check_layout(x, out)
         return _spread_product(operand.transposed, operand.plans[1], True, x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         if dy.shape[1] > 1:
             return super().backward_input(operand, dy, out)
-        _check(dy, out)
+        check_layout(dy, out)
         return _spread_product(operand.forward, operand.plans[0], True, dy, out)
 
 
@@ -387,13 +372,4 @@ def _structure(
     pointers[1:] = ends[1:].reshape(shape[0], blocks).T
     indices = aligned_empty((rows.size,), np.uint16)
     indices[...] = columns
-    return Structure(shape, pointers, indices, _splits(np.bincount(rows, minlength=shape[0])))
-
-
-def _splits(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows at which to cut for equal numbers of nonzeros on each thread."""
-    threads = numba.get_num_threads()
-    # A row costs something even where it is empty.
-    work = np.cumsum(np.append(0, counts + 2))
-    wanted = work[-1] * np.arange(1, threads) / threads
-    return np.concatenate([[0], np.searchsorted(work, wanted), [counts.size]]).astype(np.int64)
+    return Structure(shape, pointers, indices, splits(np.bincount(rows, minlength=shape[0])))

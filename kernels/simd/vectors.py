@@ -24,7 +24,7 @@ GROUP = 4
 #: Multiply-adds that go side by side, so that none waits for the one before.
 CHAINS = 8
 
-F32, I1, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 16, 32, 64))
+F32, I1, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 # Added to a number of vectors where the last one is full, to choose both at once.
 _FULL = 1000
 # Loads and stores need no alignment: that they have it makes them fast, not right.
