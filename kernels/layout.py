@@ -31,9 +31,12 @@ def serial(loads: float, threads: int) -> bool:
     return threads == 1 or loads < _SERIAL_LOADS
 
 
-def splits(work: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (threads + 1,): where to cut pieces of ``work`` for equal sums on each thread."""
-    threads = numba.get_num_threads()
+def splits(work: NDArray[np.int64], serially: bool = False) -> NDArray[np.int64]:
+    """Return (threads + 1,): where to cut pieces of ``work`` for equal sums on each thread.
+
+    There is one thread where all the work is to be done ``serially``.
+    """
+    threads = 1 if serially else numba.get_num_threads()
     # A piece costs something even where it holds nothing.
     sums = np.cumsum(np.append(0, work + 2))
     wanted = sums[-1] * np.arange(1, threads) / threads

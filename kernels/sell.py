@@ -4,11 +4,12 @@ Technique: SELL-C-σ (Kreutzer et al. 2014), sliced along the columns as well. T
 cut into groups small enough for their part of x to lie in two vector registers, where AVX-512
 looks 16 factors up at once; a load each, which bounds CSR, is not needed. Rows are sorted by their
 length, so that neighbours need about as many steps. A step that too few lanes would fill is not
-taken: its entries are left over, in CSR.
+taken: its entries are left over, and added one by one, in an order that keeps a row's apart.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from kernels.base import FP32, Array, Kernel, Pass, Problem, Weight
 from kernels.layout import check_layout, serial, splits
 from kernels.processor import LINE, aligned_empty
-from kernels.simd.entries import gathered_dot
+from kernels.simd.entries import add_entries
 from kernels.simd.slices import COLUMNS, PLACES, add_group
-from kernels.simd.vectors import LANES, address
+from kernels.simd.vectors import LANES, address, number_at
 
 # Lanes that make a step worth its cycles: a step costs about what three entries left over cost.
 _LEAST_LANES = max(1, LANES // 4)
@@ -31,7 +32,7 @@ _MOST_COLUMNS = 1 << 16
 
 @dataclass
 class SellOperand:
-    """W in slices of rows by groups of columns, and the entries left over, row after row."""
+    """W in slices of rows by groups of columns, and the entries left over."""
 
     shape: tuple[int, int]
     #: Of all steps, (steps, lanes), then of the entries left over.
@@ -40,25 +41,37 @@ class SellOperand:
     places: NDArray[np.uint8]
     #: For each thread in turn (groups, its slices): how many steps.
     steps: NDArray[np.uint8]
-    #: (rows + 1,) into the entries left over.
-    pointers: NDArray[np.int32]
-    #: Columns of the entries left over.
-    columns: NDArray[np.uint16]
+    #: Rows, in the order of their length, and columns of the entries left over.
+    left_rows: NDArray[np.uint16]
+    left_columns: NDArray[np.uint16]
     #: (rows,) where each row's result belongs.
     rows: NDArray[np.int32]
-    #: (threads + 1,) slices and (threads + 1,) steps at which each thread begins.
-    splits: NDArray[np.int64]
+    #: (3, threads + 1) slices, steps and entries left over at which each thread begins.
     starts: NDArray[np.int64]
     #: (nnz,) where each nonzero of W, row after row, lies in ``values``; for conversions only.
     entries: NDArray[np.int64]
     #: (nnz,) where each nonzero lies in W, flattened; for conversions only.
     positions: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        left = self.values.ctypes.data + 4 * self.places.size
+        # Addresses of arrays that this operand owns, and that are never replaced: an array costs
+        # a call more than an address.
+        self.plan = (*(part.ctypes.data for part in self._parts()), left, self.rows.size)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the arrays that were unpickled: they lie elsewhere."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
     @property
     def nbytes(self) -> int:
         """Return the bytes that the product reads."""
-        parts = self.values, self.places, self.steps, self.pointers, self.columns, self.rows
-        return sum(part.nbytes for part in parts)
+        return sum(part.nbytes for part in self._parts())
+
+    def _parts(self) -> tuple[Array, ...]:
+        left = self.left_rows, self.left_columns
+        return self.values, self.places, self.steps, *left, self.rows
 
 
 class NumbaSell(Kernel):
@@ -76,8 +89,8 @@ class NumbaSell(Kernel):
         """Return why ``problem`` cannot be done: it is for one image and 16-bit columns."""
         if problem.n != 1:
             return f"{self.name} is for a batch of 1, not {problem.n}."
-        if problem.k > _MOST_COLUMNS:
-            return f"{self.name} has 16-bit indices: at most {_MOST_COLUMNS:,} columns."
+        if max(problem.m, problem.k) > _MOST_COLUMNS:
+            return f"{self.name} has 16-bit indices: at most {_MOST_COLUMNS:,} rows and columns."
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> SellOperand:
@@ -100,10 +113,9 @@ class NumbaSell(Kernel):
             values,
             places,
             sliced.steps,
-            sliced.pointers,
+            place_of[rows[sliced.left]].astype(np.uint16),
             columns[sliced.left].astype(np.uint16),
             order.astype(np.int32),
-            sliced.splits,
             sliced.starts,
             sliced.entries,
             rows * k + columns,
@@ -112,12 +124,10 @@ class NumbaSell(Kernel):
     def forward(self, operand: SellOperand, x: Any, out: Any) -> Any:
         """Return ``W x`` (m, 1)."""
         check_layout(x, out)
-        o = operand
-        given = (o.values, o.places, o.steps, o.pointers, o.columns, o.rows, o.splits, o.starts)
-        if serial(_STEP_LOADS * int(o.starts[-1]) + o.columns.size, o.splits.size - 1):
-            _multiply_on_one(*given, x, out)
+        if operand.starts.shape[1] == 2:
+            _multiply(operand.plan, operand.starts, 0, x, out)
         else:
-            _multiply_on_threads(*given, x, out)
+            _multiply_on_threads(operand.plan, operand.starts, x, out)
         return out
 
     def backward_input(self, operand: SellOperand, dy: Any, out: Any) -> Any:
@@ -158,27 +168,30 @@ class _Sliced:
         counts = np.zeros((groups, slices * LANES), np.int64)
         np.add.at(counts, (group, rows), 1)
         steps = self._steps(counts.reshape(groups, slices, LANES))
-        work = _STEP_LOADS * steps.sum(axis=0)
-        #: As in :class:`SellOperand`.
-        self.splits = splits(work)
-        parts = [steps[:, a:b] for a, b in zip(self.splits, self.splits[1:], strict=False)]
-        self.steps = np.concatenate([part.ravel() for part in parts]).astype(np.uint8)
-        self.starts = np.append(0, np.cumsum([part.sum() for part in parts])).astype(np.int64)
-        #: Values that the steps have room for.
-        self.room = int(self.starts[-1]) * LANES
-        first = np.empty_like(steps)
-        for part, start, (a, b) in zip(
-            parts, self.starts, zip(self.splits, self.splits[1:], strict=False), strict=False
-        ):
-            ends = np.cumsum(part.ravel())
-            first[:, a:b] = start + (ends - part.ravel()).reshape(part.shape)
         rank = _rank_within(group * counts.shape[1] + rows)
         inside = rank < steps[group, rows // LANES]
-        #: The nonzeros left over, row after row.
-        self.left = np.flatnonzero(~inside)[np.argsort(rows[~inside], kind="stable")]
-        self.pointers = np.zeros(shape[0] + 1, np.int32)
-        np.cumsum(np.bincount(rows[self.left], minlength=shape[0]), out=self.pointers[1:])
-        self.entries = (first[group, rows // LANES] + rank) * LANES + lane
+        work = _STEP_LOADS * steps.sum(axis=0)
+        work += np.bincount(rows[~inside] // LANES, minlength=slices)
+        cuts = splits(work, serial(int(work.sum()), numba.get_num_threads()))
+        parts = [steps[:, a:b] for a, b in itertools.pairwise(cuts)]
+        ends = np.cumsum([part.sum() for part in parts])
+        #: As in :class:`SellOperand`.
+        self.steps = np.concatenate([part.ravel() for part in parts]).astype(np.uint8)
+        #: Values that the steps have room for.
+        self.room = int(ends[-1]) * LANES
+        part_of = np.searchsorted(cuts, rows // LANES, side="right") - 1
+        #: The nonzeros left over: for each thread in turn, column after column.
+        self.left = np.flatnonzero(~inside)
+        self.left = self.left[np.lexsort((columns[self.left], part_of[self.left]))]
+        left_ends = np.searchsorted(part_of[self.left], np.arange(len(parts)), side="right")
+        #: As in :class:`SellOperand`.
+        self.starts = np.stack([cuts, np.append(0, ends), np.append(0, left_ends)])
+        # Steps lie part after part, and within a part group after group.
+        first = np.cumsum(self.steps, dtype=np.int64) - self.steps
+        begins = groups * cuts[part_of] + group * np.diff(cuts)[part_of]
+        step = first[begins + rows // LANES - cuts[part_of]] + rank
+        #: Where each nonzero lies among the values.
+        self.entries = step * LANES + lane
         self.entries[self.left] = self.room + np.arange(self.left.size)
 
     @staticmethod
@@ -201,53 +214,34 @@ def _rank_within(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @numba.njit(cache=True)
-def _multiply(  # type: ignore[no-untyped-def]
-    values, places, steps, pointers, columns, rows, begin, end, start, x, out
-):
-    """Write the results of slices ``begin`` to ``end``, whose first step is ``start``."""
-    slices = end - begin
+def _multiply(plan, starts, part, x, out):  # type: ignore[no-untyped-def]
+    """Write the results of a thread's ``part`` of the slices."""
+    values, places, steps, left_rows, left_columns, rows, left_values, m = plan
+    begin, end = starts[0, part], starts[0, part + 1]
+    slices, groups = end - begin, (x.shape[0] + COLUMNS - 1) // COLUMNS
     room = np.zeros((slices + 1) * LANES, np.float32)
     sums = (address(room) + LINE - 1) // LINE * LINE
-    groups = (x.shape[0] + COLUMNS - 1) // COLUMNS
-    at = start
+    at = starts[1, part]
     for group in range(groups):
         at += add_group(
-            address(values) + 4 * LANES * at,
-            address(places) + LANES * at,
-            address(steps) + begin * groups + group * slices,
+            values + 4 * LANES * at,
+            places + LANES * at,
+            steps + begin * groups + group * slices,
             slices,
             address(x) + 4 * COLUMNS * group,
             x.shape[0] - COLUMNS * group,
             sums,
         )
-    first = (sums - address(room)) // 4 - begin * LANES
-    left = address(values) + 4 * places.size
-    for row in range(begin * LANES, min(end * LANES, rows.size)):
-        total = room[first + row]
-        if pointers[row] < pointers[row + 1]:
-            total += gathered_dot(
-                left, 0, address(columns), pointers[row], pointers[row + 1], address(x)
-            )
-        out[rows[row], 0] = total
-
-
-@numba.njit(cache=True)
-def _multiply_on_one(  # type: ignore[no-untyped-def]
-    values, places, steps, pointers, columns, rows, splits, starts, x, out
-):
-    for part in range(splits.size - 1):
-        _multiply(
-            values, places, steps, pointers, columns, rows,
-            splits[part], splits[part + 1], starts[part], x, out,
-        )  # fmt: skip
+    left, left_end = starts[2, part], starts[2, part + 1]
+    # Of rows that are counted over all parts.
+    base = sums - 4 * LANES * begin
+    add_entries(left_values, left_rows, left_columns, left, left_end, address(x), base)
+    first = (base - address(room)) // 4
+    for row in range(begin * LANES, min(end * LANES, m)):
+        out[number_at(rows, row), 0] = room[first + row]
 
 
 @numba.njit(parallel=True, cache=True)
-def _multiply_on_threads(  # type: ignore[no-untyped-def]
-    values, places, steps, pointers, columns, rows, splits, starts, x, out
-):
-    for part in numba.prange(splits.size - 1):
-        _multiply(
-            values, places, steps, pointers, columns, rows,
-            splits[part], splits[part + 1], starts[part], x, out,
-        )  # fmt: skip
+def _multiply_on_threads(plan, starts, x, out):  # type: ignore[no-untyped-def]
+    for part in numba.prange(starts.shape[1] - 1):
+        _multiply(plan, starts, part, x, out)

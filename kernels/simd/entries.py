@@ -134,3 +134,32 @@ def scaled_entries(
         return context.get_dummy_value()
 
     return types.void(types.float32, *[types.int64] * 5), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_entries(
+    typingctx: Any, values: Any, rows: Any, columns: Any, start: Any, end: Any, x: Any, out: Any
+) -> Any:
+    """Add values[p] x[columns[p]] to out[rows[p]] for p in [start, end); all by their addresses.
+
+    Rows and columns are of 16 bits; a row may stand there any number of times.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, rows, columns, start, end, x, out = arguments
+        emitter = Emitter(builder)
+        target = builder.inttoptr(out, F32.as_pointer())
+
+        def body(p: Any, _: Any) -> list[Any]:
+            row, column = (
+                builder.zext(emitter.read(base, p, I16), I64) for base in (rows, columns)
+            )
+            place = builder.gep(target, [row])
+            product = builder.fmul(emitter.read(values, p, F32), emitter.read(x, column, F32))
+            builder.store(builder.fadd(builder.load(place), product), place)
+            return []
+
+        loop(builder, start, end, 1, [], body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), codegen
