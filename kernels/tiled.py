@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
-from kernels.layout import check_layout, serial, splits
+from kernels.layout import check_layout, rows_of, serial, splits
 from kernels.processor import aligned_empty, cache_sizes
 from kernels.simd.entries import (
     gathered_dot,
@@ -25,7 +25,7 @@ from kernels.simd.entries import (
     scatter_row,
     scatter_row_permuted,
 )
-from kernels.simd.rows import copy_rows, dot_rows, sum_rows, sum_rows_permuted
+from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
 from kernels.simd.vectors import LANES, TILE, address, number_at
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
@@ -140,7 +140,7 @@ def _sum(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def
     for left in range(0, n, TILE):
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
-            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
             here, after = b * rows, min(b + step, blocks) * rows
             for i in range(begin, stop):
                 start, end = number_at(pointers, here + i), number_at(pointers, after + i)
@@ -169,7 +169,7 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
     for left in range(0, n, TILE):
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
-            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
             here, after = b * rows, min(b + step, blocks) * rows
             for i in range(begin, stop):
                 start, end = number_at(pointers, here + i), number_at(pointers, after + i)
@@ -218,21 +218,6 @@ def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyp
 def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
     for part in numba.prange(splits.size - 1):
         _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
-
-
-@numba.njit(cache=True)
-def _rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-untyped-def]
-    """Return (address of row 0, stride in bytes) of a tile of rows of X, in place or packed.
-
-    Only ``count`` rows from ``first`` on are there to be read.
-    """
-    n = x.shape[1]
-    if not packs:
-        return address(x) + 4 * left, np.int64(4 * n)
-    start = (address(panel) + 63) // 64 * 64
-    there = np.int64(min(count, x.shape[0] - first))
-    copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
-    return start - 4 * first * TILE, np.int64(4 * TILE)
 
 
 class NumbaTiled(Kernel):

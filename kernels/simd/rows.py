@@ -10,7 +10,6 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from kernels.simd.vectors import (
-    ANY,
     CHAINS,
     F32,
     GROUP,
@@ -18,6 +17,7 @@ from kernels.simd.vectors import (
     I32,
     I64,
     TILE,
+    UNALIGNED,
     Emitter,
     for_width,
     loop,
@@ -132,9 +132,9 @@ def dot_rows(
                 pointer = builder.inttoptr(
                     builder.add(out, builder.mul(p, ir.Constant(I64, 4))), sums.type.as_pointer()
                 )
-                before = builder.load(pointer, align=ANY)
+                before = builder.load(pointer, align=UNALIGNED)
                 kept = builder.select(add, before, sums.type(None))
-                builder.store(builder.fadd(kept, sums), pointer, align=ANY)
+                builder.store(builder.fadd(kept, sums), pointer, align=UNALIGNED)
 
             def many(p: Any, _: Any) -> list[Any]:
                 group(p, GROUP)

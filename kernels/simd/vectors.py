@@ -28,7 +28,7 @@ F32, I1, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 
 # Added to a number of vectors where the last one is full, to choose both at once.
 _FULL = 1000
 # Loads and stores need no alignment: that they have it makes them fast, not right.
-ANY = 4
+UNALIGNED = 4
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -75,21 +75,23 @@ class Emitter:
         """Return the ``v``-th vector of the tile at the address ``base``."""
         pointer = self._pointer(base, v)
         if self.mask is None or v < self.vectors - 1:
-            return self.builder.load(pointer, align=ANY)
+            return self.builder.load(pointer, align=UNALIGNED)
         kinds = [pointer.type, I32, self.mask.type, self.vector]
         masked = self._function("llvm.masked.load", self.vector, kinds)
-        return self.builder.call(masked, [pointer, ir.Constant(I32, ANY), self.mask, self.zero])
+        return self.builder.call(
+            masked, [pointer, ir.Constant(I32, UNALIGNED), self.mask, self.zero]
+        )
 
     def store_tile(self, tile: Sequence[Any], base: Any) -> None:
         """Write ``tile`` to the address ``base``, but for lanes that do not exist."""
         for v, value in enumerate(tile):
             pointer = self._pointer(base, v)
             if self.mask is None or v < self.vectors - 1:
-                self.builder.store(value, pointer, align=ANY)
+                self.builder.store(value, pointer, align=UNALIGNED)
             else:
                 kinds = [self.vector, pointer.type, I32, self.mask.type]
                 masked = self._function("llvm.masked.store", ir.VoidType(), kinds)
-                given = [value, pointer, ir.Constant(I32, ANY), self.mask]
+                given = [value, pointer, I32(UNALIGNED), self.mask]
                 self.builder.call(masked, given)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
@@ -141,7 +143,7 @@ class Emitter:
             self.builder.add(base, self.builder.mul(p, I64(4))),
             ir.VectorType(kind, GROUP).as_pointer(),
         )
-        return self.builder.load(pointer, align=ANY)
+        return self.builder.load(pointer, align=UNALIGNED)
 
     def row_of(self, x: Any, indices: Any, p: Any, stride: Any) -> Any:
         """Return the address of the row of ``x`` that the ``p``-th 16-bit index names."""
@@ -208,14 +210,16 @@ def first_lanes(builder: Any, count: Any, lanes: int) -> Any:
     return builder.icmp_signed("<", ladder, splat(builder, builder.trunc(count, I32), lanes))
 
 
-def for_width(builder: Any, width: Any, emit: Callable[[Emitter], None]) -> None:
-    """Emit ``emit`` for every number of vectors, and choose by ``width`` as it runs.
+def for_width(
+    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int = TILE_VECTORS
+) -> None:
+    """Emit ``emit`` for 1 to ``vectors`` vectors, and choose by ``width`` as it runs.
 
     Where half a vector is enough, vectors of half the lanes: processors that take a wide vector
     in two steps do twice as many of them.
     """
     done = builder.append_basic_block("chosen")
-    for lanes, most in ((LANES // 2, 1), (LANES, TILE_VECTORS)):
+    for lanes, most in ((LANES // 2, 1), (LANES, vectors)):
         if lanes >= GROUP:
             wider = builder.append_basic_block("wider")
             _for_vectors(builder, width, lanes, most, emit, done, wider)
