@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
-from kernels.layout import check_layout, rows_of, serial, splits
+from kernels.layout import check_layout, rows_of, serial_loads, splits
 from kernels.processor import aligned_empty
 from kernels.simd.blocks import (
     BLOCK_TILE,
@@ -41,13 +41,21 @@ class BlockStructure:
     indices: NDArray[np.uint16]
     #: (threads + 1,) block rows at which the work of each thread begins.
     splits: NDArray[np.int64]
+    #: Loads below which threads cost more than they give.
+    serial_loads: int
 
     @classmethod
     def of(cls, stored: NDArray[np.bool_], shape: tuple[int, int]) -> BlockStructure:
         """Return the structure of the ``stored`` (block rows, block columns) of a matrix."""
         counts = stored.sum(axis=1)
         pointers = np.append(0, np.cumsum(counts)).astype(np.int32)
-        return cls(shape, pointers, np.nonzero(stored)[1].astype(np.uint16), splits(counts))
+        return cls(
+            shape,
+            pointers,
+            np.nonzero(stored)[1].astype(np.uint16),
+            splits(counts),
+            serial_loads(),
+        )
 
     @property
     def nbytes(self) -> int:
@@ -56,8 +64,11 @@ class BlockStructure:
 
     def serial(self, n: int) -> bool:
         """Return whether threads cost more than they give."""
-        loads = self.indices.size * SIDE * (SIDE + 1) * -(-n // LANES)
-        return serial(loads, self.splits.size - 1)
+        return self.splits.size == 2 or self.loads(n) < self.serial_loads
+
+    def loads(self, n: int) -> int:
+        """Return about how many cycles a product takes: a multiply-add each."""
+        return int(self.indices.size * SIDE * SIDE * -(-n // LANES))
 
     def packs(self, n: int) -> bool:
         """Return whether tiles of X are packed: where each row is read often enough to pay."""
@@ -144,7 +155,7 @@ class NumbaBsr(Kernel):
         else:
             _dot_on_threads(structure.splits, *given)
         if operand.stored is not None:
-            out[~operand.stored] = 0
+            _clear(out.reshape(-1), operand.stored.reshape(-1))
         return out
 
     def update(self, operand: BlockOperand, step: Any, rate: float) -> None:
@@ -168,6 +179,20 @@ class NumbaBsr(Kernel):
         dense[row_of, structure.indices] = gradient
         whole = dense.swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
         return np.ascontiguousarray(whole[:m, :k])
+
+
+class NumbaDense(NumbaBsr):
+    """The block kernel with every block stored: a dense product near the multiply-add ceiling."""
+
+    name = "numba-dense"
+    title = "Numba dense, in blocks"
+    format = "dense"
+    source = "as numba-bsr, zeros stored like all else"
+    keeps_zeros = False
+
+    def prepare(self, weight: Weight) -> BlockOperand:
+        """Return W as 4 x 4 blocks, all of them."""
+        return super().prepare(Weight(weight.values, np.ones_like(weight.pattern)))
 
 
 def _in_blocks(matrix: Array) -> Array:
@@ -224,6 +249,14 @@ def _sum_on_threads(  # type: ignore[no-untyped-def]
     for part in numba.prange(splits.size - 1):
         begin, stop = splits[part], splits[part + 1]
         _sum(begin, stop, transposed, packs, values, order, pointers, indices, x, out)
+
+
+@numba.njit(cache=True)
+def _clear(entries, stored):  # type: ignore[no-untyped-def]
+    """Set to zero the ``entries`` that are not ``stored``, whatever they are now."""
+    for p in range(entries.size):
+        if not stored[p]:
+            entries[p] = 0
 
 
 @numba.njit(cache=True)

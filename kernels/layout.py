@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +11,11 @@ from numpy.typing import NDArray
 from kernels.base import Array
 from kernels.simd.rows import copy_rows
 from kernels.simd.vectors import TILE, address
+from kernels.tuning import chosen, shortest_s
 
-# Below so many loads, roughly a cycle each, a second thread costs more than it gives: 4 µs.
-_SERIAL_LOADS = 12_000
+# Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
+_SERIAL_LOADS = 1 << 14
+_CACHED = 1 << 12  # numbers that lie in the first cache
 
 
 def check_layout(*arrays: Array) -> None:
@@ -28,9 +32,10 @@ def check_layout(*arrays: Array) -> None:
             )
 
 
-def serial(loads: float, threads: int) -> bool:
-    """Return whether ``threads`` cost more than they give for so many loads."""
-    return threads == 1 or loads < _SERIAL_LOADS
+def serial_loads() -> int:
+    """Return below how many loads threads cost more than they give; measured once."""
+    threads = numba.get_num_threads()
+    return chosen("serial_loads", _SERIAL_LOADS, _measured_serial_loads, threads)
 
 
 def splits(work: NDArray[np.int64], serially: bool = False) -> NDArray[np.int64]:
@@ -58,3 +63,36 @@ def rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-unty
     there = np.int64(min(count, x.shape[0] - first))
     copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
     return start - 4 * first * TILE, np.int64(4 * TILE)
+
+
+def _measured_serial_loads(threads: int) -> int:
+    """Return how many loads one thread does while ``threads`` are woken and waited for.
+
+    As a power of two: runs on a machine should agree.
+    """
+    if threads == 1:
+        return _SERIAL_LOADS
+    numbers, parts = np.ones(_CACHED, np.float32), np.zeros(threads, np.float32)
+    woken = shortest_s(lambda: _on_threads(numbers[:0], parts))
+    alone = shortest_s(lambda: _sum_strided(numbers[:0]))
+    a_load = (shortest_s(lambda: _sum_strided(numbers)) - alone) / _CACHED
+    saved = a_load * (1 - 1 / threads)
+    return 1 << round(math.log2(max(1.0, (woken - alone) / max(saved, 1e-12))))
+
+
+@numba.njit(cache=True)
+def _sum_strided(numbers):  # type: ignore[no-untyped-def]
+    """Return the sum, a load after the other: four chains keep the additions from waiting."""
+    a = b = c = d = np.float32(0)
+    for i in range(0, numbers.size, 4):
+        a += numbers[i]
+        b += numbers[i + 1]
+        c += numbers[i + 2]
+        d += numbers[i + 3]
+    return a + b + c + d
+
+
+@numba.njit(parallel=True, cache=True)
+def _on_threads(numbers, parts):  # type: ignore[no-untyped-def]
+    for part in numba.prange(parts.size):
+        parts[part] = _sum_strided(numbers)

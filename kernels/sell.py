@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Pass, Problem, Weight
-from kernels.layout import check_layout, serial, splits
+from kernels.layout import check_layout, serial_loads, splits
 from kernels.processor import LINE, aligned_empty
 from kernels.simd.entries import add_entries
 from kernels.simd.slices import COLUMNS, PLACES, add_group
@@ -172,7 +172,7 @@ class _Sliced:
         inside = rank < steps[group, rows // LANES]
         work = _STEP_LOADS * steps.sum(axis=0)
         work += np.bincount(rows[~inside] // LANES, minlength=slices)
-        cuts = splits(work, serial(int(work.sum()), numba.get_num_threads()))
+        cuts = splits(work, serially=int(work.sum()) < serial_loads())
         parts = [steps[:, a:b] for a, b in itertools.pairwise(cuts)]
         ends = np.cumsum([part.sum() for part in parts])
         #: As in :class:`SellOperand`.

@@ -8,16 +8,14 @@ transposed product reads them through a permutation. Each thread takes as many n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
-from kernels.layout import check_layout, rows_of, serial, splits
-from kernels.processor import aligned_empty, cache_sizes
+from kernels.layout import check_layout, rows_of
+from kernels.processor import aligned, aligned_empty
 from kernels.simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
@@ -26,97 +24,9 @@ from kernels.simd.entries import (
     scatter_row_permuted,
 )
 from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
-from kernels.simd.vectors import LANES, TILE, address, number_at
-
-_L1_BYTES = cache_sizes().get("L1", 1 << 15)
-#: Columns of a block: a tile of as many rows of X fills the first cache.
-BLOCK = _L1_BYTES // (4 * TILE)
-# Columns that an index of 16 bits can name.
-_MOST_COLUMNS = 1 << 16
-# Reads of a row of X by a thread, below which packing costs more than it gives.
-_LEAST_READS = 3
-# Nonzeros of a row within a block, below which larger blocks are faster than near ones.
-_LEAST_PER_BLOCK = 12
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Where the nonzeros of a matrix (rows, columns) are, row after row."""
-
-    shape: tuple[int, int]
-    #: (blocks + 1, rows) into ``indices``: where each block of columns begins in each row.
-    pointers: NDArray[np.int32]
-    #: (nnz,) columns.
-    indices: NDArray[np.uint16]
-    #: (threads + 1,) rows at which the work of each thread begins.
-    splits: NDArray[np.int64]
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of pointers and indices."""
-        return self.pointers.nbytes + self.indices.nbytes
-
-    def step(self, n: int) -> int:
-        """Return how many blocks are gone through together for a batch of ``n``."""
-        blocks = self.pointers.shape[0] - 1
-        fitting = _L1_BYTES // (4 * min(n, TILE))
-        rows, columns = self.shape
-        filled = _LEAST_PER_BLOCK * rows * columns // max(1, self.indices.size)
-        step = -(-max(fitting, filled) // BLOCK)
-        return blocks if 2 * step > blocks else step
-
-    def packs(self, n: int) -> bool:
-        """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        reads = self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
-        return n > TILE and reads >= _LEAST_READS
-
-    def serial(self, n: int) -> bool:
-        """Return whether threads cost more than they give."""
-        loads = self.indices.size * (1 + 1.5 * -(-n // LANES))
-        return serial(loads, self.splits.size - 1)
-
-    def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
-        """Return what the loops need of this structure, and of values read in its ``order``."""
-        return (
-            values.ctypes.data,
-            0 if order is None else order.ctypes.data,
-            self.indices.ctypes.data,
-            self.pointers.ctypes.data,
-            self.shape[0],
-            self.pointers.shape[0] - 1,
-        )
-
-
-@dataclass
-class TiledOperand:
-    """Values in the order of the forward structure; the transposed one reads them by ``order``."""
-
-    shape: tuple[int, int]
-    values: Array
-    forward: Structure
-    transposed: Structure
-    order: NDArray[np.int32]
-    #: (nnz,) places of the values in W, flattened; on the host, for results only.
-    places: NDArray[np.int64]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the arrays that were unpickled: they lie elsewhere."""
-        self.__dict__.update(state)
-        self.__post_init__()
-
-    def __post_init__(self) -> None:
-        # Addresses of arrays that this operand owns, and that are never replaced.
-        self.plans = (
-            self.forward.plan(self.values),
-            self.transposed.plan(self.values, self.order),
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes that the passes read."""
-        structures = self.forward.nbytes + self.transposed.nbytes
-        return self.values.nbytes + structures + self.order.nbytes
-
+from kernels.simd.vectors import TILE, address, number_at
+from kernels.structure import BLOCK, Structure, TiledOperand
+from kernels.tuning import chosen, fastest
 
 # The loops get a *plan* instead of arrays, so that one loop serves both structures: addresses of
 # values, of their order (0 where they are in it), of indices and pointers; rows and blocks.
@@ -220,6 +130,10 @@ def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-u
         _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
 
 
+# Columns that an index of 16 bits can name.
+_MOST_COLUMNS = 1 << 16
+
+
 class NumbaTiled(Kernel):
     """Register-tiled CSR on the CPU."""
 
@@ -238,19 +152,8 @@ class NumbaTiled(Kernel):
 
     def prepare(self, weight: Weight) -> TiledOperand:
         """Return W as CSR with 16-bit indices, and its transposed structure."""
-        m, k = weight.shape
-        rows, columns = np.nonzero(weight.pattern)
-        by_column = np.argsort(columns, kind="stable")
-        values = aligned_empty((rows.size,), weight.values.dtype)
-        values[...] = weight.values[rows, columns]
-        return TiledOperand(
-            weight.shape,
-            values,
-            _structure(rows, columns, (m, k)),
-            _structure(columns[by_column], rows[by_column], (k, m)),
-            by_column.astype(np.int32),
-            rows * k + columns,
-        )
+        threads = numba.get_num_threads()
+        return _operand(weight, chosen("fill", 1, _measured_fill, threads))
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
@@ -344,17 +247,32 @@ class NumbaTiledZeros(NumbaTiled):
         return _spread_product(operand.forward, operand.plans[0], True, dy, out)
 
 
-def _structure(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
-) -> Structure:
-    """Return the structure of nonzeros that are sorted by row, then by column."""
-    blocks = max(1, -(-shape[1] // BLOCK))
-    counts = np.bincount(rows * blocks + columns // BLOCK, minlength=shape[0] * blocks)
-    # The end of each block of each row; the last of a row is the beginning of the next.
-    ends = np.append(0, np.cumsum(counts)).astype(np.int32)
-    pointers = np.empty((blocks + 1, shape[0]), np.int32)
-    pointers[0] = ends[:-1:blocks]
-    pointers[1:] = ends[1:].reshape(shape[0], blocks).T
-    indices = aligned_empty((rows.size,), np.uint16)
-    indices[...] = columns
-    return Structure(shape, pointers, indices, splits(np.bincount(rows, minlength=shape[0])))
+def _operand(weight: Weight, fill: int) -> TiledOperand:
+    m, k = weight.shape
+    rows, columns = np.nonzero(weight.pattern)
+    by_column = np.argsort(columns, kind="stable")
+    values = aligned_empty((rows.size,), weight.values.dtype)
+    values[...] = weight.values[rows, columns]
+    return TiledOperand(
+        weight.shape,
+        values,
+        Structure.of(rows, columns, (m, k), fill),
+        Structure.of(columns[by_column], rows[by_column], (k, m), fill),
+        by_column.astype(np.int32),
+        rows * k + columns,
+    )
+
+
+def _measured_fill(threads: int) -> int:
+    """Return how many times the first cache the blocks of a middling product should fill."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((256, 8 * BLOCK), np.float32)
+    values[rng.random(values.shape, np.float32) < 0.8] = 0
+    weight = Weight.from_dense(values)
+    x = aligned(rng.standard_normal((values.shape[1], TILE), np.float32))
+    out = aligned_empty((values.shape[0], TILE), np.float32)
+    operands = {fill: _operand(weight, fill) for fill in (1, 2, 4)}
+    return fastest(
+        tuple(operands),
+        lambda fill: _product(operands[fill].forward, operands[fill].plans[0], x, out),
+    )
