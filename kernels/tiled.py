@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels.base import FP32, Array, Kernel, Problem, Weight
+from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
 from kernels.layout import check_layout, rows_of
 from kernels.processor import aligned, aligned_empty
 from kernels.simd.entries import (
@@ -154,6 +154,13 @@ class NumbaTiled(Kernel):
         """Return W as CSR with 16-bit indices, and its transposed structure."""
         threads = numba.get_num_threads()
         return _operand(weight, chosen("fill", 1, _measured_fill, threads))
+
+    def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
+        """Return how the batch is gone through, and why."""
+        if n == 1 and pass_ != "backward_weight":
+            return [Choice("loop", "an entry at a time", "one image has no tile to keep")]
+        structure = operand.transposed if pass_ == "backward_input" else operand.forward
+        return structure.explain(n)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
