@@ -17,7 +17,8 @@ import pytest
 from kernels.base import FP32, PASSES, Pass
 from kernels.oracle import Oracle
 from kernels.structure import BLOCK
-from kernels.tiled import NumbaTiled, NumbaTiledZeros
+from kernels.tiled import NumbaTiled
+from kernels.tiled_zeros import NumbaTiledZeros
 from tests.problems import Drawn, Shape, draw
 
 ROOT = Path(__file__).parent.parent
