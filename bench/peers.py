@@ -13,14 +13,14 @@ import numpy as np
 
 from bench import machine
 from bench.ceilings import Ceilings
-from bench.cells import TRAINING_KERNEL, check_axes
+from bench.cells import TRAINING_KERNEL, check_axes, runnable
 from bench.errors import InputError
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.trial import Task
 from bench.worker import Worker, in_fresh_process
 from bench.workloads import files, mnist, models
 from bench.workloads.models import Recipe
-from kernels.base import PASSES, Kernel, Pass, Weight, discover
+from kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
 
 #: Sparse kernels of libraries, and the dense baselines.
 PEERS = ("scipy-csr", "scipy-csc", "mkl-csr", "mkl-csr-hinted", "torch-csr")
@@ -82,12 +82,7 @@ def check(contest: Contest) -> dict[str, Kernel]:
     Raises:
         InputError: if it is not; nothing was done yet.
     """
-    kernels = discover()
-    for name in contest.kernels:
-        if name not in kernels:
-            raise InputError(f"unknown kernel {name!r}: choose from {', '.join(kernels)}")
-        if reason := kernels[name].unavailable():
-            raise InputError(f"kernel {name!r} cannot run here: {reason}")
+    kernels = runnable(contest.kernels)
     for batch in contest.batches:
         if batch < 1:
             raise InputError(f"batch {batch} is below 1")
@@ -148,7 +143,12 @@ def _entries(contest: Contest, report: Report) -> Iterator[Entry]:
             yield _file(path, contest.dlmc, contest.seed)
     for side, sparsity in itertools.product(contest.squares, contest.sparsities):
         name = f"{side} × {side}, {100 * sparsity:g} %"
-        yield Entry("squares", name, (side, side), partial(_random, side, sparsity, contest.seed))
+        yield Entry(
+            "squares",
+            name,
+            (side, side),
+            partial(random_weight, (side, side), sparsity, contest.seed),
+        )
 
 
 def _trained(contest: Contest, report: Report) -> Iterator[Entry]:
@@ -174,12 +174,19 @@ def _file(path: Path, folder: Path, seed: int) -> Entry:
     return Entry("DLMC", str(path.relative_to(folder)), drawn.shape, lambda: drawn)
 
 
-def _random(side: int, sparsity: float, seed: int) -> Weight:
-    """Return a square weight with a random pattern."""
-    rng = np.random.default_rng([seed, side])
-    values = rng.standard_normal((side, side), np.float32)
-    values[rng.random((side, side), np.float32) < sparsity] = 0
+def random_weight(shape: tuple[int, int], sparsity: float, seed: int) -> Weight:
+    """Return a weight of ``shape`` (m, k) with a random pattern."""
+    rng = np.random.default_rng([seed, *shape])
+    values = rng.standard_normal(shape, np.float32)
+    values[rng.random(shape, np.float32) < sparsity] = 0
     return Weight.from_dense(values)
+
+
+def random_operands(weight: Weight, n: int, seed: int) -> tuple[Array, Array]:
+    """Return X (k, n) and dY (m, n) without zeros."""
+    rng = np.random.default_rng(seed)
+    m, k = weight.shape
+    return rng.standard_normal((k, n), np.float32), rng.standard_normal((m, n), np.float32)
 
 
 def _meet(
@@ -191,9 +198,8 @@ def _meet(
     worker: Worker,
     seed: int,
 ) -> Match:
-    rng = np.random.default_rng(seed)
     m, k = weight.shape
-    x, dy = (rng.standard_normal((rows, n), np.float32) for rows in (k, m))
+    x, dy = random_operands(weight, n, seed)
     rounds = _LEAST_ROUNDS, _MOST_ROUNDS
     outcomes = worker.measure(Task(pass_, weight, x, dy, names, _SHARE_S, seed, rounds))
     ran = {name: each for name, each in outcomes.items() if each.status == "measured"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bench.cells import discovered
 from bench.commands.arguments import add_group, add_kernel_module
 from bench.commands.output import EXIT_FINE, print_table
-from bench.errors import InputError
-from kernels.base import PASSES, discover
+from kernels.base import PASSES
 
 
 def add(commands: Any) -> None:
@@ -21,10 +21,7 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
-    try:
-        kernels = discover(options.kernel_module)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    kernels = discovered(options.kernel_module)
     lines = [
         {
             "name": kernel.name,
