@@ -13,13 +13,13 @@ from bench import machine
 from bench.alternating import balanced_orders
 from bench.cells import check_axes, runnable
 from bench.errors import InputError
-from bench.peers import random_operands, random_weight
+from bench.peers import random_operands
 from bench.progress import Progress, Report, ignore
 from bench.trial import Outcome, Task
 from bench.worker import Worker
+from bench.workloads import pruning
 from kernels.base import PASSES, Pass, Weight
 
-MOST_SIDE = 1 << 15
 # Of each worker to each problem; a pair of them is the statistical unit.
 _VISITS = 8
 _ROUNDS = 10
@@ -80,9 +80,6 @@ def check(inquiry: ScalingInquiry) -> int:
     for name in inquiry.kernels:
         if kernels[name].device != "cpu":
             raise InputError(f"kernel {name!r} runs on {kernels[name].device}: give one of the CPU")
-    for m, k in inquiry.shapes:
-        if not (1 <= m <= MOST_SIDE and 1 <= k <= MOST_SIDE):
-            raise InputError(f"shape {m}x{k} has a side outside 1 to {MOST_SIDE}")
     for batch in inquiry.batches:
         if batch < 1:
             raise InputError(f"batch {batch} is below 1")
@@ -114,7 +111,8 @@ def measure(inquiry: ScalingInquiry, report: Report = ignore) -> tuple[list[Scal
             shape, sparsity = matrices[place]
             if found and time.monotonic() >= end:
                 break
-            weight = random_weight(shape, sparsity, inquiry.seed)
+            drawn = np.random.default_rng([inquiry.seed, int(place)])
+            weight = pruning.random_weight(shape, sparsity, drawn)
             for pass_, n in each:
                 if found and time.monotonic() >= end:
                     break

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from bench import cuda
+from bench import compilation, cuda
 from bench.machine import free_bytes, too_little
 from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Clock, Competitor, HostClock, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight
@@ -95,6 +95,8 @@ class Outcome:
     prepare_s: float | None = None
     #: The first call, compilation included.
     first_call_s: float | None = None
+    #: Seconds of both that Numba compiled for; 0 where its cache on disk had the code.
+    compile_s: float | None = None
     nbytes: int | None = None
     relative_error: float | None = None
     share_of_bound: float | None = None
@@ -204,9 +206,7 @@ def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entr
     problem = task.problem
     if reason := kernel.unavailable() or kernel.unsupported(problem) or too_large(kernel, problem):
         return Outcome("skipped", reason), None
-    begin = time.perf_counter()
-    operand = kernel.prepare(task.weight)
-    prepare_s = time.perf_counter() - begin
+    operand, prepare_s, compile_s = _prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
     out = kernel.put(table.room(shape))
@@ -222,16 +222,19 @@ def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entr
         )
         return table.oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
 
-    begin = time.perf_counter()
-    result = call()
-    kernel.fetch(result)  # waits until a GPU is done
-    first_call_s = time.perf_counter() - begin
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        result = call()
+        kernel.fetch(result)  # waits until a GPU is done
+        first_call_s = time.perf_counter() - begin
+        compile_s += compiled()
     verdict = check(result)
     outcome = Outcome(
         "measured" if verdict.right else "wrong",
         verdict.problem or "",
         prepare_s=prepare_s,
         first_call_s=first_call_s,
+        compile_s=compile_s,
         nbytes=operand.nbytes,
         relative_error=verdict.relative_error,
         share_of_bound=verdict.share_of_bound,
@@ -239,6 +242,22 @@ def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entr
     )
     entrant = Entrant(call, partial(_nonfinite, kernel), lambda: check(call()).problem)
     return outcome, entrant if verdict.right else None
+
+
+def _prepare(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    """Return the operand, the seconds that converting takes, and those that compiling took.
+
+    Where code was compiled W is converted once more: that is what every further weight costs.
+    """
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s, compile_s = time.perf_counter() - begin, compiled()
+    if compile_s:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s = time.perf_counter() - begin
+    return operand, prepare_s, compile_s
 
 
 def _competitor(trial: Trial, kernel: Kernel, entrant: Entrant, outcome: Outcome) -> Competitor:

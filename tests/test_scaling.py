@@ -134,8 +134,8 @@ def test_a_wrong_kernel_is_exit_3(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "says"),
     [
         (["--kernels", "magic"], "unknown kernel 'magic'"),
-        (["--shapes", "big"], "shape 'big' is not outputs x inputs"),
-        (["--shapes", "0x5"], "shape 0x5 has a side outside 1 to 32768"),
+        (["--shapes", "big"], "shape 'big' is not of the form 300x784"),
+        (["--shapes", "0x5"], "shape '0x5' is not of the form 300x784"),
         (["--batch", "0"], "batch 0 is below 1"),
         (["--threads", "1"], "threads 1 against one: at least 2"),
         (["--threads", "4096"], "threads 4096 is outside"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from bench.commands.arguments import (
     add_passes,
     add_seed,
     add_several,
+    shape,
     share,
     whole,
 )
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     default = ScalingInquiry()
     add_several(parser, "--kernels", "NAME", default.kernels, "default: numba-tiled")
     text = "of W, as outputs x inputs (default: 1024x784 1024x1024 2048x2048 4096x4096)"
-    add_several(parser, "--shapes", "MxK", default.shapes, text, _shape)
+    add_several(parser, "--shapes", "MxK", default.shapes, text, shape)
     text = "default: %(default)s"
     add_several(parser, "--sparsity", "S", default.sparsities, text, share)
     text = "columns of X (default: %(default)s)"
@@ -85,11 +85,3 @@ def _run(options: argparse.Namespace, command: str) -> int:
     say(options, f"multiply-adds in registers: {limits.fma_gflops / limits.fma_one_gflops:.2f}")
     say(options, f"{len(found)} of {total} problems measured, in random order of the matrices")
     return EXIT_WRONG if any(each.wrong for each in failed) else EXIT_FINE
-
-
-def _shape(text: str) -> tuple[int, int]:
-    """Return the shape (m, k) of 1024x784."""
-    sides = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    if not sides:
-        raise InputError(f"shape {text!r} is not outputs x inputs: give 1024x784, say")
-    return int(sides[1]), int(sides[2])
