@@ -162,6 +162,8 @@ def _row(shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s
         EXPOSED in outcome.remarks,
     )
     arithmetic = kernel.arithmetic.get(shared["dtype"])
+    found = vars(outcome).copy()
+    del found["inside_samples"]  # of a training step, never of a cell
     return Row(
         kernel=kernel.name,
         title=kernel.title,
@@ -170,5 +172,5 @@ def _row(shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s
         arithmetic=arithmetic.name if arithmetic else "",
         doubts=raised(evidence),
         **shared,
-        **vars(outcome),
+        **found,
     )

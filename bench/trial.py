@@ -1,4 +1,4 @@
-"""One cell in the worker process: every kernel checked, then timed together, then checked again."""
+"""A trial in the worker process: every kernel checked, then timed together, then checked again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,52 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from bench import compilation, cuda
 from bench.machine import free_bytes, too_little
-from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, HostClock, race
+from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Clock, Competitor, HostClock, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight
 from kernels.oracle import Oracle, Verdict
 from kernels.processor import aligned, aligned_empty, cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
+
+
+class Trial(Protocol):
+    """A piece of work that kernels compete in."""
+
+    @property
+    def kernels(self) -> Sequence[str]:
+        """Return the names of the competitors."""
+
+    @property
+    def budget_s(self) -> float:
+        """Return the seconds after which no further round begins."""
+
+    @property
+    def seed(self) -> int | list[int]:
+        """Return the seed of the order in which the kernels have their turns."""
+
+    @property
+    def rounds(self) -> tuple[int, int]:
+        """Return the least and the most rounds."""
+
+    @property
+    def cold(self) -> bool:
+        """Return whether the caches are emptied before each timed call."""
+
+    def table(self) -> Table:
+        """Return what all kernels share, made in the process that runs them."""
+
+
+class Table(Protocol):
+    """What all kernels of a trial share."""
+
+    def enter(self, kernel: Kernel) -> tuple[Outcome, Entrant | None]:
+        """Return the outcome so far, and the entrant if the kernel computes what it should."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +75,10 @@ class Task:
         """Return what is to be computed."""
         n = self.x.shape[1]
         return Problem(self.pass_, *self.weight.shape, n, self.weight.nnz, self.x.dtype.name)
+
+    def table(self) -> Table:
+        """Return the reference, X and dY, and room for results."""
+        return _CellTable(self)
 
 
 @dataclass
@@ -69,6 +107,8 @@ class Outcome:
     #: On a GPU, seconds per call as the host sees it, and in a replayed CUDA graph.
     call_samples: list[float] = field(default_factory=list)
     replay_samples: list[float] = field(default_factory=list)
+    #: Of a training step on a CPU, the seconds inside the kernel's passes and updates.
+    inside_samples: list[float] = field(default_factory=list)
     #: What else there is to say about how it was timed.
     remarks: list[str] = field(default_factory=list)
     #: Seconds that the kernel itself kept the machine busy: converting, warming up, timed.
@@ -86,60 +126,66 @@ class Outcome:
             canary=self.canary + later.canary,
             call_samples=self.call_samples + later.call_samples,
             replay_samples=self.replay_samples + later.replay_samples,
+            inside_samples=self.inside_samples + later.inside_samples,
             remarks=list(dict.fromkeys(self.remarks + later.remarks)),
             busy_s=self.busy_s + later.busy_s,
         )
 
 
 @dataclass(frozen=True)
-class _Entrant:
-    """A kernel that passed its check: how to call it, and how to check a result."""
+class Entrant:
+    """A kernel that passed its check."""
 
     call: Call
-    check: Callable[[Any], Verdict]
+    #: Says what is wrong with a result while kernels are timed, or None.
+    doubt: Callable[[Any], str | None]
+    #: Calls once more, and says what is wrong with the result, or None.
+    check_again: Callable[[], str | None]
+    #: Further ways to see its calls on a CPU.
+    views: Mapping[str, Clock] = field(default_factory=dict)
 
 
 def measure(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    trial: Trial, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
 ) -> dict[str, Outcome]:
     """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
-    table = _Table(task)
+    table = trial.table()
     outcomes: dict[str, Outcome] = {}
-    entrants: dict[str, _Entrant] = {}
+    entrants: dict[str, Entrant] = {}
     for name, kernel in kernels.items():
         take_turn(name)
         try:
-            outcomes[name], entrant = _enter(task, kernel, table)
+            outcomes[name], entrant = table.enter(kernel)
         except Exception as error:
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
             if entrant is not None:
                 entrants[name] = entrant
     competitors = {
-        name: _competitor(task, kernels[name], entrant, outcomes[name])
+        name: _competitor(trial, kernels[name], entrant, outcomes[name])
         for name, entrant in entrants.items()
     }
-    rng = np.random.default_rng(task.seed)
-    canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
+    rng = np.random.default_rng(trial.seed)
+    canary = race(competitors, trial.budget_s, rng, take_turn, trial.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
         _take_over(outcome, competitor)
         outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
         if not competitor.failure:
             take_turn(name)
-            problem = entrants[name].check(entrants[name].call()).problem
-            if problem:
+            if problem := entrants[name].check_again():
                 outcome.status, outcome.reason = "wrong", f"after it was timed: {problem}"
     return outcomes
 
 
-class _Table:
+class _CellTable:
     """What all kernels of a cell share: the reference, X and dY, and room for results.
 
     They share the very arrays, for where these lie in memory moves a time by some percent.
     """
 
     def __init__(self, task: Task) -> None:
+        self.task = task
         self.oracle = Oracle(task.weight, task.x, task.dy)
         self.x, self.dy = aligned(task.x), aligned(task.dy)
         self._results: dict[tuple[int, ...], Array] = {}
@@ -151,11 +197,14 @@ class _Table:
         self._results[shape].fill(np.nan)
         return self._results[shape]
 
+    def enter(self, kernel: Kernel) -> tuple[Outcome, Entrant | None]:
+        """Return the outcome so far, and the entrant if the kernel computes what it should."""
+        return _enter(self.task, kernel, self)
 
-def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant | None]:
-    """Return the outcome so far, and the entrant if the kernel computes what it should."""
+
+def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entrant | None]:
     problem = task.problem
-    if reason := kernel.unavailable() or kernel.unsupported(problem) or _too_large(kernel, problem):
+    if reason := kernel.unavailable() or kernel.unsupported(problem) or too_large(kernel, problem):
         return Outcome("skipped", reason), None
     operand, prepare_s, compile_s = _prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
@@ -191,7 +240,8 @@ def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant
         share_of_bound=verdict.share_of_bound,
         busy_s=prepare_s + first_call_s,
     )
-    return outcome, _Entrant(call, check) if verdict.right else None
+    entrant = Entrant(call, partial(_nonfinite, kernel), lambda: check(call()).problem)
+    return outcome, entrant if verdict.right else None
 
 
 def _prepare(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
@@ -210,14 +260,15 @@ def _prepare(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
     return operand, prepare_s, compile_s
 
 
-def _competitor(task: Task, kernel: Kernel, entrant: _Entrant, outcome: Outcome) -> Competitor:
+def _competitor(trial: Trial, kernel: Kernel, entrant: Entrant, outcome: Outcome) -> Competitor:
     """Return how an entrant is timed on its device."""
-    doubt = partial(_nonfinite, kernel)
     if kernel.device != "cuda":
-        flush = flusher(_last_cache_bytes()) if task.cold else None
-        return Competitor(entrant.call, HostClock(), doubt, flush=flush)
-    competitor = Competitor(entrant.call, cuda.EventClock(), doubt)
-    if task.cold:
+        flush = flusher(_last_cache_bytes()) if trial.cold else None
+        return Competitor(
+            entrant.call, HostClock(), entrant.doubt, flush=flush, views=entrant.views
+        )
+    competitor = Competitor(entrant.call, cuda.EventClock(), entrant.doubt)
+    if trial.cold:
         competitor.flush = cuda.flusher()
         return competitor
     competitor.views = {"call": cuda.WaitingClock()}
@@ -240,6 +291,7 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
     outcome.visits = [len(competitor.samples)]
     outcome.call_samples = competitor.seen.get("call", [])
     outcome.replay_samples = competitor.seen.get("replay", [])
+    outcome.inside_samples = competitor.seen.get("inside", [])
     outcome.busy_s += competitor.busy_s
     if isinstance(competitor.clock, cuda.EventClock) and competitor.clock.exposed:
         outcome.remarks.append(cuda.EXPOSED)
@@ -248,15 +300,21 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
         outcome.reason = competitor.failure
 
 
-def _too_large(kernel: Kernel, problem: Problem) -> str | None:
-    """Return that the problem does not fit into the device's free memory, or None."""
-    needed, free = kernel.needed_bytes(problem), free_bytes(kernel.device)
+def too_large(kernel: Kernel, *problems: Problem) -> str | None:
+    """Return that the problems do not fit into the device's free memory together, or None."""
+    needed = sum(kernel.needed_bytes(problem) for problem in problems)
+    free = free_bytes(kernel.device)
     return None if needed <= free else too_little(needed, free)
 
 
 def _nonfinite(kernel: Kernel, result: Any) -> str | None:
+    """Return that the kernel's own array ``result`` holds a NaN or infinity, or None."""
+    return nonfinite(kernel.local(result))
+
+
+def nonfinite(result: Any) -> str | None:
     """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
-    total = float(kernel.local(result).sum())
+    total = float(result.sum())
     return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Arithmetic, Array, Pass, Weight
+from kernels.base import Arithmetic, Array, Kernel, Pass, Weight
 
 # The smallest normal float32: covers products that underflow.
 _UNDERFLOW = 2.0**-126
@@ -87,6 +87,22 @@ class Oracle:
                 magnitude = np.abs(left) @ np.abs(right)
             self._references[pass_] = skipped, multiplied, magnitude
         return self._references[pass_]
+
+
+def check_update(before: Weight, step: Array, rate: float, after: Array, kernel: Kernel) -> Verdict:
+    """Return the verdict on ``after`` (m, k), which should be ``before - rate * step``.
+
+    ``step`` is dense (m, k). Three roundings are allowed for: of the rate, of the product, of the
+    difference. A kernel that keeps zeros must have left all entries outside the pattern zero.
+    """
+    pattern = before.pattern
+    if kernel.keeps_zeros and (strays := int(np.count_nonzero(after[~pattern]))):
+        return Verdict(f"{strays} entries outside the pattern are no longer zero", np.inf, np.inf)
+    values, moved = before.values[pattern].astype(np.float64), rate * step[pattern].astype(float)
+    roundoff = kernel.arithmetic[before.values.dtype.name].sum_roundoff
+    bound = (np.abs(values) + np.abs(moved)) * (_gamma(3, roundoff) + _gamma(3, 2.0**-53))
+    exact = values - moved
+    return _compare(after[pattern].astype(np.float64), exact, exact, bound)
 
 
 def _gamma(terms: int, roundoff: float) -> float:
