@@ -1,0 +1,248 @@
+"""What Numba CUDA lacks: 128-bit loads and stores, as intrinsics, and the simulator's stand-ins.
+
+Kernels compute places by :func:`operations` and load from them into local arrays, which the
+compiler keeps in registers. All elements have 4 bytes. The simulator knows neither intrinsics nor
+shuffles: there a place is an offset into a NumPy array, bounds and alignment are checked, and the
+threads of a subwarp meet at a barrier.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+# numba.cuda, imported by operations(): a machine where that fails still lists the kernels.
+cuda: Any = None
+_BYTES = 4
+#: A simulated thread that waits longer for the others of its subwarp has lost them.
+_PATIENCE_S = 60.0
+
+
+@cache
+def operations(simulated: bool) -> SimpleNamespace:
+    """Return the operations that kernels close over.
+
+    ``at(array, offset)`` is the place of an element, ``ahead(place, index, stride)`` the one
+    ``index * stride`` elements further: one multiply-add, with ``index`` and ``stride`` below
+    2^31. ``load1`` and ``load4(into, start, array, place, step)`` copy the 1 or 4 elements of
+    ``array`` that lie ``step`` after ``place`` to the local array ``into``, through the read-only
+    path: nothing may write them while the kernel runs. ``store1`` and ``store4(array, place,
+    step, source, start)`` copy them out. 4 elements must be aligned to their 16 bytes.
+
+    ``exchange(value, distance, width)`` returns the value of the thread whose number in its
+    subwarp of ``width`` threads differs in the bit ``distance``; the whole subwarp must call it.
+    """
+    global cuda
+    cuda = importlib.import_module("numba.cuda")
+    return _simulated() if simulated else _compiled()
+
+
+# -- compiled ---------------------------------------------------------------------------------
+
+
+def _compiled() -> SimpleNamespace:
+    return SimpleNamespace(
+        at=_at(),
+        ahead=_ahead(),
+        load1=_load(1),
+        load4=_load(4),
+        store1=_store(1),
+        store4=_store(4),
+        exchange=_exchange(),
+    )
+
+
+def _at() -> Any:
+    intrinsic, types, ir = _compiler()
+
+    @intrinsic
+    def at(typing_context, array, offset):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            data = context.make_array(array)(context, builder, arguments[0]).data
+            element = builder.gep(data, [arguments[1]])
+            return builder.ptrtoint(
+                builder.addrspacecast(element, ir.PointerType(data.type.pointee, 1)),
+                ir.IntType(64),
+            )
+
+        return types.int64(array, types.int64), generate
+
+    return at
+
+
+def _ahead() -> Any:
+    intrinsic, types, ir = _compiler()
+    i32, i64 = ir.IntType(32), ir.IntType(64)
+    # Written out, for the compiler hoists the widening out of the loop, and then multiplies 64
+    # by 64 bits.
+    mad = ir.InlineAsm(ir.FunctionType(i64, [i32, i32, i64]), "mad.wide.s32 $0, $1, $2, $3;",
+                       "=l,r,r,l")  # fmt: skip
+
+    @intrinsic
+    def ahead(typing_context, place, index, stride):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            start, number, elements = arguments
+            return builder.call(mad, [number, builder.mul(elements, i32(_BYTES)), start])
+
+        return types.int64(types.int64, types.int32, types.int32), generate
+
+    return ahead
+
+
+def _load(count: int) -> Any:
+    intrinsic, types, _ = _compiler()
+
+    @intrinsic
+    def load(typing_context, into, start, array, place, step):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            target, first, _, begin, distance = arguments
+            data = context.make_array(into)(context, builder, target).data
+            pointer = _vector_pointer(builder, data.type.pointee, begin, distance, count)
+            loaded = builder.load(pointer, align=_BYTES * count)
+            # Read-only while the kernel runs: ld.global.nc.
+            loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+            for lane in range(count):
+                element = builder.extract_element(loaded, _i32(lane))
+                builder.store(element, builder.gep(data, [builder.add(first, first.type(lane))]))
+            return context.get_dummy_value()
+
+        return types.void(into, types.int64, array, types.int64, types.int64), generate
+
+    return load
+
+
+def _store(count: int) -> Any:
+    intrinsic, types, _ = _compiler()
+
+    @intrinsic
+    def store(typing_context, array, place, step, source, start):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            _, begin, distance, origin, first = arguments
+            data = context.make_array(source)(context, builder, origin).data
+            pointer = _vector_pointer(builder, data.type.pointee, begin, distance, count)
+            value = pointer.type.pointee(None)
+            for lane in range(count):
+                element = builder.load(builder.gep(data, [builder.add(first, first.type(lane))]))
+                value = builder.insert_element(value, element, _i32(lane))
+            builder.store(value, pointer, align=_BYTES * count)
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, types.int64, source, types.int64), generate
+
+    return store
+
+
+def _vector_pointer(builder: Any, element: Any, place: Any, step: Any, count: int) -> Any:
+    """Return the vector of ``count`` elements ``step`` after ``place``, in global memory."""
+    ir = importlib.import_module("llvmlite.ir")
+    first = builder.gep(builder.inttoptr(place, ir.PointerType(element, 1)), [step])
+    return builder.bitcast(first, ir.PointerType(ir.VectorType(element, count), 1))
+
+
+def _i32(value: int) -> Any:
+    ir = importlib.import_module("llvmlite.ir")
+    return ir.Constant(ir.IntType(32), value)
+
+
+def _compiler() -> tuple[Any, Any, Any]:
+    """Return Numba's decorator for CUDA intrinsics, its types, and LLVM's language."""
+    return (
+        importlib.import_module("numba.cuda.extending").intrinsic,
+        importlib.import_module("numba").types,
+        importlib.import_module("llvmlite.ir"),
+    )
+
+
+def _exchange() -> Any:
+    intrinsic, types, ir = _compiler()
+    i32 = ir.IntType(32)
+
+    @intrinsic
+    def exchange(typing_context, value, distance, width):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            shown, bit, threads = arguments
+            read_lane = builder.module.declare_intrinsic(
+                "llvm.nvvm.read.ptx.sreg.laneid", (), ir.FunctionType(i32, [])
+            )
+            shuffle = builder.module.declare_intrinsic(
+                "llvm.nvvm.shfl.sync.bfly.f32",
+                (),
+                ir.FunctionType(ir.FloatType(), [i32, ir.FloatType(), i32, i32]),
+            )
+            # Only the subwarp: the others of the warp may be at another turn of a loop.
+            first = builder.and_(builder.call(read_lane, []), builder.neg(threads))
+            last = builder.sub(i32(32), threads)
+            members = builder.shl(builder.lshr(i32(0xFFFFFFFF), last), first)
+            return builder.call(shuffle, [members, shown, bit, i32(31)])
+
+        return types.float32(types.float32, types.int32, types.int32), generate
+
+    return exchange
+
+
+# -- simulated --------------------------------------------------------------------------------
+
+
+def _simulated() -> SimpleNamespace:
+    return SimpleNamespace(
+        at=lambda array, offset: int(offset),
+        ahead=lambda place, index, stride: place + int(index) * int(stride),
+        load1=_simulated_load(1),
+        load4=_simulated_load(4),
+        store1=_simulated_store(1),
+        store4=_simulated_store(4),
+        exchange=_simulated_exchange,
+    )
+
+
+def _simulated_load(count: int) -> Any:
+    def load(into: Any, start: int, array: Any, place: int, step: int) -> None:
+        flat = _flat(array, place + step, count)
+        for lane in range(count):
+            into[start + lane] = flat[place + step + lane]
+
+    return load
+
+
+def _simulated_store(count: int) -> Any:
+    def store(array: Any, place: int, step: int, source: Any, start: int) -> None:
+        flat = _flat(array, place + step, count)
+        for lane in range(count):
+            flat[place + step + lane] = source[start + lane]
+
+    return store
+
+
+def _flat(array: Any, offset: int, count: int) -> Any:
+    """Return ``array`` as one row, if ``count`` elements at ``offset`` lie in it, aligned."""
+    flat = array.reshape(-1)
+    if offset % count or not 0 <= offset <= flat.size - count:
+        raise IndexError(f"{count} elements at {offset} of {flat.size}: outside, or not aligned")
+    return flat
+
+
+class _Meeting:
+    """Where the threads of one simulated subwarp show each other their values."""
+
+    def __init__(self, width: int) -> None:
+        self.barrier = threading.Barrier(width, timeout=_PATIENCE_S)
+        self.values: list[Any] = [None] * width
+
+
+_meetings_lock = threading.Lock()
+
+
+def _simulated_exchange(value: Any, distance: int, width: int) -> Any:
+    thread: Any = threading.current_thread()
+    with _meetings_lock:
+        meetings = thread._manager.__dict__.setdefault("meetings", {})
+        meeting = meetings.setdefault((thread.thread_id // width, width), _Meeting(width))
+    lane = thread.thread_id % width
+    meeting.values[lane] = value
+    meeting.barrier.wait()
+    other = meeting.values[lane ^ distance]
+    meeting.barrier.wait()  # nobody shows the next value before all have seen this one
+    return other
