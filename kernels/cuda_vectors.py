@@ -34,6 +34,7 @@ def operations(simulated: bool) -> SimpleNamespace:
 
     ``exchange(value, distance, width)`` returns the value of the thread whose number in its
     subwarp of ``width`` threads differs in the bit ``distance``; the whole subwarp must call it.
+    ``quotient`` divides natural numbers below 2^31, where Numba would divide 64 bits.
     """
     global cuda
     cuda = importlib.import_module("numba.cuda")
@@ -52,6 +53,7 @@ def _compiled() -> SimpleNamespace:
         store1=_store(1),
         store4=_store(4),
         exchange=_exchange(),
+        quotient=_quotient(),
     )
 
 
@@ -90,6 +92,19 @@ def _ahead() -> Any:
         return types.int64(types.int64, types.int32, types.int32), generate
 
     return ahead
+
+
+def _quotient() -> Any:
+    intrinsic, types, _ = _compiler()
+
+    @intrinsic
+    def quotient(typing_context, dividend, divisor):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.udiv(*arguments)
+
+        return types.int32(types.int32, types.int32), generate
+
+    return quotient
 
 
 def _load(count: int) -> Any:
@@ -195,6 +210,7 @@ def _simulated() -> SimpleNamespace:
         store1=_simulated_store(1),
         store4=_simulated_store(4),
         exchange=_simulated_exchange,
+        quotient=lambda dividend, divisor: dividend // divisor,
     )
 
 
@@ -228,8 +244,18 @@ class _Meeting:
     """Where the threads of one simulated subwarp show each other their values."""
 
     def __init__(self, width: int) -> None:
-        self.barrier = threading.Barrier(width, timeout=_PATIENCE_S)
-        self.values: list[Any] = [None] * width
+        self._barrier = threading.Barrier(width, timeout=_PATIENCE_S)
+        self._turns = [0] * width
+        # Two in turn: who shows the next value has not waited for all to see this one.
+        self._shown: tuple[list[Any], list[Any]] = [None] * width, [None] * width
+
+    def exchange(self, value: Any, lane: int, distance: int) -> Any:
+        """Return what the thread at the other side of ``distance`` shows in this turn."""
+        shown = self._shown[self._turns[lane]]
+        self._turns[lane] ^= 1
+        shown[lane] = value
+        self._barrier.wait()
+        return shown[lane ^ distance]
 
 
 _meetings_lock = threading.Lock()
@@ -239,10 +265,6 @@ def _simulated_exchange(value: Any, distance: int, width: int) -> Any:
     thread: Any = threading.current_thread()
     with _meetings_lock:
         meetings = thread._manager.__dict__.setdefault("meetings", {})
-        meeting = meetings.setdefault((thread.thread_id // width, width), _Meeting(width))
-    lane = thread.thread_id % width
-    meeting.values[lane] = value
-    meeting.barrier.wait()
-    other = meeting.values[lane ^ distance]
-    meeting.barrier.wait()  # nobody shows the next value before all have seen this one
-    return other
+        key = thread.thread_id // width, width
+        meeting = meetings.get(key) or meetings.setdefault(key, _Meeting(width))
+    return meeting.exchange(value, thread.thread_id % width, distance)

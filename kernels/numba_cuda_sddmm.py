@@ -40,7 +40,7 @@ def sddmm(tile: Tile, exact: bool) -> Any:
     vector, pieces, lanes, rows = tile.vector, tile.pieces, tile.lanes, tile.rows
     span, columns, elements = tile.lanes * tile.vector, tile.columns, tile.vector * tile.pieces
     turn, half, quarter = 4 * tile.splits, tile.lanes // 2, tile.lanes // 4
-    held, f32, i32 = 4 * elements, np.float32, np.int32
+    f32, i32 = np.float32, np.int32
 
     @cuda.jit(**options(tile))
     def sddmm(table, indices, dy, x, out):  # type: ignore[no-untyped-def]
@@ -51,7 +51,7 @@ def sddmm(tile: Tile, exact: bool) -> Any:
         n = x.shape[1]
         row = cuda.local.array(4, i32)
         load4(row, 0, table, at(table, slot * 4), 0)
-        mine, near = cuda.local.array(elements, f32), cuda.local.array(held, f32)
+        mine, near = cuda.local.array(elements, f32), cuda.local.array(vector, f32)
         js, sums = cuda.local.array(4, i32), cuda.local.array(4, f32)
         upper, odd = (lane & half) != 0, (lane & quarter) != 0
         which = (2 if upper else 0) + (1 if odd else 0)
@@ -67,15 +67,12 @@ def sddmm(tile: Tile, exact: bool) -> Any:
                 load4(js, 0, indices, at(indices, p), 0)
                 for q in range(4):
                     place = ahead(first, js[q], n)
-                    for piece in range(pieces):
-                        if exact or column + piece * span < n:
-                            load(near, (q * pieces + piece) * vector, x, place, piece * span)
-                for q in range(4):
                     sums[q] = 0
                     for piece in range(pieces):
                         if exact or column + piece * span < n:
-                            for e in range(piece * vector, (piece + 1) * vector):
-                                sums[q] += mine[e] * near[q * elements + e]
+                            load(near, 0, x, place, piece * span)
+                            for e in range(vector):
+                                sums[q] += mine[piece * vector + e] * near[e]
                 # Keep two of the four sums, then one of the two, then add up what is left.
                 low = exchange(sums[0] if upper else sums[2], half, lanes)
                 high = exchange(sums[1] if upper else sums[3], half, lanes)

@@ -36,14 +36,17 @@ def options(tile: Tile) -> dict[str, int]:
 
 @cache
 def spmm(tile: Tile, exact: bool) -> Any:
-    """Return the kernel (table, indices, values, X, out, multiprocessors).
+    """Return the kernel (table, indices, values, X, out, share, more).
 
     ``exact`` promises that n is a multiple of the tile's columns, and saves every test of that.
+    The grid is (multiprocessors, most blocks of one); each has ``share`` blocks, the first
+    ``more`` of them one more.
     """
     global cuda
     cuda = importlib.import_module("numba.cuda")
     do = operations(simulated())
-    at, ahead, load4, exchange = do.at, do.ahead, do.load4, do.exchange
+    at, ahead, load1, load4 = do.at, do.ahead, do.load1, do.load4
+    exchange, quotient = do.exchange, do.quotient
     load, store = (do.load4, do.store4) if tile.vector == 4 else (do.load1, do.store1)
     vector, pieces, lanes, rows = tile.vector, tile.pieces, tile.lanes, tile.rows
     span, columns, elements = tile.lanes * tile.vector, tile.columns, tile.vector * tile.pieces
@@ -51,15 +54,17 @@ def spmm(tile: Tile, exact: bool) -> Any:
     held, f32, i32 = 4 * elements, np.float32, np.int32
 
     @cuda.jit(**options(tile))
-    def spmm(table, indices, values, x, out, processors):  # type: ignore[no-untyped-def]
+    def spmm(table, indices, values, x, out, share, more):  # type: ignore[no-untyped-def]
         lane, split = cuda.threadIdx.x & (lanes - 1), cuda.threadIdx.x // lanes
-        # Blocks are dealt out to multiprocessors in turn (assumed, only speed depends on it):
+        # Blocks are dealt out to multiprocessors in turn (assumed; only speed depends on it):
         # number them so that each gets neighbours, which share a tile of columns.
-        share, more = cuda.gridDim.x // processors, cuda.gridDim.x % processors
-        dealt, processor = cuda.blockIdx.x // processors, cuda.blockIdx.x % processors
+        processor, dealt = cuda.blockIdx.x, cuda.blockIdx.y
+        if dealt >= share + (1 if processor < more else 0):
+            return
         block = processor * share + min(processor, more) + dealt
-        stripes = (table.shape[0] + rows - 1) // rows
-        tile_, stripe = block // stripes, block % stripes
+        stripes = (table.shape[0] + (rows - 1)) // rows
+        of_columns = quotient(block, stripes)
+        stripe = block - of_columns * stripes
         # A warp's rows are neighbours, of like length; a block's warps are far apart, so that
         # blocks have like work.
         warp, inner = cuda.threadIdx.y // together, cuda.threadIdx.y % together
@@ -67,7 +72,7 @@ def spmm(tile: Tile, exact: bool) -> Any:
         if slot >= table.shape[0]:
             return
         n = x.shape[1]
-        column = tile_ * columns + lane * vector
+        column = of_columns * columns + lane * vector
         row = cuda.local.array(4, i32)
         load4(row, 0, table, at(table, slot * 4), 0)
         p, end = row[1] + 4 * split, row[2]
@@ -76,7 +81,7 @@ def spmm(tile: Tile, exact: bool) -> Any:
         for e in range(elements):
             totals[e] = 0
         first = at(x, column)
-        while p + 3 < end:
+        while p < end:
             load4(js, 0, indices, at(indices, p), 0)
             load4(ws, 0, values, at(values, p), 0)
             for q in range(4):
@@ -85,19 +90,12 @@ def spmm(tile: Tile, exact: bool) -> Any:
                     if exact or column + piece * span < n:
                         load(near, (q * pieces + piece) * vector, x, place, piece * span)
             for q in range(4):
-                for piece in range(pieces):
-                    if exact or column + piece * span < n:
-                        for e in range(piece * vector, (piece + 1) * vector):
-                            totals[e] += ws[q] * near[q * elements + e]
+                if p + q < end:  # padding is loaded, but never multiplied: X may not be finite
+                    for piece in range(pieces):
+                        if exact or column + piece * span < n:
+                            for e in range(piece * vector, (piece + 1) * vector):
+                                totals[e] += ws[q] * near[q * elements + e]
             p += turn
-        while p < end:  # one to three are left, for one split; they are never multiplied by 0
-            place = ahead(first, indices[p], n)
-            for piece in range(pieces):
-                if exact or column + piece * span < n:
-                    load(near, piece * vector, x, place, piece * span)
-                    for e in range(piece * vector, (piece + 1) * vector):
-                        totals[e] += values[p] * near[e]
-            p += 1
         distance = lanes
         while distance < width:
             for e in range(elements):
@@ -139,21 +137,18 @@ def spmv(tile: Tile) -> Any:
         js = cuda.local.array(4, i32)
         ws, near = cuda.local.array(4, f32), cuda.local.array(4, f32)
         first, total = at(x, 0), f32(0)
-        while p + 3 * width < end:
+        while p < end:
             for q in range(4):
-                load1(js, q, indices, at(indices, p), q * width)
-                load1(ws, q, values, at(values, p), q * width)
+                # Beyond the end the last one is read again, but not added.
+                place = min(p + q * width, end - 1)
+                load1(js, q, indices, at(indices, place), 0)
+                load1(ws, q, values, at(values, place), 0)
             for q in range(4):
                 load1(near, q, x, ahead(first, js[q], 1), 0)
             for q in range(4):
-                total += ws[q] * near[q]
+                if p + q * width < end:
+                    total += ws[q] * near[q]
             p += 4 * width
-        while p < end:
-            load1(js, 0, indices, at(indices, p), 0)
-            load1(ws, 0, values, at(values, p), 0)
-            load1(near, 0, x, ahead(first, js[0], 1), 0)
-            total += ws[0] * near[0]
-            p += width
         distance = 1
         while distance < width:
             total += exchange(total, distance, width)

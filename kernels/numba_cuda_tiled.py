@@ -153,9 +153,10 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
                 rows.table, rows.indices, rows.values, x, out
             )
             return out
-        grid = stripes * -(-n // tile.columns)
+        share, more = divmod(stripes * -(-n // tile.columns), _multiprocessors())
+        grid = _multiprocessors(), share + (1 if more else 0)
         numba_cuda_spmm.spmm(tile, n % tile.columns == 0)[grid, block, current_stream()](
-            rows.table, rows.indices, rows.values, x, out, _multiprocessors()
+            rows.table, rows.indices, rows.values, x, out, share, more
         )
         return out
 

@@ -52,8 +52,7 @@ class Tile:
     def name(self) -> str:
         """Return the tile's figures, for a table."""
         return (
-            f"{self.splits}x{self.lanes}x{self.vector}x{self.pieces}"
-            f"-r{self.rows}-g{self.registers}"
+            f"{self.splits}x{self.lanes}x{self.vector}x{self.pieces}-r{self.rows}-g{self.registers}"
         )
 
 
@@ -72,9 +71,9 @@ def choose(pass_: Pass, rows: int, nnz: int, n: int, aligned: bool = True) -> Ti
     lanes = _power(n / vector, 1, 8 if vector == 4 else _WARP)
     if pass_ == "backward_weight":
         return _blocked(_sampled(rows, mean, n, Tile(1, lanes, vector, 1, 0)), rows)
-    tile = Tile(1, lanes, vector, 1, 0, registers=40)
+    tile = Tile(1, lanes, vector, 1, 0)
     if n >= 2 * tile.columns and rows * lanes * -(-n // (2 * tile.columns)) >= _ENOUGH_THREADS:
-        tile = replace(tile, pieces=2, registers=48)
+        tile = replace(tile, pieces=2)
     threads = rows * lanes * -(-n // tile.columns)
     return _blocked(replace(tile, splits=_splits(threads, mean, lanes)), rows, threads)
 
@@ -88,9 +87,9 @@ def candidates(pass_: Pass, rows: int, nnz: int, n: int) -> tuple[Tile, ...]:
     else:
         widths = [lanes for lanes in (4, 8, 16, 32) if lanes * chosen.vector <= n]
         found += [
-            replace(chosen, lanes=lanes, pieces=pieces, splits=splits, registers=registers)
+            replace(chosen, lanes=lanes, pieces=pieces, splits=splits, registers=_registers(pieces))
             for lanes in widths
-            for pieces, registers in ((1, 40), (2, 48), (4, 64))
+            for pieces in (1, 2, 4)
             for splits in (1, 2, 4)
             if lanes * splits <= _WARP and lanes * chosen.vector * pieces <= n
         ]
@@ -105,10 +104,17 @@ def candidates(pass_: Pass, rows: int, nnz: int, n: int) -> tuple[Tile, ...]:
 
 def _sampled(rows: int, mean: float, n: int, tile: Tile) -> Tile:
     """Return the SDDMM tile: as much of dY's row in registers as fits, up to 4 loads."""
-    pieces = _power(n / tile.columns + 1, 1, 8) // 2  # the largest power of two that n fills
+    pieces = min(
+        _power(n / tile.columns + 1, 2, 8) // 2, 4
+    )  # the largest power of two that n fills
     lanes = max(tile.lanes, 4)  # the sums of four nonzeros are reduced over four lanes or more
     splits = _splits(rows * lanes, mean, lanes)
-    return replace(tile, lanes=lanes, pieces=min(pieces, 4), splits=splits)
+    return replace(tile, lanes=lanes, pieces=pieces, splits=splits, registers=_registers(pieces))
+
+
+def _registers(pieces: int) -> int:
+    """Return the most registers for a tile: what keeps the compiler from spilling, no more."""
+    return 80 if pieces == 4 else 64
 
 
 def _splits(threads: int, mean: float, lanes: int) -> int:
