@@ -203,7 +203,7 @@ def _exchange() -> Any:
 
 def _simulated() -> SimpleNamespace:
     return SimpleNamespace(
-        at=lambda array, offset: int(offset),
+        at=lambda _, offset: int(offset),
         ahead=lambda place, index, stride: place + int(index) * int(stride),
         load1=_simulated_load(1),
         load4=_simulated_load(4),

@@ -45,7 +45,7 @@ def spmm(tile: Tile, exact: bool) -> Any:
     global cuda
     cuda = importlib.import_module("numba.cuda")
     do = operations(simulated())
-    at, ahead, load1, load4 = do.at, do.ahead, do.load1, do.load4
+    at, ahead, load4 = do.at, do.ahead, do.load4
     exchange, quotient = do.exchange, do.quotient
     load, store = (do.load4, do.store4) if tile.vector == 4 else (do.load1, do.store1)
     vector, pieces, lanes, rows = tile.vector, tile.pieces, tile.lanes, tile.rows
@@ -112,7 +112,7 @@ def spmm(tile: Tile, exact: bool) -> Any:
 
 @cache
 def spmv(tile: Tile) -> Any:
-    """Return the kernel (table, indices, values, x, out) for a batch of one.
+    """Return the kernel (table, indices, values, X, out) for a batch of one.
 
     The threads of a row read its nonzeros side by side, four turns at once (32 bytes in flight
     per thread: 2,048 threads cover the memory's latency at its full rate, by arithmetic), one

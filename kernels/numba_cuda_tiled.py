@@ -7,6 +7,7 @@ where an update fetches it once. No order array is kept then, so that the bytes 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -109,13 +110,8 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         rows, n = operand.forward, x.shape[1]
         if out.size:
             tile = self._tile("backward_weight", rows, n, _aligned(dy, x))
-            kernel = (
-                numba_cuda_sddmm.sddmm_narrow(tile)
-                if tile.lanes == 1
-                else numba_cuda_sddmm.sddmm(tile, n % tile.columns == 0)
-            )
-            grid = -(-rows.table.shape[0] // tile.rows)
-            kernel[grid, (tile.width, tile.rows), current_stream()](
+            grid, block = -(-rows.table.shape[0] // tile.rows), (tile.width, tile.rows)
+            kernel_of("backward_weight", tile, n)[grid, block, current_stream()](
                 rows.table, rows.indices, dy, x, out
             )
         return out
@@ -147,15 +143,14 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         """Return the product of ``rows`` with ``x``."""
         count, n = rows.table.shape[0], x.shape[1]
         tile = self._tile(pass_, rows, n, _aligned(x, out))
-        stripes, block = -(-count // tile.rows), (tile.width, tile.rows)
-        if tile.lanes == 1 and n == 1:
-            numba_cuda_spmm.spmv(tile)[stripes, block, current_stream()](
-                rows.table, rows.indices, rows.values, x, out
-            )
+        kernel, block = kernel_of(pass_, tile, n), (tile.width, tile.rows)
+        stripes = -(-count // tile.rows)
+        if n == 1:
+            kernel[stripes, block, current_stream()](rows.table, rows.indices, rows.values, x, out)
             return out
         share, more = divmod(stripes * -(-n // tile.columns), _multiprocessors())
         grid = _multiprocessors(), share + (1 if more else 0)
-        numba_cuda_spmm.spmm(tile, n % tile.columns == 0)[grid, block, current_stream()](
+        kernel[grid, block, current_stream()](
             rows.table, rows.indices, rows.values, x, out, share, more
         )
         return out
@@ -164,8 +159,18 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         return self._tiles.get(pass_) or choose(pass_, rows.table.shape[0], rows.nnz, n, aligned)
 
     def _upload(self, rows: Rows) -> Rows:
-        arrays = (self.put(each) for each in (rows.table, rows.indices, rows.values))
-        return Rows(*arrays, rows.nnz)
+        put = self.put
+        return Rows(put(rows.table), put(rows.indices), put(rows.values), rows.nnz)
+
+
+def kernel_of(pass_: Pass, tile: Tile, n: int) -> Any:
+    """Return the CUDA kernel that computes a pass by ``tile`` for a batch of n."""
+    exact = n % tile.columns == 0
+    if pass_ != "backward_weight":
+        return numba_cuda_spmm.spmv(tile) if n == 1 else numba_cuda_spmm.spmm(tile, exact)
+    if tile.lanes == 1:
+        return numba_cuda_sddmm.sddmm_narrow(tile)
+    return numba_cuda_sddmm.sddmm(tile, exact)
 
 
 def _places(pointers: Array) -> Array:
@@ -204,6 +209,5 @@ def _aligned(*arrays: Any) -> bool:
 def _multiprocessors() -> int:
     if simulated():
         return 3
-    from numba import cuda
-
-    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    device = importlib.import_module("numba.cuda").get_current_device()
+    return int(device.MULTIPROCESSOR_COUNT)

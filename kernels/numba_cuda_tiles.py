@@ -114,7 +114,7 @@ def _sampled(rows: int, mean: float, n: int, tile: Tile) -> Tile:
 
 def _registers(pieces: int) -> int:
     """Return the most registers for a tile: what keeps the compiler from spilling, no more."""
-    return 80 if pieces == 4 else 64
+    return 96 if pieces == 4 else 64
 
 
 def _splits(threads: int, mean: float, lanes: int) -> int:
