@@ -43,6 +43,7 @@ def problem_of(kernel: NumbaCudaTiled, pass_: Pass, n: int, salt: int = 0) -> st
     result = kernel.run(pass_, operand, kernel.put(x), kernel.put(dy), out)
     assert np.isfinite(kernel.fetch(result)).all()  # the padding too
     if pass_ == "backward_weight":
+        assert not np.delete(kernel.fetch(result), operand.places).any()
         dense = kernel.dense_gradient(operand, result)
     else:
         dense = kernel.fetch(result)
