@@ -14,11 +14,13 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 # numba.cuda, imported by operations(): a machine where that fails still lists the kernels.
 cuda: Any = None
 _BYTES = 4
 #: A simulated thread that waits longer for the others of its subwarp has lost them.
-_PATIENCE_S = 60.0
+_PATIENCE_S = 30.0
 
 
 @cache
@@ -34,6 +36,11 @@ def operations(simulated: bool) -> SimpleNamespace:
 
     ``exchange(value, distance, width)`` returns the value of the thread whose number in its
     subwarp of ``width`` threads differs in the bit ``distance``; the whole subwarp must call it.
+    ``multiply_blocks(totals, start, a, b, first, second)`` adds to 4 ``totals`` of each of a
+    warp's 32 threads the product of a block (16, 8) and one (8, 8) on the tensor cores (TF32),
+    in the layout of ``mma.m16n8k8``: the thread's parts are ``a[:4]``, ``b[first]`` and
+    ``b[second]``. The whole warp must call it.
+
     ``quotient`` divides natural numbers below 2^31, where Numba would divide 64 bits.
     """
     global cuda
@@ -54,6 +61,7 @@ def _compiled() -> SimpleNamespace:
         store4=_store(4),
         exchange=_exchange(),
         quotient=_quotient(),
+        multiply_blocks=_multiply_blocks(),
     )
 
 
@@ -198,6 +206,41 @@ def _exchange() -> Any:
     return exchange
 
 
+def _multiply_blocks() -> Any:
+    intrinsic, types, ir = _compiler()
+    f32 = ir.FloatType()
+    kinds = [ir.IntType(32)] * 6 + [f32] * 4
+    mma = ir.InlineAsm(
+        ir.FunctionType(ir.LiteralStructType([f32] * 4), kinds),
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
+        "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f",
+        side_effect=True,  # or it might move to where not all of the warp comes by
+    )
+
+    @intrinsic
+    def multiply_blocks(typing_context, totals, start, a, b, first, second):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            to, begin, left, right, one, other = arguments
+
+            def place(kind: Any, array: Any, index: Any) -> Any:
+                return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+            sums = [place(totals, to, builder.add(begin, begin.type(i))) for i in range(4)]
+            parts = [place(a, left, begin.type(i)) for i in range(4)]
+            parts += [place(b, right, index) for index in (one, other)]
+            bits = [builder.bitcast(builder.load(part), ir.IntType(32)) for part in parts]
+            done = builder.call(mma, [*bits, *(builder.load(each) for each in sums)])
+            for i, each in enumerate(sums):
+                builder.store(builder.extract_value(done, i), each)
+            return context.get_dummy_value()
+
+        number = types.int64
+        return types.void(totals, number, a, b, number, number), generate
+
+    return multiply_blocks
+
+
 # -- simulated --------------------------------------------------------------------------------
 
 
@@ -211,6 +254,7 @@ def _simulated() -> SimpleNamespace:
         store4=_simulated_store(4),
         exchange=_simulated_exchange,
         quotient=lambda dividend, divisor: dividend // divisor,
+        multiply_blocks=_simulated_multiply_blocks,
     )
 
 
@@ -249,22 +293,44 @@ class _Meeting:
         # Two in turn: who shows the next value has not waited for all to see this one.
         self._shown: tuple[list[Any], list[Any]] = [None] * width, [None] * width
 
-    def exchange(self, value: Any, lane: int, distance: int) -> Any:
-        """Return what the thread at the other side of ``distance`` shows in this turn."""
+    def shown(self, value: Any, lane: int) -> list[Any]:
+        """Return what all threads show in this turn."""
         shown = self._shown[self._turns[lane]]
         self._turns[lane] ^= 1
         shown[lane] = value
         self._barrier.wait()
-        return shown[lane ^ distance]
+        return shown
 
 
 _meetings_lock = threading.Lock()
 
 
-def _simulated_exchange(value: Any, distance: int, width: int) -> Any:
+def _meet(value: Any, width: int) -> tuple[list[Any], int]:
+    """Return what the threads of this one's subwarp show, and its number there."""
     thread: Any = threading.current_thread()
     with _meetings_lock:
         meetings = thread._manager.__dict__.setdefault("meetings", {})
         key = thread.thread_id // width, width
         meeting = meetings.get(key) or meetings.setdefault(key, _Meeting(width))
-    return meeting.exchange(value, thread.thread_id % width, distance)
+    lane = thread.thread_id % width
+    return meeting.shown(value, lane), lane
+
+
+def _simulated_exchange(value: Any, distance: int, width: int) -> Any:
+    shown, lane = _meet(value, width)
+    return shown[lane ^ distance]
+
+
+def _simulated_multiply_blocks(
+    totals: Any, start: int, a: Any, b: Any, first: int, second: int
+) -> None:
+    """Multiply in fp32: what the simulator checks is who holds what, not TF32's rounding."""
+    parts, lane = _meet((*(a[i] for i in range(4)), b[first], b[second]), 32)
+    group, within = divmod(lane, 4)
+    for i in range(4):
+        row, column = group + 8 * (i // 2), 2 * within + i % 2
+        for depth in range(8):
+            of_a = parts[row % 8 * 4 + depth % 4][2 * (depth // 4) + row // 8]
+            of_b = parts[column * 4 + depth % 4][4 + depth // 4]
+            with np.errstate(invalid="ignore", over="ignore"):  # silent, as on a GPU
+                totals[start + i] += of_a * of_b

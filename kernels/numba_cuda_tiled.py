@@ -83,9 +83,9 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         device_functions()
         csr = formats.to_csr(weight)
         pointers, rows, order = formats.transposed_structure(csr)
-        places, transposed_places = _places(csr.indptr), _places(pointers)
-        forward = _rows(csr.indptr, places, csr.indices, csr.data)
-        transposed = _rows(pointers, transposed_places, rows, csr.data[order])
+        places, transposed_places = padded_places(csr.indptr), padded_places(pointers)
+        forward = padded_rows(csr.indptr, places, csr.indices, csr.data)
+        transposed = padded_rows(pointers, transposed_places, rows, csr.data[order])
         mirror = np.full(forward.values.size, -1, np.int32)
         mirror[places[order]] = transposed_places
         return TiledOperand(
@@ -107,14 +107,7 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (padded nnz,), zero in the padding."""
-        rows, n = operand.forward, x.shape[1]
-        if out.size:
-            tile = self._tile("backward_weight", rows, n, _aligned(dy, x))
-            grid, block = -(-rows.table.shape[0] // tile.rows), (tile.width, tile.rows)
-            kernel_of("backward_weight", tile, n)[grid, block, current_stream()](
-                rows.table, rows.indices, dy, x, out
-            )
-        return out
+        return sample(operand.forward, dy, x, out, self._tiles.get("backward_weight"))
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
         """Subtract ``rate * step`` from the values of W and of Wᵀ."""
@@ -142,7 +135,8 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
     def _multiply(self, pass_: Pass, rows: Rows, x: Any, out: Any) -> Any:
         """Return the product of ``rows`` with ``x``."""
         count, n = rows.table.shape[0], x.shape[1]
-        tile = self._tile(pass_, rows, n, _aligned(x, out))
+        chosen = self._tiles.get(pass_)
+        tile = chosen or choose(pass_, count, rows.nnz, n, aligned(x, out))
         kernel, block = kernel_of(pass_, tile, n), (tile.width, tile.rows)
         stripes = -(-count // tile.rows)
         if n == 1:
@@ -155,12 +149,21 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         )
         return out
 
-    def _tile(self, pass_: Pass, rows: Rows, n: int, aligned: bool) -> Tile:
-        return self._tiles.get(pass_) or choose(pass_, rows.table.shape[0], rows.nnz, n, aligned)
-
     def _upload(self, rows: Rows) -> Rows:
         put = self.put
         return Rows(put(rows.table), put(rows.indices), put(rows.values), rows.nnz)
+
+
+def sample(rows: Rows, dy: Any, x: Any, out: Any, tile: Tile | None = None) -> Any:
+    """Return ``dy xᵀ`` at the entries of ``rows`` (padded nnz,), zero in the padding."""
+    count, n = rows.table.shape[0], x.shape[1]
+    if out.size:
+        tile = tile or choose("backward_weight", count, rows.nnz, n, aligned(dy, x))
+        kernel, block = kernel_of("backward_weight", tile, n), (tile.width, tile.rows)
+        kernel[-(-count // tile.rows), block, current_stream()](
+            rows.table, rows.indices, dy, x, out
+        )
+    return out
 
 
 def kernel_of(pass_: Pass, tile: Tile, n: int) -> Any:
@@ -173,7 +176,7 @@ def kernel_of(pass_: Pass, tile: Tile, n: int) -> Any:
     return numba_cuda_sddmm.sddmm(tile, exact)
 
 
-def _places(pointers: Array) -> Array:
+def padded_places(pointers: Array) -> Array:
     """Return where each nonzero of a CSR structure lies once rows are padded to whole quads."""
     lengths = np.diff(pointers)
     return np.asarray(
@@ -186,7 +189,7 @@ def _begins(lengths: Array) -> Array:
     return np.asarray(np.cumsum(padded) - padded)
 
 
-def _rows(pointers: Array, places: Array, indices: Array, values: Array) -> Rows:
+def padded_rows(pointers: Array, places: Array, indices: Array, values: Array) -> Rows:
     """Return the padded rows of a CSR structure, on the host."""
     lengths = np.diff(pointers)
     begins, size = _begins(lengths), int((-(-lengths // _QUAD) * _QUAD).sum())
@@ -198,7 +201,7 @@ def _rows(pointers: Array, places: Array, indices: Array, values: Array) -> Rows
     return Rows(table, padded_indices, padded_values, int(pointers[-1]))
 
 
-def _aligned(*arrays: Any) -> bool:
+def aligned(*arrays: Any) -> bool:
     """Return whether 128-bit loads may begin where the ``arrays`` do."""
     if simulated():
         return True

@@ -13,6 +13,7 @@ from typing import Any
 
 from numba import cuda, types
 
+from kernels import numba_cuda_bsr
 from kernels.base import PASSES, Pass
 from kernels.numba_cuda import device_functions
 from kernels.numba_cuda_sddmm import update
@@ -61,6 +62,18 @@ def tiled() -> dict[str, tuple[Pass, Tile, int]]:
     return found
 
 
+def blocks() -> dict[str, tuple[Any, Any]]:
+    """The kernels of numba-cuda-bsr, with their signatures."""
+    product = INDICES, INDICES, VECTOR, MATRIX, MATRIX
+    found: dict[str, tuple[Any, Any]] = {
+        f"blocks {pieces}x{vector}": (numba_cuda_bsr.bsr_spmm(pieces, vector), product)
+        for pieces in (1, 2)
+        for vector in (1, 4)
+    }
+    update = VECTOR, VECTOR, INDICES, INDICES, VECTOR, f32
+    return found | {"blocks update": (numba_cuda_bsr.update(), update)}
+
+
 def compiled(capability: tuple[int, int]) -> dict[str, dict[str, Any]]:
     """All kernels, compiled."""
 
@@ -72,6 +85,8 @@ def compiled(capability: tuple[int, int]) -> dict[str, dict[str, Any]]:
     }
     arguments = (VECTOR, VECTOR, INDICES, VECTOR, f32)
     found["tiled update"] = {"ptx": ptx(update(), arguments)}
+    if capability >= (8, 0):  # TF32
+        found |= {name: {"ptx": ptx(*each)} for name, each in blocks().items()}
     for name, (pass_, tile, n) in tiled().items():
         kernel = kernel_of(pass_, tile, n)
         found[name] = {
