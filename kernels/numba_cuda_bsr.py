@@ -239,7 +239,8 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
 def _multiply(blocks: Blocks, x: Any, out: Any) -> Any:
     """Return the product of ``blocks`` with ``x``."""
     n = x.shape[1]
-    pieces, vector = 2 if n > _COLUMNS else 1, 4 if n % 4 == 0 and aligned(x, out) else 1
+    vector = 4 if n % 4 == 0 and aligned(x, out) else 1
+    pieces = 2 if n > _COLUMNS and vector == 4 else 1  # by scalars, two take 129 registers
     block_rows = blocks.pointers.size - 1
     warps = min(_WARPS, block_rows)
     grid = -(-block_rows // warps), -(-n // (_COLUMNS * pieces))

@@ -67,8 +67,7 @@ def blocks() -> dict[str, tuple[Any, Any]]:
     product = INDICES, INDICES, VECTOR, MATRIX, MATRIX
     found: dict[str, tuple[Any, Any]] = {
         f"blocks {pieces}x{vector}": (numba_cuda_bsr.bsr_spmm(pieces, vector), product)
-        for pieces in (1, 2)
-        for vector in (1, 4)
+        for pieces, vector in ((1, 1), (1, 4), (2, 4))
     }
     update = VECTOR, VECTOR, INDICES, INDICES, VECTOR, f32
     return found | {"blocks update": (numba_cuda_bsr.update(), update)}

@@ -78,7 +78,7 @@ def test_blocks_reach_the_tensor_cores(capability: tuple[int, int]) -> None:
     assert len(found) == (2 if capability >= (8, 0) else 0)
     for text in found:
         assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in text
-        assert len(re.findall(r"ld\.global\.nc\.v4\.f32", text)) >= 3
+        assert len(re.findall(r"ld\.global\.nc\.v4\.", text)) >= 3
 
 
 def test_nothing_spills_and_registers_stay_under_their_cap(
