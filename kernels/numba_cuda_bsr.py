@@ -32,6 +32,8 @@ cuda: Any = None
 
 _ROWS, _DEPTH = 16, 8
 _WARPS, _THREADS = 4, 256
+#: The most registers per thread: 5 blocks of 4 warps on a multiprocessor.
+REGISTERS = 96
 _COLUMNS = 32
 #: mma.sync reads fp32 operands as TF32 by cutting them off, and keeps a few bits fewer than
 #: fp32 in its sums.
@@ -91,7 +93,7 @@ def bsr_spmm(pieces: int, vector: int) -> Any:
     span, sums, held = _COLUMNS * pieces, 16 * pieces, 8 * pieces
     depth, high, f32, i32 = _DEPTH, _ROWS, np.float32, np.int32
 
-    @cuda.jit
+    @cuda.jit(**({} if simulated() else {"max_registers": REGISTERS}))
     def bsr_spmm(pointers, indices, values, x, out):  # type: ignore[no-untyped-def]
         block_row = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
         if block_row >= pointers.size - 1:

@@ -85,7 +85,8 @@ def compiled(capability: tuple[int, int]) -> dict[str, dict[str, Any]]:
     arguments = (VECTOR, VECTOR, INDICES, VECTOR, f32)
     found["tiled update"] = {"ptx": ptx(update(), arguments)}
     if capability >= (8, 0):  # TF32
-        found |= {name: {"ptx": ptx(*each)} for name, each in blocks().items()}
+        most = {"registers": numba_cuda_bsr.REGISTERS}
+        found |= {name: {"ptx": ptx(*each), **most} for name, each in blocks().items()}
     for name, (pass_, tile, n) in tiled().items():
         kernel = kernel_of(pass_, tile, n)
         found[name] = {
