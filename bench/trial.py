@@ -153,7 +153,7 @@ class _Table:
 def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant | None]:
     """Return the outcome so far, and the entrant if the kernel computes what it should."""
     problem = task.problem
-    if reason := kernel.unavailable() or kernel.unsupported(problem) or _too_large(kernel, problem):
+    if reason := _refusal(kernel, problem, task.weight):
         return Outcome("skipped", reason), None
     begin = time.perf_counter()
     operand = kernel.prepare(task.weight)
@@ -227,6 +227,16 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
     if competitor.failure:
         outcome.status = "wrong" if competitor.wrong else "failed"
         outcome.reason = competitor.failure
+
+
+def _refusal(kernel: Kernel, problem: Problem, weight: Weight) -> str | None:
+    """Return why ``kernel`` cannot do ``problem`` with ``weight`` here, or None."""
+    return (
+        kernel.unavailable()
+        or kernel.unsupported(problem)
+        or _too_large(kernel, problem)
+        or kernel.unfit(weight)
+    )
 
 
 def _too_large(kernel: Kernel, problem: Problem) -> str | None:

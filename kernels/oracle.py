@@ -3,7 +3,9 @@
 The bound is the standard one for a sum of L products (Higham 2002, section 3.1): whatever the
 order of summation, ``|computed - exact| <= gamma_L |W| |X|`` with ``gamma_L = L u / (1 - L u)``
 and ``u`` the unit roundoff of the accumulation. Operands that are rounded as they are read
-(TF32) add twice their own roundoff. No tolerance is chosen by hand.
+(TF32) add twice their own roundoff. Operands that are too small for their format's full precision
+(fp16 below 2^-14) are read with an absolute error e, and a sum of products then is off by at most
+``e (sum |W| + sum |X|)`` more. No tolerance is chosen by hand.
 
 Zeros: a kernel may skip the entries that W does not store, or multiply them as zeros. Both are
 right, and differ only where X or dY is NaN or infinite (0 times infinity is NaN), so a
@@ -56,11 +58,15 @@ class Oracle:
         if result.shape != skipped.shape:
             return Verdict(f"shape {result.shape}, not {skipped.shape}", np.inf, np.inf)
         result = result.astype(np.float64)
+        pattern = self.weight.pattern
         if pass_ == "backward_weight":
-            pattern = self.weight.pattern
             result, skipped = result[pattern], skipped[pattern]
             multiplied, magnitude = multiplied[pattern], magnitude[pattern]
-        return _compare(result, skipped, multiplied, magnitude * self._unit(pass_, arithmetic))
+        bound = magnitude * self._unit(pass_, arithmetic)
+        if arithmetic.operand_underflow:
+            underflow = self._underflow(pass_, arithmetic)
+            bound = bound + (underflow[pattern] if pass_ == "backward_weight" else underflow)
+        return _compare(result, skipped, multiplied, bound)
 
     def _unit(self, pass_: Pass, arithmetic: Arithmetic) -> float:
         """Return the bound in units of |W||X|, with the reference's own rounding."""
@@ -70,14 +76,28 @@ class Oracle:
         sums = _gamma(terms, arithmetic.sum_roundoff) + _gamma(terms, 2.0**-53)
         return operands + sums * (1 + operands)
 
+    def _underflow(self, pass_: Pass, arithmetic: Arithmetic) -> _Float64:
+        """Return what operands too small for their format add to the bound, per result."""
+        left, right = self._factors(pass_)
+        lost, terms = arithmetic.operand_underflow, left.shape[1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.abs(left).sum(1)[:, None] + np.abs(right).sum(0) + terms * lost
+        roundoff = arithmetic.operand_roundoff + _gamma(terms, arithmetic.sum_roundoff)
+        found: _Float64 = lost * sums * (1 + roundoff) ** 2
+        return found
+
+    def _factors(self, pass_: Pass) -> tuple[_Float64, _Float64]:
+        """Return the two matrices whose product a pass computes."""
+        return {
+            "forward": (self._w, self._x),
+            "backward_input": (self._w.T, self._dy),
+            "backward_weight": (self._dy, self._x.T),
+        }[pass_]
+
     def _reference(self, pass_: Pass) -> tuple[_Float64, _Float64, _Float64]:
         """Return (result that skips zeros, that multiplies them, the product of magnitudes)."""
         if pass_ not in self._references:
-            left, right = {
-                "forward": (self._w, self._x),
-                "backward_input": (self._w.T, self._dy),
-                "backward_weight": (self._dy, self._x.T),
-            }[pass_]
+            left, right = self._factors(pass_)
             with np.errstate(invalid="ignore", over="ignore"):
                 multiplied = left @ right
                 skipped = multiplied
