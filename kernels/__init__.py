@@ -20,7 +20,7 @@ def _keep_compiled_code() -> None:
     if os.environ.get("NUMBA_CACHE_DIR") or "numba" in sys.modules:
         return
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     folder = Path(__file__).parent / "__pycache__" / f"numba-{digest.hexdigest()[:12]}"
     try:

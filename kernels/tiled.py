@@ -8,122 +8,25 @@ transposed product reads them through a permutation. Each thread takes as many n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.base import FP32, Array, Kernel, Problem, Weight
-from kernels.processor import aligned_empty, cache_sizes
-from kernels.simd import (
-    LANES,
-    TILE,
-    address,
-    copy_rows,
-    dot_rows,
+from kernels.layout import check_layout, rows_of
+from kernels.processor import aligned, aligned_empty
+from kernels.simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
-    number_at,
     scaled_entries,
     scatter_row,
     scatter_row_permuted,
-    sum_rows,
-    sum_rows_permuted,
 )
-
-_L1_BYTES = cache_sizes().get("L1", 1 << 15)
-#: Columns of a block: a tile of as many rows of X fills the first cache.
-BLOCK = _L1_BYTES // (4 * TILE)
-# Columns that an index of 16 bits can name.
-_MOST_COLUMNS = 1 << 16
-# Below so many loads, roughly a cycle each, a second thread costs more than it gives: 4 µs.
-_SERIAL_LOADS = 12_000
-# Reads of a row of X by a thread, below which packing costs more than it gives.
-_LEAST_READS = 3
-# Nonzeros of a row within a block, below which larger blocks are faster than near ones.
-_LEAST_PER_BLOCK = 12
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Where the nonzeros of a matrix (rows, columns) are, row after row."""
-
-    shape: tuple[int, int]
-    #: (blocks + 1, rows) into ``indices``: where each block of columns begins in each row.
-    pointers: NDArray[np.int32]
-    #: (nnz,) columns.
-    indices: NDArray[np.uint16]
-    #: (threads + 1,) rows at which the work of each thread begins.
-    splits: NDArray[np.int64]
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of pointers and indices."""
-        return self.pointers.nbytes + self.indices.nbytes
-
-    def step(self, n: int) -> int:
-        """Return how many blocks are gone through together for a batch of ``n``."""
-        blocks = self.pointers.shape[0] - 1
-        fitting = _L1_BYTES // (4 * min(n, TILE))
-        rows, columns = self.shape
-        filled = _LEAST_PER_BLOCK * rows * columns // max(1, self.indices.size)
-        step = -(-max(fitting, filled) // BLOCK)
-        return blocks if 2 * step > blocks else step
-
-    def packs(self, n: int) -> bool:
-        """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        reads = self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
-        return n > TILE and reads >= _LEAST_READS
-
-    def serial(self, n: int) -> bool:
-        """Return whether threads cost more than they give."""
-        loads = self.indices.size * (1 + 1.5 * -(-n // LANES))
-        return self.splits.size == 2 or loads < _SERIAL_LOADS
-
-    def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
-        """Return what the loops need of this structure, and of values read in its ``order``."""
-        return (
-            values.ctypes.data,
-            0 if order is None else order.ctypes.data,
-            self.indices.ctypes.data,
-            self.pointers.ctypes.data,
-            self.shape[0],
-            self.pointers.shape[0] - 1,
-        )
-
-
-@dataclass
-class TiledOperand:
-    """Values in the order of the forward structure; the transposed one reads them by ``order``."""
-
-    shape: tuple[int, int]
-    values: Array
-    forward: Structure
-    transposed: Structure
-    order: NDArray[np.int32]
-    #: (nnz,) places of the values in W, flattened; on the host, for results only.
-    places: NDArray[np.int64]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the arrays that were unpickled: they lie elsewhere."""
-        self.__dict__.update(state)
-        self.__post_init__()
-
-    def __post_init__(self) -> None:
-        # Addresses of arrays that this operand owns, and that are never replaced.
-        self.plans = (
-            self.forward.plan(self.values),
-            self.transposed.plan(self.values, self.order),
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes that the passes read."""
-        structures = self.forward.nbytes + self.transposed.nbytes
-        return self.values.nbytes + structures + self.order.nbytes
-
+from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
+from kernels.simd.vectors import TILE, address, number_at
+from kernels.structure import BLOCK, Structure, TiledOperand
+from kernels.tuning import chosen, fastest
 
 # The loops get a *plan* instead of arrays, so that one loop serves both structures: addresses of
 # values, of their order (0 where they are in it), of indices and pointers; rows and blocks.
@@ -147,7 +50,7 @@ def _sum(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def
     for left in range(0, n, TILE):
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
-            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
             here, after = b * rows, min(b + step, blocks) * rows
             for i in range(begin, stop):
                 start, end = number_at(pointers, here + i), number_at(pointers, after + i)
@@ -176,7 +79,7 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
     for left in range(0, n, TILE):
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
-            base, stride = _rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
+            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
             here, after = b * rows, min(b + step, blocks) * rows
             for i in range(begin, stop):
                 start, end = number_at(pointers, here + i), number_at(pointers, after + i)
@@ -227,19 +130,8 @@ def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-u
         _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
 
 
-@numba.njit(cache=True)
-def _rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-untyped-def]
-    """Return (address of row 0, stride in bytes) of a tile of rows of X, in place or packed.
-
-    Only ``count`` rows from ``first`` on are there to be read.
-    """
-    n = x.shape[1]
-    if not packs:
-        return address(x) + 4 * left, np.int64(4 * n)
-    start = (address(panel) + 63) // 64 * 64
-    there = np.int64(min(count, x.shape[0] - first))
-    copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
-    return start - 4 * first * TILE, np.int64(4 * TILE)
+# Columns that an index of 16 bits can name.
+_MOST_COLUMNS = 1 << 16
 
 
 class NumbaTiled(Kernel):
@@ -260,35 +152,24 @@ class NumbaTiled(Kernel):
 
     def prepare(self, weight: Weight) -> TiledOperand:
         """Return W as CSR with 16-bit indices, and its transposed structure."""
-        m, k = weight.shape
-        rows, columns = np.nonzero(weight.pattern)
-        by_column = np.argsort(columns, kind="stable")
-        values = aligned_empty((rows.size,), weight.values.dtype)
-        values[...] = weight.values[rows, columns]
-        return TiledOperand(
-            weight.shape,
-            values,
-            _structure(rows, columns, (m, k)),
-            _structure(columns[by_column], rows[by_column], (k, m)),
-            by_column.astype(np.int32),
-            rows * k + columns,
-        )
+        threads = numba.get_num_threads()
+        return _operand(weight, chosen("fill", 1, _measured_fill, threads))
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
-        _check(x, out)
+        check_layout(x, out)
         return _product(operand.forward, operand.plans[0], x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
-        _check(dy, out)
+        check_layout(dy, out)
         if dy.shape[1] == 1:
             return _spread_product(operand.forward, operand.plans[0], False, dy, out)
         return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
-        _check(dy, x, out)
+        check_layout(dy, x, out)
         structure, n = operand.forward, x.shape[1]
         how = structure.step(n), structure.packs(n), dy, x, out
         if structure.serial(n):
@@ -341,20 +222,6 @@ def _spread_product(
     return out
 
 
-def _check(*arrays: Array) -> None:
-    """Raise if an array is not laid out as the loops read it.
-
-    Raises:
-        ValueError: if it is not fp32 in C order.
-    """
-    for array in arrays:
-        if not array.flags.c_contiguous or array.dtype != np.float32:
-            raise ValueError(
-                f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
-                "order (numpy.ascontiguousarray)"
-            )
-
-
 class NumbaTiledZeros(NumbaTiled):
     """Leaves out the zeros of the activations, too, where there is one image.
 
@@ -369,37 +236,43 @@ class NumbaTiledZeros(NumbaTiled):
         """Return ``W x``."""
         if x.shape[1] > 1:
             return super().forward(operand, x, out)
-        _check(x, out)
+        check_layout(x, out)
         return _spread_product(operand.transposed, operand.plans[1], True, x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         if dy.shape[1] > 1:
             return super().backward_input(operand, dy, out)
-        _check(dy, out)
+        check_layout(dy, out)
         return _spread_product(operand.forward, operand.plans[0], True, dy, out)
 
 
-def _structure(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
-) -> Structure:
-    """Return the structure of nonzeros that are sorted by row, then by column."""
-    blocks = max(1, -(-shape[1] // BLOCK))
-    counts = np.bincount(rows * blocks + columns // BLOCK, minlength=shape[0] * blocks)
-    # The end of each block of each row; the last of a row is the beginning of the next.
-    ends = np.append(0, np.cumsum(counts)).astype(np.int32)
-    pointers = np.empty((blocks + 1, shape[0]), np.int32)
-    pointers[0] = ends[:-1:blocks]
-    pointers[1:] = ends[1:].reshape(shape[0], blocks).T
-    indices = aligned_empty((rows.size,), np.uint16)
-    indices[...] = columns
-    return Structure(shape, pointers, indices, _splits(np.bincount(rows, minlength=shape[0])))
+def _operand(weight: Weight, fill: int) -> TiledOperand:
+    m, k = weight.shape
+    rows, columns = np.nonzero(weight.pattern)
+    by_column = np.argsort(columns, kind="stable")
+    values = aligned_empty((rows.size,), weight.values.dtype)
+    values[...] = weight.values[rows, columns]
+    return TiledOperand(
+        weight.shape,
+        values,
+        Structure.of(rows, columns, (m, k), fill),
+        Structure.of(columns[by_column], rows[by_column], (k, m), fill),
+        by_column.astype(np.int32),
+        rows * k + columns,
+    )
 
 
-def _splits(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows at which to cut for equal numbers of nonzeros on each thread."""
-    threads = numba.get_num_threads()
-    # A row costs something even where it is empty.
-    work = np.cumsum(np.append(0, counts + 2))
-    wanted = work[-1] * np.arange(1, threads) / threads
-    return np.concatenate([[0], np.searchsorted(work, wanted), [counts.size]]).astype(np.int64)
+def _measured_fill(threads: int) -> int:
+    """Return how many times the first cache the blocks of a middling product should fill."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((256, 8 * BLOCK), np.float32)
+    values[rng.random(values.shape, np.float32) < 0.8] = 0
+    weight = Weight.from_dense(values)
+    x = aligned(rng.standard_normal((values.shape[1], TILE), np.float32))
+    out = aligned_empty((values.shape[0], TILE), np.float32)
+    operands = {fill: _operand(weight, fill) for fill in (1, 2, 4)}
+    return fastest(
+        tuple(operands),
+        lambda fill: _product(operands[fill].forward, operands[fill].plans[0], x, out),
+    )

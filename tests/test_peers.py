@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.__main__ import main
-from bench.arguments import parser
+from bench.__main__ import main, parser
 from bench.ceilings import Ceilings
 from bench.errors import InputError
 from bench.peers import Match

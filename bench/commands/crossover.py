@@ -1,0 +1,132 @@
+"""``crossover``: search where a kernel begins to beat the dense one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from bench import display, locate, machine, sweep
+from bench.answers import SearchInterrupted
+from bench.commands.arguments import (
+    add_batch,
+    add_budget,
+    add_kernel_module,
+    add_output,
+    add_passes,
+    add_seed,
+    add_several,
+    add_threads,
+    number,
+    zeros,
+)
+from bench.commands.output import EXIT_FINE, EXIT_INTERRUPTED, EXIT_WRONG, say
+from bench.locate import PATTERNS, Inquiry
+from bench.workloads.networks import NETWORKS
+
+
+def add(commands: Any) -> None:
+    """Add the command to ``commands``."""
+    parser = commands.add_parser(
+        "crossover",
+        help="search where a kernel begins to beat the dense one",
+        description="Search the sparsity from which a kernel is faster, per layer, batch and pass.",
+        epilog="example: crossover crossover --layer fc1 --batch 64 --kernels numba-csr",
+    )
+    default = Inquiry()
+    parser.add_argument(
+        "--model",
+        default=default.model,
+        metavar="NAME",
+        help=f"of {', '.join(NETWORKS)} (default: %(default)s)",
+    )
+    add_several(parser, "--layer", "NAME", (), "default: all")
+    add_batch(parser, default.batches)
+    add_passes(parser, default.passes, "forward")
+    add_several(parser, "--kernels", "NAME", (), "default: all sparse ones that run here")
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="NAME",
+        help="a kernel (default: the fastest dense one of the same device)",
+    )
+    add_threads(parser)
+    parser.add_argument(
+        "--pattern",
+        choices=PATTERNS,
+        default=default.pattern,
+        help="which weights stay (default: the largest trained ones)",
+    )
+    add_several(
+        parser,
+        "--activations",
+        "ZEROS",
+        default.zeros,
+        "real, dense, or a share of zeros in X and dY, as 0.9 or 90%% (default: real)",
+        zeros,
+        dest="zeros",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=number,
+        default=default.confidence,
+        metavar="P",
+        help="of the range (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--width",
+        type=number,
+        default=default.width,
+        metavar="S",
+        help="at which a range is narrow enough (default: %(default)s)",
+    )
+    add_budget(
+        parser,
+        default.budget_s,
+        "time for the measuring, spent where answers are widest (default: 120s)",
+    )
+    add_seed(parser)
+    add_kernel_module(parser)
+    add_output(parser, "print JSON, every probe in it", "no progress bar")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    from reports import answers
+
+    inquiry = Inquiry(
+        model=options.model,
+        layers=tuple(options.layer),
+        batches=tuple(options.batch),
+        passes=tuple(options.passes),
+        kernels=tuple(options.kernels),
+        against=options.against,
+        threads=tuple(options.threads),
+        pattern=options.pattern,
+        zeros=tuple(options.zeros),
+        confidence=options.confidence,
+        width=options.width,
+        budget_s=options.budget,
+        seed=options.seed,
+        modules=tuple(options.kernel_module),
+    )
+    interrupted = False
+    locate.check(inquiry)
+    limits = sweep.ceilings_of(inquiry.threads or (machine.available_cores(),))
+    try:
+        with display.progress(options.quiet) as report:
+            found = locate.locate(inquiry, report)
+    except SearchInterrupted as stopped:
+        interrupted, found = True, stopped.answers
+    if options.json:
+        print(json.dumps([answers.record(answer, limits) for answer in found]))
+    else:
+        display.table(answers.table(found, limits))
+    if interrupted:
+        print("crossover: stopped; the answers so far are above", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    unfinished = [a for a in found if not a.failure and a.search.wanted() is not None]
+    if unfinished:
+        say(options, f"{len(unfinished)} of {len(found)} could be narrower: give more --budget")
+    return EXIT_WRONG if any(answer.wrong for answer in found) else EXIT_FINE

@@ -1,0 +1,28 @@
+"""What the commands share of their output: exit codes, tables and remarks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import pandas as pd
+
+from bench import display
+
+EXIT_FINE, EXIT_USAGE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+
+def print_table(lines: list[dict[str, Any]], as_json: bool) -> None:
+    """Print ``lines``, which have the same keys, on stdout."""
+    if as_json:
+        print(json.dumps(lines))
+    else:
+        display.table(pd.DataFrame(lines))
+
+
+def say(options: argparse.Namespace, line: str) -> None:
+    """Print a remark on stderr, unless the user wants none."""
+    if not options.quiet:
+        print(line, file=sys.stderr)

@@ -1,0 +1,129 @@
+"""Where the nonzeros of a tiled operand lie, and what a small model of the caches makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.base import Array
+from kernels.layout import serial_loads, splits
+from kernels.processor import aligned_empty, cache_sizes
+from kernels.simd.vectors import LANES, TILE
+
+_L1_BYTES = cache_sizes().get("L1", 1 << 15)
+#: Columns of a block: a tile of as many rows of X fills the first cache.
+BLOCK = _L1_BYTES // (4 * TILE)
+# Reads of a row of X by a thread, below which packing costs more than it gives.
+_LEAST_READS = 3
+# Nonzeros of a row within a block, below which larger blocks are faster than near ones.
+_LEAST_PER_BLOCK = 12
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where the nonzeros of a matrix (rows, columns) are, row after row."""
+
+    shape: tuple[int, int]
+    #: (blocks + 1, rows) into ``indices``: where each block of columns begins in each row.
+    pointers: NDArray[np.int32]
+    #: (nnz,) columns.
+    indices: NDArray[np.uint16]
+    #: (threads + 1,) rows at which the work of each thread begins.
+    splits: NDArray[np.int64]
+    #: Multiples of the first cache that a block's tile of X may fill.
+    fill: int
+    #: Loads below which threads cost more than they give.
+    serial_loads: int
+
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        shape: tuple[int, int],
+        fill: int,
+    ) -> Structure:
+        """Return the structure of nonzeros that are sorted by row, then by column."""
+        blocks = max(1, -(-shape[1] // BLOCK))
+        counts = np.bincount(rows * blocks + columns // BLOCK, minlength=shape[0] * blocks)
+        # The end of each block of each row; the last of a row is the beginning of the next.
+        ends = np.append(0, np.cumsum(counts)).astype(np.int32)
+        pointers = np.empty((blocks + 1, shape[0]), np.int32)
+        pointers[0] = ends[:-1:blocks]
+        pointers[1:] = ends[1:].reshape(shape[0], blocks).T
+        indices = aligned_empty((rows.size,), np.uint16)
+        indices[...] = columns
+        cuts = splits(np.bincount(rows, minlength=shape[0]))
+        return cls(shape, pointers, indices, cuts, fill, serial_loads())
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of pointers and indices."""
+        return self.pointers.nbytes + self.indices.nbytes
+
+    def step(self, n: int) -> int:
+        """Return how many blocks are gone through together for a batch of ``n``."""
+        blocks = self.pointers.shape[0] - 1
+        fitting = self.fill * _L1_BYTES // (4 * min(n, TILE))
+        rows, columns = self.shape
+        filled = _LEAST_PER_BLOCK * rows * columns // max(1, self.indices.size)
+        step = -(-max(fitting, filled) // BLOCK)
+        return blocks if 2 * step > blocks else step
+
+    def packs(self, n: int) -> bool:
+        """Return whether tiles of X are packed: where each row is read often enough to pay."""
+        reads = self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
+        return n > TILE and reads >= _LEAST_READS
+
+    def serial(self, n: int) -> bool:
+        """Return whether threads cost more than they give."""
+        return self.splits.size == 2 or self.loads(n) < self.serial_loads
+
+    def loads(self, n: int) -> int:
+        """Return how many loads a product takes, roughly a cycle each."""
+        return int(self.indices.size * (1 + 1.5 * -(-n // LANES)))
+
+    def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
+        """Return what the loops need of this structure, and of values read in its ``order``."""
+        return (
+            values.ctypes.data,
+            0 if order is None else order.ctypes.data,
+            self.indices.ctypes.data,
+            self.pointers.ctypes.data,
+            self.shape[0],
+            self.pointers.shape[0] - 1,
+        )
+
+
+@dataclass
+class TiledOperand:
+    """Values in the order of the forward structure; the transposed one reads them by ``order``."""
+
+    shape: tuple[int, int]
+    values: Array
+    forward: Structure
+    transposed: Structure
+    order: NDArray[np.int32]
+    #: (nnz,) places of the values in W, flattened; on the host, for results only.
+    places: NDArray[np.int64]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the arrays that were unpickled: they lie elsewhere."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        # Addresses of arrays that this operand owns, and that are never replaced.
+        self.plans = (
+            self.forward.plan(self.values),
+            self.transposed.plan(self.values, self.order),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that the passes read."""
+        structures = self.forward.nbytes + self.transposed.nbytes
+        return self.values.nbytes + structures + self.order.nbytes
