@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +20,25 @@ from kernels.oracle import Oracle, Verdict
 from kernels.processor import aligned, aligned_empty, cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
+#: With which a worker ends that can no longer use the GPU.
+EXIT_GPU_LOST = 70
+# A problem this small, in floats, takes the GPU no longer than its launch takes the host.
+_LAUNCH_BOUND = 1 << 22
+#: What :func:`measure` gets operands from: a kernel and a weight, and the seconds to convert it.
+Prepare = Callable[[Kernel, Weight], tuple[Any, float]]
+
+
+class Job(Protocol):
+    """What a worker carries out."""
+
+    @property
+    def kernels(self) -> Sequence[str]:
+        """Return the names of the kernels that take part."""
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +55,20 @@ class Task:
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
     #: Whether the caches are emptied before each timed call.
     cold: bool = False
+    #: How many rows of a result are checked, drawn at random; 0 for all.
+    checked_rows: int = 0
 
     @property
     def problem(self) -> Problem:
         """Return what is to be computed."""
         n = self.x.shape[1]
         return Problem(self.pass_, *self.weight.shape, n, self.weight.nnz, self.x.dtype.name)
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel."""
+        return measure(self, kernels, take_turn)
 
 
 @dataclass
@@ -97,8 +125,18 @@ class _Entrant:
     check: Callable[[Any], Verdict]
 
 
+def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float]:
+    """Return the operand of ``weight``, and the seconds that its conversion took."""
+    begin = time.perf_counter()
+    operand = kernel.prepare(weight)
+    return operand, time.perf_counter() - begin
+
+
 def measure(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    task: Task,
+    kernels: Mapping[str, Kernel],
+    take_turn: Callable[[str], None],
+    prepare: Prepare = prepared,
 ) -> dict[str, Outcome]:
     """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
     table = _Table(task)
@@ -107,8 +145,9 @@ def measure(
     for name, kernel in kernels.items():
         take_turn(name)
         try:
-            outcomes[name], entrant = _enter(task, kernel, table)
+            outcomes[name], entrant = _enter(task, kernel, table, prepare)
         except Exception as error:
+            end_if_lost(kernel)
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
             if entrant is not None:
@@ -121,6 +160,9 @@ def measure(
     canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
+        if competitor.failure:
+            take_turn(name)
+            end_if_lost(kernels[name])
         _take_over(outcome, competitor)
         outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
         if not competitor.failure:
@@ -131,6 +173,12 @@ def measure(
     return outcomes
 
 
+def end_if_lost(kernel: Kernel) -> None:
+    """End this process if ``kernel`` left the GPU unusable: a fresh one measures the others."""
+    if kernel.device == "cuda" and cuda.lost():
+        os._exit(EXIT_GPU_LOST)
+
+
 class _Table:
     """What all kernels of a cell share: the reference, X and dY, and room for results.
 
@@ -138,7 +186,7 @@ class _Table:
     """
 
     def __init__(self, task: Task) -> None:
-        self.oracle = Oracle(task.weight, task.x, task.dy)
+        self.oracle = Oracle(task.weight, task.x, task.dy, task.checked_rows)
         self.x, self.dy = aligned(task.x), aligned(task.dy)
         self._results: dict[tuple[int, ...], Array] = {}
 
@@ -150,14 +198,14 @@ class _Table:
         return self._results[shape]
 
 
-def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant | None]:
+def _enter(
+    task: Task, kernel: Kernel, table: _Table, prepare: Prepare
+) -> tuple[Outcome, _Entrant | None]:
     """Return the outcome so far, and the entrant if the kernel computes what it should."""
     problem = task.problem
     if reason := _refusal(kernel, problem, task.weight):
         return Outcome("skipped", reason), None
-    begin = time.perf_counter()
-    operand = kernel.prepare(task.weight)
-    prepare_s = time.perf_counter() - begin
+    operand, prepare_s = prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
     out = kernel.put(table.room(shape))
@@ -201,12 +249,35 @@ def _competitor(task: Task, kernel: Kernel, entrant: _Entrant, outcome: Outcome)
     if task.cold:
         competitor.flush = cuda.flusher()
         return competitor
-    competitor.views = {"call": cuda.WaitingClock()}
-    try:
-        competitor.views["replay"] = cuda.ReplayClock(entrant.call)
-    except Exception as error:  # any library call may refuse to be captured, each in its own way
-        outcome.remarks.append(f"no CUDA graph: {type(error).__name__}: {error}")
+    if _launch_bound(task.problem):
+        replay = captured(kernel, entrant.call, entrant.check)
+        competitor.views = {"call": cuda.WaitingClock()}
+        if isinstance(replay, str):
+            outcome.remarks.append(replay)
+        else:
+            competitor.views["replay"] = replay
     return competitor
+
+
+def captured(
+    kernel: Kernel, call: Call, check: Callable[[Any], Verdict]
+) -> cuda.ReplayClock | str:
+    """Return a clock for replays of ``call``, or why there is none, in words.
+
+    A graph is used only if its replay computes the right result over one that was overwritten.
+    """
+    try:
+        replay = cuda.ReplayClock(call)
+        result = replay.replayed(lambda result: kernel.local(result).fill(np.nan))
+        problem = check(result).problem
+    except Exception as error:  # any library call may refuse to be captured, each in its own way
+        return f"no CUDA graph: {type(error).__name__}: {error}"
+    return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
+
+
+def _launch_bound(problem: Problem) -> bool:
+    """Return whether the launch may take longer than the work, so that it is seen apart."""
+    return problem.nnz + (problem.m + problem.k) * problem.n <= _LAUNCH_BOUND
 
 
 def flusher(last_cache_bytes: int) -> Call:

@@ -15,6 +15,7 @@ non-finite result must equal one of the two.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,23 +44,34 @@ class Verdict:
 
 
 class Oracle:
-    """The reference for one weight, X (k, n) and dY (m, n); computes each pass once."""
+    """The reference for one weight, X (k, n) and dY (m, n); computes each pass once.
 
-    def __init__(self, weight: Weight, x: Array, dy: Array) -> None:
+    With ``rows`` it looks at so many rows of a result alone, drawn at random once: the reference of
+    a large problem takes longer than all kernels together.
+    """
+
+    def __init__(self, weight: Weight, x: Array, dy: Array, rows: int = 0) -> None:
         self.weight = weight
+        self._rows = rows
         self._w = weight.values.astype(np.float64)
         self._x = x.astype(np.float64)
         self._dy = dy.astype(np.float64)
         self._references: dict[Pass, tuple[_Float64, _Float64, _Float64]] = {}
+        self._drawn: dict[int, NDArray[np.int64]] = {}
 
     def check(self, pass_: Pass, result: Array, arithmetic: Arithmetic) -> Verdict:
         """Return the verdict on ``result``; for ``backward_weight`` dense, (m, k)."""
+        (m, k), n = self.weight.shape, self._x.shape[1]
+        shape = {"forward": (m, n), "backward_input": (k, n), "backward_weight": (m, k)}[pass_]
+        if result.shape != shape:
+            return Verdict(f"shape {result.shape}, not {shape}", np.inf, np.inf)
         skipped, multiplied, magnitude = self._reference(pass_)
-        if result.shape != skipped.shape:
-            return Verdict(f"shape {result.shape}, not {skipped.shape}", np.inf, np.inf)
-        result = result.astype(np.float64)
-        pattern = self.weight.pattern
+        if self._rows and not np.isfinite(result).all():
+            return Verdict("a result is NaN or infinite", np.inf, np.inf)
+        rows = self._rows_of(pass_)
+        result = result[rows].astype(np.float64)
         if pass_ == "backward_weight":
+            pattern = self.weight.pattern[rows]
             result, skipped = result[pattern], skipped[pattern]
             multiplied, magnitude = multiplied[pattern], magnitude[pattern]
         bound = magnitude * self._unit(pass_, arithmetic)
@@ -87,12 +99,24 @@ class Oracle:
         return found
 
     def _factors(self, pass_: Pass) -> tuple[_Float64, _Float64]:
-        """Return the two matrices whose product a pass computes."""
-        return {
+        """Return the two matrices whose product a pass computes, the first in the rows looked at."""
+        left, right = {
             "forward": (self._w, self._x),
             "backward_input": (self._w.T, self._dy),
             "backward_weight": (self._dy, self._x.T),
         }[pass_]
+        return left[self._rows_of(pass_)], right
+
+    def _rows_of(self, pass_: Pass) -> Any:
+        """Return the rows of a result that are looked at, as an index."""
+        m, k = self.weight.shape
+        count = k if pass_ == "backward_input" else m
+        if not self._rows or self._rows >= count:
+            return slice(None)
+        if count not in self._drawn:
+            drawn = np.random.default_rng().choice(count, self._rows, replace=False)
+            self._drawn[count] = np.sort(drawn)
+        return self._drawn[count]
 
     def _reference(self, pass_: Pass) -> tuple[_Float64, _Float64, _Float64]:
         """Return (result that skips zeros, that multiplies them, the product of magnitudes)."""
@@ -103,7 +127,7 @@ class Oracle:
                 skipped = multiplied
                 if pass_ != "backward_weight" and not np.isfinite(multiplied).all():
                     stored = self.weight.pattern if pass_ == "forward" else self.weight.pattern.T
-                    skipped = _product_of_stored(left, stored, right)
+                    skipped = _product_of_stored(left, stored[self._rows_of(pass_)], right)
                 magnitude = np.abs(left) @ np.abs(right)
             self._references[pass_] = skipped, multiplied, magnitude
         return self._references[pass_]

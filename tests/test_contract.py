@@ -232,3 +232,24 @@ def test_a_planted_fault_is_caught(fault: str) -> None:
     verdict = oracle.check("forward", wrong, fp32)
     assert not verdict.right
     assert verdict.problem
+
+
+@pytest.mark.parametrize("pass_", PASSES)
+def test_an_oracle_of_some_rows_finds_faults_in_them_and_nan_anywhere(pass_: Pass) -> None:
+    drawn = draw(Shape("any", 40, 60, 9, 0.4), salt=pass_)
+    kernel = KERNELS["numpy-dense"]
+    operand = kernel.prepare(drawn.weight)
+    right = compute(kernel, operand, pass_, drawn.x, drawn.dy, drawn.weight)
+    fp32 = kernel.arithmetic["float32"]
+    oracle = Oracle(drawn.weight, drawn.x, drawn.dy, rows=12)
+    assert oracle.check(pass_, right, fp32).right
+    assert not oracle.check(pass_, right * np.float32(1.001), fp32).right
+    assert not oracle.check(pass_, right[:-1], fp32).right
+    found = 0
+    for row in range(len(right)):
+        shifted = right.copy()
+        shifted[row] += 1
+        found += not oracle.check(pass_, shifted, fp32).right
+        shifted[row] = np.nan
+        assert not oracle.check(pass_, shifted, fp32).right
+    assert found == 12
