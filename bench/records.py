@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.errors import InputError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
@@ -59,8 +59,8 @@ class Row:
     scope: str
     #: Of the whole network, as asked for.
     network_sparsity: float
-    #: Of the network at that sparsity, on the test set.
-    accuracy: float
+    #: Of the network at that sparsity, on the test set; None where there is no such network.
+    accuracy: float | None
     layer: str
     layer_index: int
     m: int

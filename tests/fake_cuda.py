@@ -11,9 +11,10 @@ import ctypes
 import enum
 import itertools
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from bench import cuda
 from kernels import cupy_dense, cusparse_plans, gpu
 
 _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
@@ -47,6 +49,15 @@ class FakeCuda:
     stream: int = 7
     handle_stream: int = 0
     descriptors: dict[int, dict[str, Any]] = field(default_factory=dict)
+    #: What a stream captures instead of doing it; None where none does.
+    captured: list[Callable[[], Any]] | None = None
+
+    def launch(self, work: Callable[[], Any]) -> None:
+        """Do ``work``, or keep it for the graph that is captured."""
+        if self.captured is None:
+            work()
+        else:
+            self.captured.append(work)
 
     def named(self, name: str) -> list[tuple[Any, ...]]:
         return [arguments for called, arguments in self.calls if called == name]
@@ -57,7 +68,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     """Put the fake in the place of CuPy and nvmath-python."""
     fake = FakeCuda()
     caches = (
-        gpu.cupy_unavailable, cupy_dense.elementwise, cusparse_plans.unavailable,
+        cuda._hold_kernel, gpu.cupy_unavailable, cupy_dense.elementwise, cusparse_plans.unavailable,
         cusparse_plans._handle, cusparse_plans._binding, cusparse_plans._matrix_call,
         cusparse_plans._vector_call,
     )  # fmt: skip
@@ -66,6 +77,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
         "cupy": cupy,
         "cupy.cuda.device": types.SimpleNamespace(get_cublas_handle=lambda: 1),
         "cupy_backends.cuda.libs.cublas": _cublas(fake),
+        "cupyx.scipy.sparse": types.SimpleNamespace(
+            csr_matrix=sp.csr_matrix, csc_matrix=sp.csc_matrix
+        ),
         "nvmath.bindings.cusparse": _cusparse(fake),
     }
     for name, module in modules.items():
@@ -92,32 +106,107 @@ def _cupy(fake: FakeCuda) -> Any:
             return array
         return allocating(np.array)(array, dtype)
 
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
-    cuda = types.SimpleNamespace(
-        runtime=runtime,
-        get_current_stream=lambda: types.SimpleNamespace(ptr=fake.stream),
-        Device=lambda: types.SimpleNamespace(compute_capability="90"),
-    )
+    def written(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a NumPy function that is captured where it writes to an ``out``."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if options.get("out") is None:
+                return function(*arguments, **options)
+            fake.launch(lambda: function(*arguments, **options))
+            return options["out"]
+
+        return call
+
+    def copyto(target: Any, source: Any, **options: Any) -> None:
+        fake.launch(lambda: np.copyto(target, source, **options))
+
     made = {name: allocating(getattr(np, name)) for name in ("array", "empty", "zeros", "ones")}
     made |= {name: allocating(getattr(np, name)) for name in ("empty_like", "zeros_like")}
+    made |= {name: written(getattr(np, name)) for name in ("matmul", "multiply", "take")}
     module = types.ModuleType("cupy")
     for name in dir(np):
         if not name.startswith("__"):
             setattr(module, name, getattr(np, name))
     vars(module).update(
-        made, asarray=asarray, asnumpy=np.array, cuda=cuda, ElementwiseKernel=Elementwise
-    )
+        made, asarray=asarray, asnumpy=np.array, copyto=copyto, cuda=_runtime(fake),
+        ElementwiseKernel=lambda *given: Elementwise(fake, *given),
+        RawKernel=lambda *_: lambda *_: None,
+    )  # fmt: skip
     return module
+
+
+def _runtime(fake: FakeCuda) -> Any:
+    """Return ``cupy.cuda``: everything is done at once, but for what a stream captures."""
+
+    class Event:
+        done = False  # as if the device were still held
+
+        def record(self) -> None:
+            self.at = time.perf_counter()
+
+        def synchronize(self) -> None:
+            pass
+
+    class Stream:
+        ptr = 99
+
+        def __init__(self, non_blocking: bool = False) -> None:
+            pass
+
+        def __enter__(self) -> None:
+            self.before, fake.stream = fake.stream, self.ptr
+
+        def __exit__(self, *exception: object) -> None:
+            fake.stream = self.before
+
+        def synchronize(self) -> None:
+            pass
+
+        def begin_capture(self) -> None:
+            fake.captured = []
+
+        def end_capture(self) -> Any:
+            works, fake.captured = fake.captured or [], None
+
+            def launch(stream: Any) -> None:
+                for work in works:
+                    work()
+
+            return types.SimpleNamespace(launch=launch)
+
+    class Current(Stream):
+        @property
+        def ptr(self) -> int:  # type: ignore[override]
+            return fake.stream
+
+    attributes = {"L2CacheSize": 1 << 16}
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 33, 1 << 33),
+        deviceSynchronize=lambda: None,
+    )  # fmt: skip
+    return types.SimpleNamespace(
+        runtime=runtime, Event=Event, Stream=Stream, get_current_stream=Current,
+        Device=lambda: types.SimpleNamespace(compute_capability="90", attributes=attributes),
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: nullcontext(),
+        get_elapsed_time=lambda begin, end: 1e3 * (end.at - begin.at),
+    )  # fmt: skip
 
 
 class Elementwise:
     """Evaluates a fused operation with NumPy: names, + - * and assignments, in place."""
 
-    def __init__(self, inputs: str, outputs: str, operation: str, name: str) -> None:
+    def __init__(
+        self, fake: FakeCuda, inputs: str, outputs: str, operation: str, name: str
+    ) -> None:
+        self.fake = fake
         self.names = [part.split()[1] for part in f"{inputs}, {outputs}".split(",")]
         self.operation = operation
 
     def __call__(self, *arguments: Any) -> None:
+        self.fake.launch(lambda: self._evaluate(arguments))
+
+    def _evaluate(self, arguments: tuple[Any, ...]) -> None:
         given = dict(zip(self.names, arguments, strict=True))
         for statement in self.operation.split(";"):
             target, expression = statement.split("=")
@@ -145,6 +234,9 @@ def memory(address: int, shape: tuple[int, ...], dtype: Any, strides: Any = None
 def _cublas(fake: FakeCuda) -> Any:
     def gemm_ex(*given: Any) -> None:
         fake.calls.append(("gemmEx", given))
+        fake.launch(lambda: compute_gemm(*given))
+
+    def compute_gemm(*given: Any) -> None:
         (_, turn_a, turn_b, m, n, k, one, a, kind_a, lda, b, kind_b, ldb, zero, c, kind_c, ldc,
          compute, _) = given  # fmt: skip
         assert memory(one, (1,), np.float32)[0] == 1
@@ -254,8 +346,14 @@ def _cusparse(fake: FakeCuda) -> Any:
         assert active[matrix] == arguments
 
     def product(matrix: int, right: int, out: int) -> None:
-        with np.errstate(invalid="ignore"):
-            dense(out)[...] = sparse(matrix)[0] @ dense(right)
+        # A launch takes the addresses of its moment along.
+        source, target = dense(right), dense(out)
+
+        def work() -> None:
+            with np.errstate(invalid="ignore"):
+                target[...] = sparse(matrix)[0] @ source
+
+        fake.launch(work)
 
     def sp_mm_buffer_size(*given: Any) -> int:
         assert len(given) == 10
@@ -291,9 +389,13 @@ def _cusparse(fake: FakeCuda) -> Any:
     def sddmm(*given: Any) -> None:
         assert (given[1], given[2]) == (0, 1)
         check(given, given[7])
+        dy, x = dense(given[4]), dense(given[5])
         matrix, values = sparse(given[7])
+        fake.launch(lambda: sample(dy, x, matrix, values))
+
+    def sample(dy: Any, x: Any, matrix: Any, values: Any) -> None:
         with np.errstate(invalid="ignore"):
-            whole = dense(given[4]) @ dense(given[5]).T
+            whole = dy @ x.T
         r, c = getattr(matrix, "blocksize", (1, 1))
         major = np.repeat(np.arange(matrix.indptr.size - 1), np.diff(matrix.indptr))
         blocks = whole.reshape(whole.shape[0] // r, r, whole.shape[1] // c, c).swapaxes(1, 2)

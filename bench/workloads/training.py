@@ -60,8 +60,10 @@ class Adam:
         # The whole backward pass first: it must see the weights that the forward pass saw.
         for index, dy in list(model.backward(dlogits, taken)):
             gradient = model.weight_gradient(index, dy, taken[index].x)
-            self._direction(model.kernel.local(gradient), self.moments[index])
-            model.kernel.update(model.weights[index], gradient, rate)
+            local = model.kernel.local(gradient)
+            self._direction(local, self.moments[index])
+            # Put again: in Numba's simulator ``local`` is a copy.
+            model.kernel.update(model.weights[index], model.kernel.put(local), rate)
             direction = dy.sum(axis=1)
             self._direction(direction, self.bias_moments[index])
             model.biases[index] -= rate * direction
