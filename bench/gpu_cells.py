@@ -1,4 +1,4 @@
-"""What ``gpu-check`` times, in the order of what it decides; one cell at a time, to one row each."""
+"""What ``gpu-check`` times, in the order of what it decides; one cell at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -173,17 +174,14 @@ def measure_cell(
     """Measure one cell, write its rows, and return the outcomes."""
     load = psutil.getloadavg()[0]
     outcomes = carrier.measure(CellTask(cell, list(kernels), seed))
-    weight = cell.source.weight()
-    shared = _shared_fields(cell, weight, threads) | {"load": load}
+    shared = _shared_fields(cell, threads) | {"load": load}
     best = min((np.median(o.canary) for o in outcomes.values() if o.canary), default=np.inf)
     rows = [kernel_row(shared, kernels[name], o, float(best)) for name, o in outcomes.items()]
     store.add_cell(run_id, rows)
     return outcomes
 
 
-def _network(
-    name: str, batches: Iterable[int], passes: Iterable[Pass], seed: int
-) -> list[GpuCell]:
+def _network(name: str, batches: Iterable[int], passes: Iterable[Pass], seed: int) -> list[GpuCell]:
     return [
         GpuCell(Trained(name, index, sparsity, seed), batch, pass_)
         for index in range(len(network(name).layers))
@@ -202,9 +200,17 @@ def _without_repeats(found: Mapping[str, list[GpuCell]]) -> dict[str, list[GpuCe
     return kept
 
 
-def _shared_fields(cell: GpuCell, weight: Weight, threads: int) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _described(source: Source) -> dict[str, Any]:
+    """Return what a row says of its weight."""
+    weight = source.weight()
+    found: dict[str, Any] = {"m": weight.shape[0], "k": weight.shape[1], "nnz": weight.nnz}
+    return found | {"sparsity": weight.sparsity, "format_bytes": bytes_by_format(weight)}
+
+
+def _shared_fields(cell: GpuCell, threads: int) -> dict[str, Any]:
     """Return what the rows of a cell's kernels have in common."""
-    source, (m, k) = cell.source, weight.shape
+    source = cell.source
     trained = isinstance(source, Trained)
     layers = network(source.network).layers if isinstance(source, Trained) else ()
     return {
@@ -216,13 +222,9 @@ def _shared_fields(cell: GpuCell, weight: Weight, threads: int) -> dict[str, Any
         "accuracy": None,
         "layer": source.layer,
         "layer_index": source.layer_index,
-        "m": m,
-        "k": k,
         "batch": cell.batch,
         "n": layers[source.layer_index].columns(cell.batch) if layers else cell.batch,
-        "nnz": weight.nnz,
-        "sparsity": weight.sparsity,
-        "format_bytes": bytes_by_format(weight),
+        **_described(source),
         "pass_": cell.pass_,
         "dtype": "float32",
         "threads": threads,

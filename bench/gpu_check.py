@@ -309,7 +309,9 @@ def load(folder: Path) -> Checks:
     try:
         return Checks(**json.loads((folder / CHECKS_NAME).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{folder / CHECKS_NAME} cannot be read ({error}): run gpu-check") from None
+        raise InputError(
+            f"{folder / CHECKS_NAME} cannot be read ({error}): run gpu-check"
+        ) from None
 
 
 def _save(folder: Path, checks: Checks) -> None:

@@ -22,7 +22,7 @@ from bench.workloads.networks import network
 from kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
 from kernels.oracle import Oracle
 
-_NETWORK, _SPARSITY, _RATE = "lenet-300-100", 0.8, 1e-3
+_NETWORK, _SPARSITY, _RATE, _BATCH = "lenet-300-100", 0.8, 1e-3, training.BATCH
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,13 @@ class Checked:
 
 
 def steps(
-    kernel: Kernel, count: int, seed: int, name: str = _NETWORK, batch: int = training.BATCH
+    kernel: Kernel, count: int, seed: int, name: str | None = None, batch: int | None = None
 ) -> Steps:
-    """Return what came of ``count`` steps of Adam on a network, pruned at random to 80 %."""
-    specification, dataset = network(name), mnist.load()
+    """Return what came of ``count`` steps of Adam on a network, pruned at random to 80 %.
+
+    By default the network is LeNet-300-100, and the batch that of training.
+    """
+    specification, dataset = network(name or _NETWORK), mnist.load()
     rng = np.random.default_rng(seed)
     states = training.initial_state(specification, rng)
     shapes = [state.weight.shape for state in states]
@@ -120,7 +123,7 @@ def steps(
     checked: Any = Checked(kernel, masks)
     model = Model(specification, states, checked)
     adam, losses = training.Adam(model), []
-    rows = rng.permutation(len(dataset.train_images))[:batch]
+    rows = rng.permutation(len(dataset.train_images))[: batch or _BATCH]
     images, labels = dataset.train_images[rows], model.xp.asarray(dataset.train_labels[rows])
     for _ in range(count):
         logits, taken = model.forward(model.xp.asarray(execution.pixels(images)))

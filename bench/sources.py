@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.cells import TRAINING_KERNEL
-from bench.workloads import execution, mnist, models, pruning
+from bench.workloads import execution, mnist, models, networks, pruning
 from bench.workloads.execution import LayerOperands
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Weight, discover
@@ -90,7 +90,7 @@ class Trained:
     @property
     def layer(self) -> str:
         """Return the layer's name."""
-        return models.network(self.network).layers[self.layer_index].name
+        return networks.network(self.network).layers[self.layer_index].name
 
     def weight(self) -> Weight:
         """Return the weight."""

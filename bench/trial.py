@@ -259,9 +259,7 @@ def _competitor(task: Task, kernel: Kernel, entrant: _Entrant, outcome: Outcome)
     return competitor
 
 
-def captured(
-    kernel: Kernel, call: Call, check: Callable[[Any], Verdict]
-) -> cuda.ReplayClock | str:
+def captured(kernel: Kernel, call: Call, check: Callable[[Any], Verdict]) -> cuda.ReplayClock | str:
     """Return a clock for replays of ``call``, or why there is none, in words.
 
     A graph is used only if its replay computes the right result over one that was overwritten.

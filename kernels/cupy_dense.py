@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernels import gemm
-from kernels.base import FP16, TF32, Array, Weight
+from kernels.base import FP16, TF32, Weight
 from kernels.dense import (
     DenseKernel,
     DenseOperand,
@@ -130,20 +130,20 @@ class CupyDenseFp16(_FusedUpdate, DenseKernel):
         values = self.namespace().array(weight.values, order="C")
         return HalfOperand(values, half=values.astype(np.float16))
 
-    def forward(self, operand: HalfOperand, x: Any, out: Any) -> Any:
+    def forward(self, operand: Any, x: Any, out: Any) -> Any:
         """Return ``W x``."""
         return gemm.multiply(operand.half, self._rounded(operand, x), out, "32F")
 
-    def backward_input(self, operand: HalfOperand, dy: Any, out: Any) -> Any:
+    def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
         """Return ``Wᵀ dy``."""
         return gemm.multiply(operand.half.T, self._rounded(operand, dy), out, "32F")
 
-    def backward_weight(self, operand: HalfOperand, dy: Any, x: Any, out: Any) -> Any:
+    def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` (m, k), at zeros too."""
         left, right = self._rounded(operand, dy, "dy"), self._rounded(operand, x, "x")
         return gemm.multiply(left, right.T, out, "32F")
 
-    def update(self, operand: HalfOperand, step: Any, rate: float) -> None:
+    def update(self, operand: Any, step: Any, rate: float) -> None:
         """Subtract ``rate * step`` in fp32, and convert."""
         inputs, outputs = "float32 step, float32 rate", "float32 w, float16 half"
         fused = elementwise("half_update", inputs, outputs, "w -= rate * step; half = w")

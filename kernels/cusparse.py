@@ -204,8 +204,13 @@ class CusparseBsr(_Cusparse):
     algorithm = "DEFAULT"
     source = "cusparseSpMM, SpMV and SDDMM on BSR, through nvmath-python"
 
+    #: The weight that was asked for last, and its blocks: to find them takes a while.
+    _asked: tuple[Weight, tuple[int, int]] | None = None
+
     def unfit(self, weight: Weight) -> str | None:
         """Return that the pattern has no blocks, or None: of 1 x 1 it would be a CSR with more."""
-        if formats.block_shape(weight) != (1, 1):
+        if self._asked is None or self._asked[0] is not weight:
+            self._asked = weight, formats.block_shape(weight)
+        if self._asked[1] != (1, 1):
             return None
         return "The pattern has no blocks of 2 x 2 or more that are at least 70 % full."

@@ -58,9 +58,7 @@ class Structure:
         index, base = sparse.IndexType.INDEX_32I, sparse.IndexBase.ZERO
         kind, count = _DATA_TYPES[values.dtype.name], int(self.indices.size)
         if self.block is None:
-            return int(
-                sparse.create_csr(*self.shape, count, *addresses, index, index, base, kind)
-            )
+            return int(sparse.create_csr(*self.shape, count, *addresses, index, index, base, kind))
         rows, columns = (size // side for size, side in zip(self.shape, self.block, strict=True))
         sizes = (rows, columns, count, *self.block)
         order = sparse.Order.ROW
@@ -113,9 +111,7 @@ class ProductPlan:
 class SamplePlan:
     """``dY Xᵀ`` where the matrix has entries: SDDMM on row-major dense sides."""
 
-    def __init__(
-        self, structure: Structure, out: Any, n: int, empty: Callable[..., Any]
-    ) -> None:
+    def __init__(self, structure: Structure, out: Any, n: int, empty: Callable[..., Any]) -> None:
         """Prepare for ``out``, laid out like the matrix's values, and ``n`` columns."""
         sparse = _binding()
         m, k = structure.shape

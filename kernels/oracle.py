@@ -99,7 +99,7 @@ class Oracle:
         return found
 
     def _factors(self, pass_: Pass) -> tuple[_Float64, _Float64]:
-        """Return the two matrices whose product a pass computes, the first in the rows looked at."""
+        """Return the two matrices whose product a pass is, the first in the rows looked at."""
         left, right = {
             "forward": (self._w, self._x),
             "backward_input": (self._w.T, self._dy),

@@ -53,11 +53,15 @@ def readme(run: Run | None, checks: Checks, rows: pd.DataFrame, found: list[Targ
         _summary(checks, measured),
         _section("Targets", target_table(found)),
         _section("Correctness at real sizes", contract_table(checks)),
-        _section("Wrong, or broke", _frame(checks.wrong, ["where", "kernel", "reason"])),
+        _section(
+            "Wrong, or broke", pd.DataFrame(checks.wrong, columns=["where", "kernel", "reason"])
+        ),
         _section("Training on the GPU", _training(checks)),
         _section("Conversions", _conversions(checks)),
         *(
-            _section(f"Crossover of the fastest sparse kernel over {dense}", _crossed(measured, dense))
+            _section(
+                f"Crossover of the fastest sparse kernel over {dense}", _crossed(measured, dense)
+            )
             for dense in (targets.DENSE_FP32, targets.DENSE_TF32, targets.DENSE_FP16)
         ),
         _section("Not run", _not_run(checks, rows)),
@@ -183,10 +187,6 @@ def _conditions(run: Run | None) -> pd.DataFrame:
     for key, ceilings in run.ceilings.items():
         found |= tables.ceiling_lines(tables.ceilings_from(key, ceilings))
     return pd.DataFrame([{"what": what, "value": str(v)} for what, v in found.items() if v])
-
-
-def _frame(lines: list[tuple[str, ...]], columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(lines, columns=columns)
 
 
 def _section(title: str, frame: pd.DataFrame) -> str:

@@ -32,7 +32,7 @@ class DeviceArray(np.ndarray[Any, Any]):
     """A NumPy array with ``data.ptr``, as CuPy's have."""
 
     @property
-    def data(self) -> Any:  # type: ignore[override]
+    def data(self) -> Any:
         return types.SimpleNamespace(ptr=self.ctypes.data)
 
     def get(self) -> np.ndarray[Any, Any]:
@@ -188,7 +188,7 @@ def _runtime(fake: FakeCuda) -> Any:
         runtime=runtime, Event=Event, Stream=Stream, get_current_stream=Current,
         Device=lambda: types.SimpleNamespace(compute_capability="90", attributes=attributes),
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
-        using_allocator=lambda malloc: nullcontext(),
+        using_allocator=lambda _: nullcontext(),
         get_elapsed_time=lambda begin, end: 1e3 * (end.at - begin.at),
     )  # fmt: skip
 
@@ -418,7 +418,9 @@ def _cusparse(fake: FakeCuda) -> Any:
 
 #: As in nvmath-python 1.0.
 _ENUMS = {
-    "SpMMAlg": enum.IntEnum("SpMMAlg", {"DEFAULT": 0, "CSR_ALG1": 4, "CSR_ALG2": 6, "CSR_ALG3": 12}),
+    "SpMMAlg": enum.IntEnum(
+        "SpMMAlg", {"DEFAULT": 0, "CSR_ALG1": 4, "CSR_ALG2": 6, "CSR_ALG3": 12}
+    ),
     "SpMVAlg": enum.IntEnum("SpMVAlg", {"DEFAULT": 0, "CSR_ALG1": 2, "CSR_ALG2": 3}),
     "SDDMMAlg": enum.IntEnum("SDDMMAlg", {"DEFAULT": 0}),
     "Order": enum.IntEnum("Order", {"COL": 1, "ROW": 2}),

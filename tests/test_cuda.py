@@ -86,11 +86,11 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
         simulated.launch(float(arguments[0]) * 1e-9)
 
     class Pool:
-        malloc = staticmethod(lambda size: None)
+        malloc = staticmethod(lambda _: None)
 
     runtime = types.SimpleNamespace(
         MemoryPool=Pool,
-        using_allocator=lambda malloc: contextlib.nullcontext(),
+        using_allocator=lambda _: contextlib.nullcontext(),
         Event=Event,
         Stream=Stream,
         get_current_stream=lambda: stream,

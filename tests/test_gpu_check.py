@@ -82,8 +82,9 @@ class InProcess:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     monkeypatch.setattr(gpu_check, "SHAPES", SHAPES)
-    monkeypatch.setattr(gpu_check, "tiers", lambda seed: {"first": cells(), "second": cells(1)})
+    monkeypatch.setattr(gpu_check, "tiers", lambda _: {"first": cells(), "second": cells(1)})
     monkeypatch.setattr(gpu_training, "_NETWORK", "tiny")
+    monkeypatch.setattr(gpu_training, "_BATCH", 8)
     tiny = networks.Network("tiny", networks._fully_connected(784, 6, 10), 1, 1)
     monkeypatch.setitem(networks.NETWORKS, "tiny", tiny)
     monkeypatch.setattr(gpu_cells._Kept, "_source", None)
@@ -105,7 +106,7 @@ def check(
     extra: tuple[Kernel, ...] = (),
 ) -> tuple[Checks, InProcess]:
     kernels = {name: discover()[name] for name in NAMES} | {each.name: each for each in extra}
-    monkeypatch.setattr(gpu_check, "cuda_kernels", lambda modules: kernels)
+    monkeypatch.setattr(gpu_check, "cuda_kernels", lambda *_: kernels)
     carrier = InProcess(kernels)
     tools = Tools(carrier, lambda: LIMITS, lambda: gpu_conversions.measure(64))
     inquiry = Inquiry(budget_s=budget_s)
@@ -170,7 +171,7 @@ def test_what_there_is_no_time_for_is_listed(
 def test_an_interrupted_check_goes_on(
     fake: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = gpu_check.measure_cell
+    measure = gpu_cells.measure_cell
 
     def stopped(cell: GpuCell, *arguments: Any) -> Any:
         if cell.batch == 1:
@@ -223,10 +224,10 @@ def test_the_command_ends_in_the_targets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     kernels = {name: discover()[name] for name in NAMES}
-    monkeypatch.setattr(gpu_check, "cuda_kernels", lambda modules: kernels)
+    monkeypatch.setattr(gpu_check, "cuda_kernels", lambda *_: kernels)
     monkeypatch.setattr("bench.commands.gpu_check.cupy_unavailable", lambda: None)
     tools = Tools(InProcess(kernels), lambda: LIMITS, lambda: gpu_conversions.measure(16))
-    monkeypatch.setattr(gpu_check, "tools_of", lambda inquiry: tools)
+    monkeypatch.setattr(gpu_check, "tools_of", lambda _: tools)
     arguments = ["gpu-check", "--out", str(tmp_path), "--budget", "2m", "--json", "--quiet"]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)

@@ -59,9 +59,7 @@ def operands(kernel: Kernel, shape: Shape) -> tuple[Weight, Any, Any, Any]:
 
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("pass_", PASS_NAMES)
-def test_a_call_allocates_nothing(
-    kernel: Kernel, fake: FakeCuda, pass_: Pass, n: int
-) -> None:
+def test_a_call_allocates_nothing(kernel: Kernel, fake: FakeCuda, pass_: Pass, n: int) -> None:
     shape = Shape("blocks", 32, 48, n, -0.5)
     weight, operand, x, dy = operands(kernel, shape)
     out = kernel.put(np.zeros(kernel.output_shape(operand, pass_, weight.shape, n), np.float32))
@@ -113,7 +111,7 @@ def test_a_plan_is_made_once_and_follows_its_arrays(name: str, fake: FakeCuda) -
 @pytest.mark.parametrize("name", CUSPARSE)
 def test_a_single_image_is_a_vector(name: str, fake: FakeCuda) -> None:
     kernel = discover()[name]
-    _, operand, x, dy = operands(kernel, Shape("blocks", 32, 48, 1, -0.5))
+    _, operand, x, _ = operands(kernel, Shape("blocks", 32, 48, 1, -0.5))
     out = kernel.put(np.zeros((32, 1), np.float32))
     kernel.forward(operand, x, out)
     assert len(fake.named("sp_mv")) == 1
@@ -153,14 +151,16 @@ def test_blocks_are_asked_for_where_there_are_none(fake: FakeCuda) -> None:
 
 def test_fp16_refuses_what_it_cannot_hold(fake: FakeCuda) -> None:
     kernel = discover()["cupy-dense-fp16"]
-    assert kernel.unfit(Weight.from_dense(np.float32([[65504.0, np.inf]]))) is None
-    assert "beyond fp16" in str(kernel.unfit(Weight.from_dense(np.float32([[65536.0, 1.0]]))))
+    assert kernel.unfit(Weight.from_dense(np.array([[65504.0, np.inf]], np.float32))) is None
+    assert "beyond fp16" in str(
+        kernel.unfit(Weight.from_dense(np.array([[65536.0, 1.0]], np.float32)))
+    )
 
 
 def test_fp16_overflow_of_x_is_wrong_not_excused(fake: FakeCuda) -> None:
     kernel = discover()["cupy-dense-fp16"]
-    weight = Weight.from_dense(np.float32([[1.0, 2.0]]))
-    x, dy = np.float32([[1e5], [1.0]]), np.float32([[1.0]])
+    weight = Weight.from_dense(np.array([[1.0, 2.0]], np.float32))
+    x, dy = np.array([[1e5], [1.0]], np.float32), np.array([[1.0]], np.float32)
     with np.errstate(over="ignore"):
         result = compute(kernel, kernel.prepare(weight), "forward", x, dy, weight)
     assert not Oracle(weight, x, dy).check("forward", result, FP16).right
