@@ -25,8 +25,9 @@ def multiply(left: Any, right: Any, out: Any, compute: str) -> Any:
     a transposed view costs nothing. ``compute`` is the ending of one of cuBLAS's
     ``CUBLAS_COMPUTE_…``, ``32F_FAST_TF32`` for example.
     """
-    cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
+    # The handle first: CuPy finds and loads the library for it.
     handle = importlib.import_module("cupy.cuda.device").get_cublas_handle()
+    cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
     (m, n), k = out.shape, left.shape[1]
     # cuBLAS reads columns: what is row-major to us is transposed to it, and so are the factors.
     transpose_right, right_stride = layout(right)
