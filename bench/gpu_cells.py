@@ -102,16 +102,18 @@ class _Kept:
     """Prepares each kernel's operand once per source; those of the last source are kept."""
 
     _source: ClassVar[Source | None] = None
-    _operands: ClassVar[dict[str, tuple[Any, float]]] = {}
+    _operands: ClassVar[dict[str, tuple[Any, float, float]]] = {}
 
     def __init__(self, source: Source) -> None:
         if source != _Kept._source:
             _Kept._source = source
             _Kept._operands.clear()
 
-    def __call__(self, kernel: Kernel, weight: Weight) -> tuple[Any, float]:
-        if kernel.name not in self._operands:
-            self._operands[kernel.name] = prepared(kernel, weight)
+    def __call__(self, kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+        if kernel.name in self._operands:
+            operand, prepare_s, _ = self._operands[kernel.name]
+            return operand, prepare_s, 0.0
+        self._operands[kernel.name] = prepared(kernel, weight)
         return self._operands[kernel.name]
 
 

@@ -18,13 +18,21 @@ from bench.errors import InputError
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.trial import Task
 from bench.worker import Worker, in_fresh_process
-from bench.workloads import files, mnist, models
-from bench.workloads.models import Recipe
+from bench.workloads import files, mnist, models, pruning
+from bench.workloads.models import BLOCK, Recipe
 from kernels.base import PASSES, Kernel, Pass, Weight, discover
 
 #: Sparse kernels of libraries, and the dense baselines.
-PEERS = ("scipy-csr", "scipy-csc", "mkl-csr", "mkl-csr-hinted", "torch-csr")
-DENSE = ("numpy-dense", "torch-dense")
+PEERS = (
+    "scipy-csr",
+    "scipy-csc",
+    "scipy-bsr",
+    "mkl-csr",
+    "mkl-csr-hinted",
+    "torch-csr",
+    "torch-bsr",
+)
+DENSE = ("numpy-dense", "torch-dense", "numba-dense")
 _LEAST_ROUNDS, _MOST_ROUNDS = 6, 30
 _SHARE_S = 0.25
 
@@ -34,10 +42,12 @@ class Contest:
     """What is compared, and on what."""
 
     #: Ours.
-    kernels: tuple[str, ...] = ("numba-tiled",)
+    kernels: tuple[str, ...] = ("numba-tiled", "numba-sell")
     models: tuple[str, ...] = ("lenet-300-100",)
+    #: Whether they, and the squares, are pruned in blocks.
+    blocks: bool = False
     sparsities: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-    #: Sides of square matrices with random patterns.
+    #: Sides of square matrices of random numbers.
     squares: tuple[int, ...] = (256, 512, 1024, 2048, 4096, 8192)
     #: A folder with ``.smtx`` files.
     dlmc: Path | None = None
@@ -148,7 +158,7 @@ def _entries(contest: Contest, report: Report) -> Iterator[Entry]:
             yield _file(path, contest.dlmc, contest.seed)
     for side, sparsity in itertools.product(contest.squares, contest.sparsities):
         name = f"{side} × {side}, {100 * sparsity:g} %"
-        yield Entry("squares", name, (side, side), partial(_random, side, sparsity, contest.seed))
+        yield Entry("squares", name, (side, side), partial(_random, side, sparsity, contest))
 
 
 def _trained(contest: Contest, report: Report) -> Iterator[Entry]:
@@ -157,7 +167,7 @@ def _trained(contest: Contest, report: Report) -> Iterator[Entry]:
         return
     dataset, kernel = mnist.load(), discover()[TRAINING_KERNEL]
     recipes = [
-        Recipe(name, dataset.digest, sparsity)
+        Recipe(name, dataset.digest, sparsity, "block" if contest.blocks else "gradual")
         for name in contest.models
         for sparsity in contest.sparsities
     ]
@@ -174,12 +184,16 @@ def _file(path: Path, folder: Path, seed: int) -> Entry:
     return Entry("DLMC", str(path.relative_to(folder)), drawn.shape, lambda: drawn)
 
 
-def _random(side: int, sparsity: float, seed: int) -> Weight:
-    """Return a square weight with a random pattern."""
-    rng = np.random.default_rng([seed, side])
+def _random(side: int, sparsity: float, contest: Contest) -> Weight:
+    """Return a square weight with a random pattern, of blocks or of entries."""
+    rng = np.random.default_rng([contest.seed, side])
     values = rng.standard_normal((side, side), np.float32)
-    values[rng.random((side, side), np.float32) < sparsity] = 0
-    return Weight.from_dense(values)
+    if contest.blocks:
+        # Of numbers without a structure, the blocks of the largest norm are random ones.
+        mask = pruning.block_masks([values], sparsity, BLOCK)[0]
+    else:
+        mask = pruning.random_masks([values.shape], sparsity, rng)[0]
+    return Weight(np.where(mask, values, np.float32(0)), mask)
 
 
 def _meet(

@@ -94,6 +94,7 @@ class Row:
     loops: int
     prepare_s: float | None
     first_call_s: float | None
+    compile_s: float | None
     nbytes: int | None
     relative_error: float | None
     share_of_bound: float | None

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from bench import cuda
+from bench import compilation, cuda
 from bench.machine import free_bytes, too_little
 from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, HostClock, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight
@@ -24,8 +24,8 @@ Status = Literal["measured", "skipped", "failed", "wrong"]
 EXIT_GPU_LOST = 70
 # A problem this small, in floats, takes the GPU no longer than its launch takes the host.
 _LAUNCH_BOUND = 1 << 22
-#: What :func:`measure` gets operands from: a kernel and a weight, and the seconds to convert it.
-Prepare = Callable[[Kernel, Weight], tuple[Any, float]]
+#: What :func:`measure` gets operands from, with the seconds of converting and of compiling.
+Prepare = Callable[[Kernel, Weight], tuple[Any, float, float]]
 
 
 class Job(Protocol):
@@ -85,6 +85,8 @@ class Outcome:
     prepare_s: float | None = None
     #: The first call, compilation included.
     first_call_s: float | None = None
+    #: Seconds of both that Numba compiled for; 0 where its cache on disk had the code.
+    compile_s: float | None = None
     nbytes: int | None = None
     relative_error: float | None = None
     share_of_bound: float | None = None
@@ -125,11 +127,20 @@ class _Entrant:
     check: Callable[[Any], Verdict]
 
 
-def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float]:
-    """Return the operand of ``weight``, and the seconds that its conversion took."""
-    begin = time.perf_counter()
-    operand = kernel.prepare(weight)
-    return operand, time.perf_counter() - begin
+def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    """Return the operand, the seconds that converting takes, and those that compiling took.
+
+    Where code was compiled W is converted once more: that is what every further weight costs.
+    """
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s, compile_s = time.perf_counter() - begin, compiled()
+    if compile_s:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s = time.perf_counter() - begin
+    return operand, prepare_s, compile_s
 
 
 def measure(
@@ -205,7 +216,7 @@ def _enter(
     problem = task.problem
     if reason := _refusal(kernel, problem, task.weight):
         return Outcome("skipped", reason), None
-    operand, prepare_s = prepare(kernel, task.weight)
+    operand, prepare_s, compile_s = prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
     out = kernel.put(table.room(shape))
@@ -221,16 +232,19 @@ def _enter(
         )
         return table.oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
 
-    begin = time.perf_counter()
-    result = call()
-    kernel.fetch(result)  # waits until a GPU is done
-    first_call_s = time.perf_counter() - begin
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        result = call()
+        kernel.fetch(result)  # waits until a GPU is done
+        first_call_s = time.perf_counter() - begin
+        compile_s += compiled()
     verdict = check(result)
     outcome = Outcome(
         "measured" if verdict.right else "wrong",
         verdict.problem or "",
         prepare_s=prepare_s,
         first_call_s=first_call_s,
+        compile_s=compile_s,
         nbytes=operand.nbytes,
         relative_error=verdict.relative_error,
         share_of_bound=verdict.share_of_bound,

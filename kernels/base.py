@@ -23,7 +23,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -121,6 +121,15 @@ class Problem:
     dtype: str = "float32"
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A parameter that a kernel chose for an operand: its name, its value, and the reason."""
+
+    name: str
+    value: str
+    reason: str
+
+
 class Operand(Protocol):
     """A prepared weight, on the device and in the format of its kernel."""
 
@@ -183,6 +192,10 @@ class Kernel(ABC):
         operand = m * k * size if dense else problem.nnz * (size + 4)
         result = operand if problem.pass_ == "backward_weight" else max(m, k) * n * size
         return operand + (m + k) * n * size + result
+
+    def explain(self, operand: Any, pass_: Pass, n: int) -> Sequence[Choice]:
+        """Return what was chosen for a pass over ``operand`` with batch ``n``, and why."""
+        return ()
 
     # -- the work -----------------------------------------------------------------------------
 

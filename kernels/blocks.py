@@ -13,8 +13,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import FP32, Array, Kernel, Problem, Weight
-from kernels.layout import check_layout, rows_of, serial_loads, splits
+from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from kernels.layout import (
+    check_layout,
+    explain_threads,
+    explain_vectors,
+    rows_of,
+    serial_loads,
+    splits,
+)
 from kernels.processor import aligned_empty
 from kernels.simd.blocks import (
     BLOCK_TILE,
@@ -72,8 +79,11 @@ class BlockStructure:
 
     def packs(self, n: int) -> bool:
         """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        reads = SIDE * self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
-        return n > TILE and reads >= _LEAST_READS
+        return n > TILE and self.reads() >= _LEAST_READS
+
+    def reads(self) -> float:
+        """Return how often a thread reads each row of X."""
+        return SIDE * self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
 
 
 @dataclass
@@ -122,7 +132,7 @@ class NumbaBsr(Kernel):
     def prepare(self, weight: Weight) -> BlockOperand:
         """Return W as 4 x 4 blocks with 16-bit indices, and their transposed structure."""
         pattern = _in_blocks(weight.pattern)
-        stored = pattern.any(axis=(2, 3))
+        stored = np.asarray(pattern.any(axis=(2, 3)))
         values = aligned_empty((int(stored.sum()), SIDE, SIDE), weight.values.dtype)
         values[...] = _in_blocks(weight.values)[stored]
         m, k = weight.shape
@@ -136,6 +146,28 @@ class NumbaBsr(Kernel):
             number.T[stored.T].astype(np.int32),
             None if kept.all() else kept,
         )
+
+    def explain(self, operand: BlockOperand, pass_: Pass, n: int) -> list[Choice]:
+        """Return how the batch is gone through, and why."""
+        structure = operand.transposed if pass_ == "backward_input" else operand.forward
+        full = 1.0 if operand.stored is None else float(operand.stored.mean())
+        reads = structure.reads()
+        return [
+            Choice("blocks", f"{SIDE} x {SIDE}", f"a cache line each; {full:.0%} of them is W's"),
+            explain_vectors(BLOCK_TILE),
+            Choice(
+                "tiles of X packed",
+                "yes" if structure.packs(n) else "no",
+                f"batch {n}; a thread reads a row {reads:.1f} times: packing pays beyond {TILE} "
+                f"columns and from {_LEAST_READS} reads",
+            ),
+            explain_threads(
+                structure.loads(n),
+                structure.serial_loads,
+                structure.splits,
+                np.diff(structure.pointers).astype(np.int64),
+            ),
+        ]
 
     def forward(self, operand: BlockOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""

@@ -8,9 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Array
+from kernels.base import Array, Choice
 from kernels.simd.rows import copy_rows
-from kernels.simd.vectors import TILE, address
+from kernels.simd.vectors import LANES, TILE, address
 from kernels.tuning import chosen, shortest_s
 
 # Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
@@ -36,6 +36,28 @@ def serial_loads() -> int:
     """Return below how many loads threads cost more than they give; measured once."""
     threads = numba.get_num_threads()
     return chosen("serial_loads", _SERIAL_LOADS, _measured_serial_loads, threads)
+
+
+def explain_threads(loads: int, below: int, cuts: NDArray[np.int64], work: Array) -> Choice:
+    """Return why a product of so many ``loads`` is cut at ``cuts`` or done by one thread."""
+    threads = cuts.size - 1
+    if threads == 1 or loads < below:
+        why = f"{loads:,} loads; a second thread pays from {below:,}" if threads > 1 else "all"
+        return Choice("threads", "1", why)
+    sums = np.add.reduceat(np.append(work, 0), np.minimum(cuts[:-1], work.size))
+    most = sums.max() / max(1.0, sums.mean())
+    why = f"{loads:,} loads, of at least {below:,}; the busiest has {most:.2f} of the mean"
+    return Choice("threads", f"{threads}", why)
+
+
+def explain_vectors(tile: int) -> Choice:
+    """Return how wide vectors are, and how much of a row of X stays in registers."""
+    vectors = tile // LANES
+    return Choice(
+        "vectors",
+        f"{vectors} of {LANES} fp32",
+        f"the processor has registers of {32 * LANES} bits; a tile is {tile} columns of X",
+    )
 
 
 def splits(work: NDArray[np.int64], serially: bool = False) -> NDArray[np.int64]:

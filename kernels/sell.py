@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import FP32, Array, Kernel, Pass, Problem, Weight
+from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
 from kernels.layout import check_layout, serial_loads, splits
 from kernels.processor import LINE, aligned_empty
 from kernels.simd.entries import add_entries
@@ -121,6 +121,29 @@ class NumbaSell(Kernel):
             rows * k + columns,
         )
 
+    def explain(self, operand: SellOperand, pass_: Pass, n: int) -> list[Choice]:
+        """Return how W is cut, and why."""
+        steps, left = operand.places.size // LANES, operand.left_rows.size
+        kept = operand.entries.size - left
+        full = kept / max(1, steps * LANES)
+        threads = operand.starts.shape[1] - 1
+        loads = _STEP_LOADS * steps + left
+        return [
+            Choice("rows per slice", f"{LANES}", "a lane of a vector each"),
+            Choice("columns per group", f"{COLUMNS}", "two registers, and a zero in the last lane"),
+            Choice(
+                "steps",
+                f"{steps:,}",
+                f"taken where at least {_LEAST_LANES} lanes have an entry; {full:.0%} of them have",
+            ),
+            Choice("entries left over", f"{left:,}", f"of {operand.entries.size:,}: too few lanes"),
+            Choice(
+                "threads",
+                f"{threads}",
+                f"about {loads:,} loads; a second thread pays from {serial_loads():,}",
+            ),
+        ]
+
     def forward(self, operand: SellOperand, x: Any, out: Any) -> Any:
         """Return ``W x`` (m, 1)."""
         check_layout(x, out)
@@ -219,7 +242,7 @@ def _multiply(plan, starts, part, x, out):  # type: ignore[no-untyped-def]
     values, places, steps, left_rows, left_columns, rows, left_values, m = plan
     begin, end = starts[0, part], starts[0, part + 1]
     slices, groups = end - begin, (x.shape[0] + COLUMNS - 1) // COLUMNS
-    room = np.zeros((slices + 1) * LANES, np.float32)
+    room = np.zeros(slices * LANES + LINE // 4, np.float32)
     sums = (address(room) + LINE - 1) // LINE * LINE
     at = starts[1, part]
     for group in range(groups):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Array
-from kernels.layout import serial_loads, splits
+from kernels.base import Array, Choice
+from kernels.layout import explain_threads, explain_vectors, serial_loads, splits
 from kernels.processor import aligned_empty, cache_sizes
 from kernels.simd.vectors import LANES, TILE
 
@@ -73,10 +73,43 @@ class Structure:
         step = -(-max(fitting, filled) // BLOCK)
         return blocks if 2 * step > blocks else step
 
+    def explain(self, n: int) -> list[Choice]:
+        """Return how a batch of ``n`` is gone through, and why."""
+        blocks, rows = self.pointers.shape[0] - 1, self.shape[0]
+        step = self.step(n)
+        per_block = self.indices.size / max(1, rows * -(-blocks // step))
+        cut = min(self.shape[1], step * BLOCK)
+        fill = f"{self.fill} x the first cache ({_L1_BYTES >> 10} KB), as measured on this machine"
+        width = min(n, TILE)
+        return [
+            explain_vectors(TILE),
+            Choice(
+                "columns per block",
+                f"{cut} of {self.shape[1]}",
+                f"{cut} rows of a tile are {4 * width * cut >> 10} KB; wanted: {fill}, and at "
+                f"least {_LEAST_PER_BLOCK} nonzeros per row (here {per_block:.1f})",
+            ),
+            Choice(
+                "tiles of X packed",
+                "yes" if self.packs(n) else "no",
+                f"batch {n}; a thread reads a row {self.reads():.1f} times: packing pays beyond "
+                f"{TILE} columns and from {_LEAST_READS} reads",
+            ),
+            explain_threads(
+                self.loads(n),
+                self.serial_loads,
+                self.splits,
+                (self.pointers[-1] - self.pointers[0]).astype(np.int64),
+            ),
+        ]
+
     def packs(self, n: int) -> bool:
         """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        reads = self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
-        return n > TILE and reads >= _LEAST_READS
+        return n > TILE and self.reads() >= _LEAST_READS
+
+    def reads(self) -> float:
+        """Return how often a thread reads each row of X."""
+        return float(self.indices.size / max(1, self.shape[1] * (self.splits.size - 1)))
 
     def serial(self, n: int) -> bool:
         """Return whether threads cost more than they give."""

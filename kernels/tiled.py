@@ -13,18 +13,17 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels.base import FP32, Array, Kernel, Problem, Weight
+from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
 from kernels.layout import check_layout, rows_of
 from kernels.processor import aligned, aligned_empty
 from kernels.simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
     scaled_entries,
-    scatter_row,
-    scatter_row_permuted,
 )
 from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
 from kernels.simd.vectors import TILE, address, number_at
+from kernels.spread import spread_product
 from kernels.structure import BLOCK, Structure, TiledOperand
 from kernels.tuning import chosen, fastest
 
@@ -90,34 +89,6 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
                     )
 
 
-@numba.njit(cache=True)
-def _spread(plan, begin, stop, skips, x, out):  # type: ignore[no-untyped-def]
-    """Write x (rows,) times rows ``begin`` to ``stop``, added up, to ``out``."""
-    values, order, indices, pointers, rows, blocks = plan
-    out[:] = 0
-    for i in range(begin, stop):
-        factor = x[i, 0]
-        if skips and factor == 0:
-            continue
-        start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
-        if order:
-            scatter_row_permuted(factor, values, order, indices, start, end, address(out))
-        else:
-            scatter_row(factor, values, order, indices, start, end, address(out))
-
-
-@numba.njit(parallel=True, cache=True)
-def _spread_on_threads(plan, splits, skips, x, out):  # type: ignore[no-untyped-def]
-    parts = np.empty((splits.size - 1, out.shape[0]), np.float32)
-    for part in numba.prange(splits.size - 1):
-        _spread(plan, splits[part], splits[part + 1], skips, x, parts[part])
-    for i in range(out.shape[0]):
-        total = parts[0, i]
-        for part in range(1, parts.shape[0]):
-            total += parts[part, i]
-        out[i, 0] = total
-
-
 @numba.njit(parallel=True, cache=True)
 def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
     for part in numba.prange(splits.size - 1):
@@ -155,6 +126,13 @@ class NumbaTiled(Kernel):
         threads = numba.get_num_threads()
         return _operand(weight, chosen("fill", 1, _measured_fill, threads))
 
+    def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
+        """Return how the batch is gone through, and why."""
+        if n == 1 and pass_ != "backward_weight":
+            return [Choice("loop", "an entry at a time", "one image has no tile to keep")]
+        structure = operand.transposed if pass_ == "backward_input" else operand.forward
+        return structure.explain(n)
+
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         """Return ``W x``."""
         check_layout(x, out)
@@ -164,7 +142,7 @@ class NumbaTiled(Kernel):
         """Return ``Wᵀ dy``."""
         check_layout(dy, out)
         if dy.shape[1] == 1:
-            return _spread_product(operand.forward, operand.plans[0], False, dy, out)
+            return spread_product(operand.forward, operand.plans[0], False, dy, out)
         return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
@@ -205,46 +183,6 @@ def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) 
     else:
         _sum_on_threads(plan, structure.splits, *how)
     return out
-
-
-def _spread_product(
-    structure: Structure, plan: tuple[int, ...], skips: bool, x: Array, out: Array
-) -> Array:
-    """Return the transposed product with one column: W's rows, each times a number, added up.
-
-    Its values come one after the other, where the transposed structure would pick them. With
-    ``skips`` rows whose number is zero are left out.
-    """
-    if structure.serial(1):
-        _spread(plan, 0, structure.shape[0], skips, x, out.reshape(-1))
-    else:
-        _spread_on_threads(plan, structure.splits, skips, x, out)
-    return out
-
-
-class NumbaTiledZeros(NumbaTiled):
-    """Leaves out the zeros of the activations, too, where there is one image.
-
-    A zero of X or dY times an infinite or NaN weight is 0 here.
-    """
-
-    name = "numba-tiled-zeros"
-    title = "Numba CSR, zeros of X left out"
-    source = "as numba-tiled; at batch 1 columns of W are added up for the nonzeros of X"
-
-    def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
-        if x.shape[1] > 1:
-            return super().forward(operand, x, out)
-        check_layout(x, out)
-        return _spread_product(operand.transposed, operand.plans[1], True, x, out)
-
-    def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
-        if dy.shape[1] > 1:
-            return super().backward_input(operand, dy, out)
-        check_layout(dy, out)
-        return _spread_product(operand.forward, operand.plans[0], True, dy, out)
 
 
 def _operand(weight: Weight, fill: int) -> TiledOperand:

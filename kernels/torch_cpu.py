@@ -1,17 +1,19 @@
-"""PyTorch on the CPU, a peer: ``torch.mm`` dense and with CSR, and ``sampled_addmm``."""
+"""PyTorch on the CPU, a peer: ``torch.mm`` dense, with CSR and BSR, and ``sampled_addmm``."""
 
 from __future__ import annotations
 
 import importlib
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from kernels.base import Array, Weight
+from kernels.base import Array, Kernel, Weight
 from kernels.dense import DenseKernel, DenseOperand
 from kernels.mirrored import MirroredCsrKernel, MirroredOperand
+from kernels.scipy_sparse import ScipyBsr, SparseOperand
 
 
 @cache
@@ -74,6 +76,78 @@ class TorchCsr(MirroredCsrKernel):
             )
 
 
+@dataclass
+class TorchBsrOperand:
+    """SciPy's BSR of W and Wᵀ, and tensors that share their memory."""
+
+    host: SparseOperand
+    matrix: Any
+    transposed: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of both matrices and of what the weight gradient needs."""
+        return self.host.nbytes
+
+
+class TorchBsr(Kernel):
+    """PyTorch's BSR; it has no SDDMM, so the weight gradient is that of SciPy's users."""
+
+    name = "torch-bsr"
+    title = "PyTorch BSR"
+    device = "cpu"
+    format = "bsr"
+    source = "torch.mm(bsr, dense, out=); weight gradient by numpy.matmul and numpy.take"
+    _scipy = ScipyBsr()
+
+    def unavailable(self) -> str | None:
+        """Return why PyTorch is not there, or None."""
+        return _torch_unavailable()
+
+    def prepare(self, weight: Weight) -> TorchBsrOperand:
+        """Return W as BSR, with the largest blocks that are at least 70 % full."""
+        host = self._scipy.prepare(weight)
+        return TorchBsrOperand(host, _bsr(host.matrix), _bsr(host.transposed))
+
+    def forward(self, operand: TorchBsrOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        return _torch().mm(operand.matrix, x, out=out)
+
+    def backward_input(self, operand: TorchBsrOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        return _torch().mm(operand.transposed, dy, out=out)
+
+    def backward_weight(self, operand: TorchBsrOperand, dy: Any, x: Any, out: Any) -> Any:
+        """Return the entries of ``dy xᵀ`` that are stored, laid out like the values."""
+        self._scipy.backward_weight(operand.host, dy.numpy(), x.numpy(), out.numpy())
+        return out
+
+    def update(self, operand: TorchBsrOperand, step: Any, rate: float) -> None:
+        """Subtract ``rate * step`` from the values of both matrices."""
+        self._scipy.update(operand.host, step.numpy(), rate)
+        operand.transposed = _bsr(operand.host.transposed)
+
+    def gradient_shape(self, operand: TorchBsrOperand) -> tuple[int, ...]:
+        """Return (blocks, r, c)."""
+        return self._scipy.gradient_shape(operand.host)
+
+    def dense_weight(self, operand: TorchBsrOperand) -> Array:
+        """Return W, scattered."""
+        return self._scipy.dense_weight(operand.host)
+
+    def dense_gradient(self, operand: TorchBsrOperand, gradient: Any) -> Array:
+        """Return the gradient, scattered."""
+        return self._scipy.dense_gradient(operand.host, gradient.numpy())
+
+    def put(self, array: Array) -> Any:
+        """Return a tensor that shares ``array``'s memory."""
+        return _tensor(array)
+
+    def local(self, array: Any) -> Any:
+        """Return a NumPy view of a tensor."""
+        return array.numpy()
+
+
 class TorchDense(DenseKernel):
     """PyTorch's dense product, a baseline beside NumPy's."""
 
@@ -115,6 +189,15 @@ class TorchDense(DenseKernel):
     def local(self, array: Any) -> Any:
         """Return a NumPy view of a tensor."""
         return array.numpy()
+
+
+def _bsr(host: Any) -> Any:
+    """Return a BSR tensor that shares the memory of a SciPy BSR array."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "sparse CSR is in beta", and on invariants
+        return _torch().sparse_bsr_tensor(
+            _tensor(host.indptr), _tensor(host.indices), _tensor(host.data), host.shape
+        )
 
 
 def _tensor(array: Array) -> Any:

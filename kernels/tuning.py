@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -45,7 +45,7 @@ def chosen(name: str, predicted: int, measure: Callable[[int], int], threads: in
 
 def fastest(candidates: Sequence[int], run: Callable[[int], object]) -> int:
     """Return the candidate whose ``run`` is fastest; the first one unless clearly beaten."""
-    seconds = [shortest_s(lambda candidate=candidate: run(candidate)) for candidate in candidates]
+    seconds = [shortest_s(partial(run, candidate)) for candidate in candidates]
     best = min(range(len(candidates)), key=seconds.__getitem__)
     return candidates[best if seconds[best] < (1 - _LEAST_GAIN) * seconds[0] else 0]
 

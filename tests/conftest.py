@@ -24,6 +24,8 @@ def _has_gpu() -> bool:
 HAS_GPU = _has_gpu()
 # Small problems are meant; a warning would be an error here.
 os.environ["NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS"] = "0"
+# Shapes as the model predicts them: what the tests reach must not depend on a measurement.
+os.environ["CROSSOVER_TUNING"] = "model"
 if not HAS_GPU:
     # Read when numba.cuda is imported first, so it must be set before any test module is.
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"

@@ -55,6 +55,10 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["crossover", "--against", "magic"], "unknown kernel 'magic'"),
         (["crossover", "--batch", "0"], "batch 0"),
         (["crossover", "--budget", "soon"], "time 'soon' is not a duration"),
+        (["kernels", "explain", "magic", "--shape", "3x4"], "unknown kernel 'magic'"),
+        (["kernels", "explain", "numba-tiled", "--shape", "300"], "shape '300' is not of the form"),
+        (["kernels", "explain", "numba-tiled", "--shape", "0x5"], "shape '0x5' is not of the form"),
+        (["kernels", "explain", "numba-tiled", "--shape", "99999x99999"], "has more than"),
         (["report", "--out", "/nowhere"], "/nowhere holds no results.sqlite"),
     ],
 )
@@ -146,8 +150,9 @@ def test_the_csv_has_a_row_per_kernel_and_cell(measured: Path) -> None:
     assert (done["time_low_s"] <= done["time_high_s"]).all()
     assert (done["share_of_bound"] <= 1).all()
     assert frame[frame["status"] != "measured"]["reason"].str.len().gt(0).all()
-    dense = done[done["kernel"] == "numpy-dense"]
-    assert (dense["speedup"] == 1).all()
+    baselines = done[done["kernel"] == done["baseline"]]
+    assert len(baselines) == cells
+    assert (baselines["speedup"] == 1).all()
     assert {"csr_bytes", "bsr_bytes", "accuracy", "relative_error"} <= set(frame.columns)
 
 
@@ -193,3 +198,17 @@ def test_the_page_renders_in_a_browser(measured: Path, tmp_path: Path) -> None:
     # The plots are there: colour, not only black text on white.
     colourful = (pixels[..., :3].max(axis=2) - pixels[..., :3].min(axis=2)) > 0.3
     assert colourful.mean() > 0.001
+
+
+@pytest.mark.parametrize("name", ["numba-tiled", "numba-bsr", "numba-sell"])
+def test_a_kernel_explains_what_it_chose(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["kernels", "explain", name, "--shape", "300x784", "--batch", "1,256", "--json"]) == 0
+    )
+    lines = json.loads(capsys.readouterr().out)
+    assert {line["batch"] for line in lines} == {1, 256, "all"}
+    assert all(line["chosen"] and line["why"] for line in lines)
+    if name == "numba-sell":
+        assert any(line["chosen"] == "not computed" for line in lines)
+    else:
+        assert {"vectors", "threads", "tiles of X packed"} <= {line["chosen"] for line in lines}

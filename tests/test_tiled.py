@@ -16,7 +16,9 @@ import pytest
 
 from kernels.base import FP32, PASSES, Pass
 from kernels.oracle import Oracle
-from kernels.tiled import BLOCK, NumbaTiled, NumbaTiledZeros
+from kernels.structure import BLOCK
+from kernels.tiled import NumbaTiled
+from kernels.tiled_zeros import NumbaTiledZeros
 from tests.problems import Drawn, Shape, draw
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +35,7 @@ def compute(drawn: Drawn, pass_: Pass) -> Any:
 
 
 @pytest.mark.parametrize("density", [0.5, 0.1, 0.02])
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 31, 33, 48, 63, 64, 65, 128, 150, 256])
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 128, 150, 256])
 @pytest.mark.parametrize("pass_", PASSES)
 def test_every_width_of_the_batch(pass_: Pass, n: int, density: float) -> None:
     drawn = draw(Shape("width", LARGE.m, LARGE.k, n, density), np.float32, f"{pass_} {n}")

@@ -12,6 +12,9 @@ from bench.errors import InputError
 from bench.workloads.models import PRUNINGS, Recipe
 from kernels.base import PASSES
 
+# A dense weight of so many entries, its mask and a copy take 4 GB.
+_MOST_WEIGHTS = 1 << 28
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
@@ -157,6 +160,17 @@ def share(text: str) -> float:
         raise InputError(f"sparsity {text!r} is not a number: give 0.9 or 90%") from None
     Recipe("", "", value)
     return value
+
+
+def shape(text: str) -> tuple[int, int]:
+    """Return (m, k) of a shape given as 300x784."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise InputError(f"shape {text!r} is not of the form 300x784: outputs x inputs")
+    m, k = (int(side) for side in sides)
+    if m * k > _MOST_WEIGHTS:
+        raise InputError(f"shape {text!r} has more than {_MOST_WEIGHTS:,} weights: give a smaller")
+    return m, k
 
 
 def zeros(text: str) -> float | None:

@@ -1,14 +1,27 @@
-"""``kernels list``: the kernels there are, and why some cannot run here."""
+"""``kernels``: those there are, why some cannot run here, and what one chooses for a shape."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from typing import Any
 
-from bench.commands.arguments import add_group, add_kernel_module
+import numpy as np
+
+from bench.commands.arguments import (
+    add_batch,
+    add_group,
+    add_kernel_module,
+    add_passes,
+    add_seed,
+    shape,
+    share,
+)
 from bench.commands.output import EXIT_FINE, print_table
 from bench.errors import InputError
-from kernels.base import PASSES, discover
+from bench.workloads import pruning
+from bench.workloads.models import BLOCK
+from kernels.base import PASSES, Kernel, Problem, Weight, discover
 
 
 def add(commands: Any) -> None:
@@ -18,13 +31,31 @@ def add(commands: Any) -> None:
     add_kernel_module(lister)
     lister.add_argument("--json", action="store_true", help="print JSON")
     lister.set_defaults(run=_list)
+    explainer = group.add_parser(
+        "explain",
+        help="what a kernel chooses for a shape, and why",
+        epilog="example: crossover kernels explain numba-tiled --shape 300x784 --sparsity 0.9",
+    )
+    explainer.add_argument("name", metavar="NAME", help="see 'kernels list'")
+    explainer.add_argument(
+        "--shape", type=shape, required=True, metavar="MxK", help="outputs x inputs, as 300x784"
+    )
+    explainer.add_argument(
+        "--sparsity", type=share, default=0.9, metavar="S", help="default: %(default)s"
+    )
+    explainer.add_argument(
+        "--pattern", choices=("random", "block"), default="random", help="default: %(default)s"
+    )
+    add_batch(explainer, (1, 64, 256))
+    add_passes(explainer, ("forward",), "forward")
+    add_seed(explainer)
+    add_kernel_module(explainer)
+    explainer.add_argument("--json", action="store_true", help="print JSON")
+    explainer.set_defaults(run=_explain)
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
-    try:
-        kernels = discover(options.kernel_module)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    kernels = _discover(options)
     lines = [
         {
             "name": kernel.name,
@@ -39,3 +70,52 @@ def _list(options: argparse.Namespace, command: str) -> int:
     ]
     print_table(lines, options.json)
     return EXIT_FINE
+
+
+def _explain(options: argparse.Namespace, command: str) -> int:
+    kernels = _discover(options)
+    if options.name not in kernels:
+        raise InputError(f"unknown kernel {options.name!r}: choose from {', '.join(kernels)}")
+    kernel = kernels[options.name]
+    if reason := kernel.unavailable():
+        raise InputError(f"kernel {options.name!r} cannot run here: {reason}")
+    weight = _weight(options)
+    operand = kernel.prepare(weight)
+    lines = []
+    for pass_, n in itertools.product(options.passes, options.batch):
+        where = {"pass": pass_, "batch": n}
+        problem = Problem(pass_, *weight.shape, n, weight.nnz)
+        if reason := kernel.unsupported(problem):
+            lines.append({**where, "chosen": "not computed", "value": "", "why": reason})
+            continue
+        chosen = kernel.explain(operand, pass_, n)
+        if not chosen:
+            why = "this kernel has no parameters of its own, or its library keeps them"
+            lines.append({**where, "chosen": "nothing", "value": "", "why": why})
+        lines += [
+            {**where, "chosen": each.name, "value": each.value, "why": each.reason}
+            for each in chosen
+        ]
+    size = f"{operand.nbytes:,} bytes, {operand.nbytes / max(1, weight.nnz):.2f} per nonzero"
+    every = {"pass": "all", "batch": "all"}
+    lines.append({**every, "chosen": "operand", "value": size, "why": f"{weight.nnz:,} nonzeros"})
+    print_table(lines, options.json)
+    return EXIT_FINE
+
+
+def _weight(options: argparse.Namespace) -> Weight:
+    """Return a random weight of the shape, pruned by the pattern."""
+    rng = np.random.default_rng(options.seed)
+    values = rng.standard_normal(options.shape, np.float32)
+    if options.pattern == "block":
+        mask = pruning.block_masks([values], options.sparsity, BLOCK)[0]
+    else:
+        mask = pruning.random_masks([options.shape], options.sparsity, rng)[0]
+    return Weight(np.where(mask, values, np.float32(0)), mask)
+
+
+def _discover(options: argparse.Namespace) -> dict[str, Kernel]:
+    try:
+        return discover(options.kernel_module)
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -41,9 +41,12 @@ def add(commands: Any) -> None:
         "--squares",
         "SIDE",
         default.squares,
-        "sides of square matrices with random patterns, or 'none'",
+        "sides of square matrices of random numbers, or 'none'",
         whole,
         none=True,
+    )
+    parser.add_argument(
+        "--blocks", action="store_true", help="prune networks and squares in blocks of 4 x 4"
     )
     parser.add_argument("--dlmc", type=Path, metavar="DIR", help="a folder with .smtx files")
     add_several(parser, "--batch", "N", default.batches, "columns of X", whole)
@@ -61,6 +64,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     asked = Contest(
         kernels=tuple(options.kernels),
         models=tuple(options.model),
+        blocks=options.blocks,
         sparsities=tuple(options.sparsity),
         squares=tuple(options.squares),
         dlmc=options.dlmc,

@@ -27,7 +27,7 @@ def _gathered_dot(permuted: bool) -> Any:
             values, order, indices, start, end, x = arguments
             emitter = Emitter(builder)
             kind = ir.FunctionType(F32, [F32] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
 
             def step(p: Any, total: Any) -> Any:
                 place = builder.zext(emitter.read(order, p, I32), I64) if permuted else p
@@ -75,7 +75,7 @@ def _scatter(permuted: bool) -> Any:
             factor, values, order, indices, start, end, out = arguments
             emitter = Emitter(builder)
             kind = ir.FunctionType(F32, [F32] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32")
+            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
             target = builder.inttoptr(out, F32.as_pointer())
 
             def add(pairs: list[tuple[Any, Any]]) -> None:

@@ -16,8 +16,8 @@ from numba.extending import intrinsic
 from kernels.processor import vector_lanes
 
 LANES = vector_lanes()
-#: Vectors of a row's tile that stay in registers: 64 numbers, in half of the registers.
-TILE_VECTORS = max(1, 64 // LANES)
+#: Vectors of a row's tile that stay in registers: at most half of those there are.
+TILE_VECTORS = min(8, 64 // LANES)
 TILE = LANES * TILE_VECTORS
 #: Nonzeros that are read together, and whose dot products are summed across lanes together.
 GROUP = 4
@@ -95,8 +95,8 @@ class Emitter:
                 self.builder.call(masked, given)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """Return ``a b + c``."""
-        name = f"llvm.fma.v{self.lanes}f32"
+        """Return ``a b + c``, rounded once where the processor can."""
+        name = f"llvm.fmuladd.v{self.lanes}f32"
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, [a, b, c])
