@@ -25,6 +25,9 @@ _KEPT_SIDES = 8
 class Source(Protocol):
     """Where a weight comes from."""
 
+    def __hash__(self) -> int:
+        """Return a hash: what is made of a source is kept by it."""
+
     @property
     def network(self) -> str:
         """Return the group that a report shows it in."""

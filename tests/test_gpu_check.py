@@ -96,7 +96,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
 
 
 def cells(batch: int = 8) -> list[GpuCell]:
-    return [GpuCell(Random(SQUARES, 32, 32, 0.5), batch, "forward", cold) for cold in (False, True)]
+    source = Random(SQUARES, 32, 32, 0.5 if batch > 1 else 0.9)
+    return [GpuCell(source, batch, "forward", cold) for cold in (False, True)]
 
 
 def check(
