@@ -59,8 +59,8 @@ class Row:
     scope: str
     #: Of the whole network, as asked for.
     network_sparsity: float
-    #: Of the network at that sparsity, on the test set.
-    accuracy: float
+    #: Of the network at that sparsity, on the test set; None where there is no such network.
+    accuracy: float | None
     layer: str
     layer_index: int
     m: int

@@ -12,7 +12,7 @@ A second sample of each round sees of the step only what goes on inside the kern
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.timing import MOST_ROUNDS, Call, HostClock
-from bench.trial import Entrant, Outcome, Table, nonfinite, too_large
+from bench.trial import Entrant, Outcome, Table, measure, nonfinite, too_large
 from bench.workloads.execution import LayerState, Model, loss_gradient
 from bench.workloads.networks import Network
 from bench.workloads.training import OPTIMIZERS
@@ -66,6 +66,12 @@ class StepTask:
     def useful_flops(self) -> float:
         """Return 2 nnz n, summed over the products of a step."""
         return sum(2.0 * problem.nnz * problem.n for problem in self.problems)
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel."""
+        return measure(self, kernels, take_turn)
 
     def table(self) -> Table:
         """Return the network and the batch."""
@@ -207,17 +213,17 @@ class ExaminedKernel(_StandIn):
         m, k = weight.shape
         result = kernel.run(pass_, operand, x, dy, self._poisoned(out))
         nothing = np.empty((0, 0), np.float32)
-        given = [
+        had_x, had_dy = (
             nothing.reshape(rows, 0) if each is None else kernel.fetch(each)
             for rows, each in ((k, x), (m, dy))
-        ]
+        )
         host = (
             kernel.dense_gradient(operand, result)
             if pass_ == "backward_weight"
             else kernel.fetch(result)
         )
         arithmetic = kernel.arithmetic[weight.values.dtype.name]
-        self._note(index, pass_, Oracle(weight, *given).check(pass_, host, arithmetic))
+        self._note(index, pass_, Oracle(weight, had_x, had_dy).check(pass_, host, arithmetic))
         return result
 
     def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,29 @@ from kernels.oracle import Oracle, Verdict
 from kernels.processor import aligned, aligned_empty, cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
+#: With which a worker ends that can no longer use the GPU.
+EXIT_GPU_LOST = 70
+# A problem this small, in floats, takes the GPU no longer than its launch takes the host.
+_LAUNCH_BOUND = 1 << 22
+#: What a cell gets operands from, with the seconds of converting and of compiling.
+Prepare = Callable[[Kernel, Weight], tuple[Any, float, float]]
 
 
-class Trial(Protocol):
-    """A piece of work that kernels compete in."""
+class Job(Protocol):
+    """What a worker carries out."""
 
     @property
     def kernels(self) -> Sequence[str]:
-        """Return the names of the competitors."""
+        """Return the names of the kernels that take part."""
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
+
+
+class Trial(Job, Protocol):
+    """A job in which kernels compete in rounds."""
 
     @property
     def budget_s(self) -> float:
@@ -69,6 +85,8 @@ class Task:
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
     #: Whether the caches are emptied before each timed call.
     cold: bool = False
+    #: How many rows of a result are checked, drawn at random; 0 for all.
+    checked_rows: int = 0
 
     @property
     def problem(self) -> Problem:
@@ -78,7 +96,13 @@ class Task:
 
     def table(self) -> Table:
         """Return the reference, X and dY, and room for results."""
-        return _CellTable(self)
+        return CellTable(self)
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel."""
+        return measure(self, kernels, take_turn)
 
 
 @dataclass
@@ -143,13 +167,37 @@ class Entrant:
     check_again: Callable[[], str | None]
     #: Further ways to see its calls on a CPU.
     views: Mapping[str, Clock] = field(default_factory=dict)
+    #: The check of a result, where the call may be captured into a CUDA graph; it is launch-bound.
+    capturable: Callable[[Any], Verdict] | None = None
+
+
+def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    """Return the operand, the seconds that converting takes, and those that compiling took.
+
+    Where code was compiled W is converted once more: that is what every further weight costs.
+    """
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s, compile_s = time.perf_counter() - begin, compiled()
+    if compile_s:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s = time.perf_counter() - begin
+    return operand, prepare_s, compile_s
 
 
 def measure(
-    trial: Trial, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    trial: Trial,
+    kernels: Mapping[str, Kernel],
+    take_turn: Callable[[str], None],
+    table: Table | None = None,
 ) -> dict[str, Outcome]:
-    """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
-    table = trial.table()
+    """Return the outcome of every kernel; ``take_turn`` hears which of them runs next.
+
+    They share ``table``, by default one that the trial makes.
+    """
+    table = table or trial.table()
     outcomes: dict[str, Outcome] = {}
     entrants: dict[str, Entrant] = {}
     for name, kernel in kernels.items():
@@ -157,6 +205,7 @@ def measure(
         try:
             outcomes[name], entrant = table.enter(kernel)
         except Exception as error:
+            end_if_lost(kernel)
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
             if entrant is not None:
@@ -169,6 +218,9 @@ def measure(
     canary = race(competitors, trial.budget_s, rng, take_turn, trial.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
+        if competitor.failure:
+            take_turn(name)
+            end_if_lost(kernels[name])
         _take_over(outcome, competitor)
         outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
         if not competitor.failure:
@@ -178,15 +230,21 @@ def measure(
     return outcomes
 
 
-class _CellTable:
+def end_if_lost(kernel: Kernel) -> None:
+    """End this process if ``kernel`` left the GPU unusable: a fresh one measures the others."""
+    if kernel.device == "cuda" and cuda.lost():
+        os._exit(EXIT_GPU_LOST)
+
+
+class CellTable:
     """What all kernels of a cell share: the reference, X and dY, and room for results.
 
     They share the very arrays, for where these lie in memory moves a time by some percent.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.oracle = Oracle(task.weight, task.x, task.dy)
+    def __init__(self, task: Task, prepare: Prepare = prepared) -> None:
+        self.task, self.prepare = task, prepare
+        self.oracle = Oracle(task.weight, task.x, task.dy, task.checked_rows)
         self.x, self.dy = aligned(task.x), aligned(task.dy)
         self._results: dict[tuple[int, ...], Array] = {}
 
@@ -202,11 +260,11 @@ class _CellTable:
         return _enter(self.task, kernel, self)
 
 
-def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entrant | None]:
+def _enter(task: Task, kernel: Kernel, table: CellTable) -> tuple[Outcome, Entrant | None]:
     problem = task.problem
-    if reason := kernel.unavailable() or kernel.unsupported(problem) or too_large(kernel, problem):
+    if reason := _refusal(kernel, problem, task.weight):
         return Outcome("skipped", reason), None
-    operand, prepare_s, compile_s = _prepare(kernel, task.weight)
+    operand, prepare_s, compile_s = table.prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
     out = kernel.put(table.room(shape))
@@ -240,24 +298,13 @@ def _enter(task: Task, kernel: Kernel, table: _CellTable) -> tuple[Outcome, Entr
         share_of_bound=verdict.share_of_bound,
         busy_s=prepare_s + first_call_s,
     )
-    entrant = Entrant(call, partial(_nonfinite, kernel), lambda: check(call()).problem)
+    entrant = Entrant(
+        call,
+        partial(_nonfinite, kernel),
+        lambda: check(call()).problem,
+        capturable=check if _launch_bound(problem) else None,
+    )
     return outcome, entrant if verdict.right else None
-
-
-def _prepare(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
-    """Return the operand, the seconds that converting takes, and those that compiling took.
-
-    Where code was compiled W is converted once more: that is what every further weight costs.
-    """
-    with compilation.stopwatch() as compiled:
-        begin = time.perf_counter()
-        operand = kernel.prepare(weight)
-        prepare_s, compile_s = time.perf_counter() - begin, compiled()
-    if compile_s:
-        begin = time.perf_counter()
-        operand = kernel.prepare(weight)
-        prepare_s = time.perf_counter() - begin
-    return operand, prepare_s, compile_s
 
 
 def _competitor(trial: Trial, kernel: Kernel, entrant: Entrant, outcome: Outcome) -> Competitor:
@@ -271,12 +318,33 @@ def _competitor(trial: Trial, kernel: Kernel, entrant: Entrant, outcome: Outcome
     if trial.cold:
         competitor.flush = cuda.flusher()
         return competitor
-    competitor.views = {"call": cuda.WaitingClock()}
-    try:
-        competitor.views["replay"] = cuda.ReplayClock(entrant.call)
-    except Exception as error:  # any library call may refuse to be captured, each in its own way
-        outcome.remarks.append(f"no CUDA graph: {type(error).__name__}: {error}")
+    if entrant.capturable:
+        replay = captured(kernel, entrant.call, entrant.capturable)
+        competitor.views = {"call": cuda.WaitingClock()}
+        if isinstance(replay, str):
+            outcome.remarks.append(replay)
+        else:
+            competitor.views["replay"] = replay
     return competitor
+
+
+def captured(kernel: Kernel, call: Call, check: Callable[[Any], Verdict]) -> cuda.ReplayClock | str:
+    """Return a clock for replays of ``call``, or why there is none, in words.
+
+    A graph is used only if its replay computes the right result over one that was overwritten.
+    """
+    try:
+        replay = cuda.ReplayClock(call)
+        result = replay.replayed(lambda result: kernel.local(result).fill(np.nan))
+        problem = check(result).problem
+    except Exception as error:  # any library call may refuse to be captured, each in its own way
+        return f"no CUDA graph: {type(error).__name__}: {error}"
+    return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
+
+
+def _launch_bound(problem: Problem) -> bool:
+    """Return whether the launch may take longer than the work, so that it is seen apart."""
+    return problem.nnz + (problem.m + problem.k) * problem.n <= _LAUNCH_BOUND
 
 
 def flusher(last_cache_bytes: int) -> Call:
@@ -298,6 +366,16 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
     if competitor.failure:
         outcome.status = "wrong" if competitor.wrong else "failed"
         outcome.reason = competitor.failure
+
+
+def _refusal(kernel: Kernel, problem: Problem, weight: Weight) -> str | None:
+    """Return why ``kernel`` cannot do ``problem`` with ``weight`` here, or None."""
+    return (
+        kernel.unavailable()
+        or kernel.unsupported(problem)
+        or too_large(kernel, problem)
+        or kernel.unfit(weight)
+    )
 
 
 def too_large(kernel: Kernel, *problems: Problem) -> str | None:

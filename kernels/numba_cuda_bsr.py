@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernels import formats
-from kernels.base import Arithmetic, Array, Kernel, Problem, Weight
+from kernels.base import TF32, Arithmetic, Array, Kernel, Problem, Weight
 from kernels.cuda_vectors import operations
 from kernels.numba_cuda import OnNumbaCuda, current_stream, device_functions, simulated
 from kernels.numba_cuda_tiled import Rows, aligned, padded_places, padded_rows, sample
@@ -35,9 +35,6 @@ _WARPS, _THREADS = 4, 256
 #: The most registers per thread: 5 blocks of 4 warps on a multiprocessor.
 REGISTERS = 96
 _COLUMNS = 32
-#: mma.sync reads fp32 operands as TF32 by cutting them off, and keeps a few bits fewer than
-#: fp32 in its sums.
-TF32 = Arithmetic("TF32", 2.0**-10, 2.0**-22)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ UPDATES = ("update", "tiled update", "blocks update")
 @cache
 def compiled(capability: tuple[int, int]) -> dict[str, dict[str, Any]]:
     """Every kernel compiled, in a process without the simulator."""
+    if not importlib.util.find_spec("numba_cuda"):
+        pytest.skip("not run: numba-cuda is not installed; 'nox -s ptx' installs it")
     done = subprocess.run(
         [sys.executable, "-m", "tests.ptx", *map(str, capability)],
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": str(ROOT)},

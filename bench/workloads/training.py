@@ -46,8 +46,10 @@ class GradientDescent:
         for index, dy in list(model.backward(dlogits, taken)):
             gradient = model.weight_gradient(index, dy, taken[index].x)
             bias_gradient = dy.sum(axis=1)
-            self.direct(index, model.kernel.local(gradient), bias_gradient)
-            model.kernel.update(model.weights[index], gradient, rate)
+            local = model.kernel.local(gradient)
+            self.direct(index, local, bias_gradient)
+            # Put again: in Numba's simulator ``local`` is a copy.
+            model.kernel.update(model.weights[index], model.kernel.put(local), rate)
             model.biases[index] -= rate * bias_gradient
 
     def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
