@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def _unavailable() -> str | None:
 class OnTorchCuda:
     """A mixin for kernels whose arrays are PyTorch's, on the GPU."""
 
-    device: Device = "cuda"
+    device: ClassVar[Device] = "cuda"
     #: What PyTorch calls the device.
     place = "cuda"
 
