@@ -20,7 +20,9 @@ from reports import metrics
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
-_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195")
+_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#000000")
+# For kernels beyond the colours there are.
+_MARKERS = ("o", "^", "s")
 _MASKED_COLOUR = "#8a929b"
 _STYLE = {
     "svg.fonttype": "none",
@@ -37,9 +39,10 @@ _STYLE = {
 }
 
 
-def kernel_colours(kernels: list[str]) -> dict[str, str]:
-    """Return a colour per kernel, the same in every plot of a report."""
-    return {name: _PALETTE[i % len(_PALETTE)] for i, name in enumerate(sorted(kernels))}
+def kernel_looks(kernels: list[str]) -> dict[str, tuple[str, str]]:
+    """Return a colour and a marker per kernel, the same in every plot of a report."""
+    looks = [(colour, marker) for marker in _MARKERS for colour in _PALETTE]
+    return {name: looks[i % len(looks)] for i, name in enumerate(sorted(kernels))}
 
 
 def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
@@ -52,7 +55,7 @@ def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
     layers = shown.sort_values("layer_index")["layer"].unique()
     batches = sorted(shown["batch"].unique())
     sparse = shown[~shown["format"].isin(metrics.DENSE_FORMATS)]
-    colours = kernel_colours(list(sparse["kernel"].unique()))
+    looks = kernel_looks(list(sparse["kernel"].unique()))
     with plt.rc_context(_STYLE):
         # Margins are fixed: to have them found costs more than all else.
         width, height = 3.3 * len(batches) + 0.6, 2.3 * len(layers) + 1.1
@@ -66,7 +69,7 @@ def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
         for i, layer in enumerate(layers):
             for j, batch in enumerate(batches):
                 part = shown[(shown["layer"] == layer) & (shown["batch"] == batch)]
-                _draw(axes[i][j], part, colours)
+                _draw(axes[i][j], part, looks)
                 first = part.iloc[0] if len(part) else None
                 shape = "" if first is None else f" {first.m} × {first.k}"
                 axes[i][j].set_title(f"{layer}{shape}, batch {batch}", fontsize=9, loc="left")
@@ -77,17 +80,17 @@ def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
         return _svg(figure)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
+def _draw(axis: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
     axis.axhline(1.0, color="#20262d", linewidth=0.9)
     axis.set_yscale("log", base=2)
     for kernel, group in rows.groupby("kernel", sort=True):
         line = group.sort_values("sparsity")
         x = _stretched(line["sparsity"].to_numpy(float))
         masked = line["format"].iloc[0] == "masked dense"
-        colour = _MASKED_COLOUR if masked else colours[str(kernel)]
+        colour, marker = (_MASKED_COLOUR, "o") if masked else looks[str(kernel)]
         style = "-" if not masked else "--" if str(kernel).endswith("call") else ":"
         axis.plot(
-            x, line["speedup"], color=colour, marker="o", markersize=2.5, linewidth=1.3,
+            x, line["speedup"], color=colour, marker=marker, markersize=2.5, linewidth=1.3,
             label=line["title"].iloc[0], linestyle=style,
         )  # fmt: skip
         axis.fill_between(x, line["speedup_low"], line["speedup_high"], color=colour, alpha=0.18)
