@@ -86,6 +86,11 @@ class WorkerProcess:
         """Return what the worker is and can measure; it has loaded its kernels then."""
         return self.ask("hello", _START_LIMIT_S)
 
+    @property
+    def alive(self) -> bool:
+        """Return whether the process still runs."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()

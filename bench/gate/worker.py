@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ class Placed:
         self.oracle = Oracle(self.weight, self.x, self.dy)
         self.prepare_s = 0.0
         self._room: Any = None
+
+    @property
+    def somewhere(self) -> bool:
+        """Return whether it was placed yet."""
+        return self._room is not None
 
     def place(self, seed: int) -> None:
         """Convert W anew, and copy X, dY and the room for the result, to places of their own.
@@ -100,8 +106,8 @@ class Bench:
             "preset": preset.CI,
             "versions": machine.versions(),
             "threads": machine.available_cores(),
-            "cells": [[each.name, each.digest] for each in preset.cells(self.kernels)],
-            "crossovers": [[each.name, each.digest] for each in preset.crossings(self.kernels)],
+            "cells": [asdict(each) for each in preset.cells(self.kernels)],
+            "crossovers": [asdict(each) for each in preset.crossings(self.kernels)],
         }
 
     def check(self, cell: dict[str, Any], path: str) -> dict[str, Any]:
@@ -132,8 +138,8 @@ class Bench:
     def turn(self, cell: dict[str, Any], loops: int, place: int | None) -> dict[str, Any]:
         """Return the seconds per call of a sample; ``place`` is a seed where places are new."""
         placed = self._drawn(cell)
-        if place is not None:
-            placed.place(place)
+        if place is not None or not placed.somewhere:
+            placed.place(place or 0)
         placed.competitor.loops = loops
         sample(placed.competitor)
         return {
