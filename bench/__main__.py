@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-from bench.commands import crossover, kernels, machine, models, peers, report, run
+from bench.commands import crossover, gate, history, kernels, machine, models, peers, report, run
 from bench.commands.arguments import Parser
 from bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
 from bench.errors import InputError
 
 #: In the order of ``--help``.
-COMMANDS = (run, crossover, peers, report, machine, kernels, models)
+COMMANDS = (run, crossover, peers, gate, history, report, machine, kernels, models)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
     root = Parser(
         prog="crossover",
         description="From which sparsity does a sparse kernel beat the dense one on this machine?",
-        epilog="Without a command: run. Exit codes: 0 fine, 2 bad usage or input or nothing "
-        "measured, 3 a kernel computed a wrong result.",
+        epilog="Without a command: run. Exit codes: 0 fine, 1 a confirmed regression, 2 bad usage "
+        "or input or nothing measured, 3 a kernel computed a wrong result.",
     )
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for module in COMMANDS:

@@ -6,13 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import display
-from bench.commands.arguments import add_budget, add_output, add_seed, whole
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, say
-from bench.gate import environments
+from bench import ceilings, display
+from bench.ceilings import Ceilings
+from bench.commands.arguments import add_budget, add_output, add_seed, add_several, whole
+from bench.commands.output import EXIT_FINE, EXIT_USAGE, EXIT_WRONG, print_table, say
+from bench.errors import InputError
+from bench.gate import environments, history
 from bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
 from bench.gate.comparison import BUDGET_S, Comparison
 from bench.gate.session import Request, compare
+from bench.worker import in_fresh_process
+from bench.workloads.models import cache_folder
 
 EXIT_REGRESSION = 1
 
@@ -55,19 +59,24 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--clean", action="store_true", help="remove environments and what killed runs left"
     )
+    parser.add_argument(
+        "--selfcheck",
+        action="store_true",
+        help="plant faults into copies of your files, and none, and see what the gate says",
+    )
+    parser.add_argument(
+        "--repeats", type=whole, default=1, metavar="N", help="of its checks (default: 1)"
+    )
+    add_several(parser, "--checks", "WORD", (), "only those whose name has it (default: all)")
     add_output(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from bench.errors import InputError
-    from bench.gate import history
     from reports import exports, gate
 
     if options.clean:
         return _clean(options)
-    if not options.base:
-        raise InputError("no --base is given: name a revision to compare with, as --base main")
     request = Request(
         options.base,
         options.head,
@@ -76,10 +85,15 @@ def _run(options: argparse.Namespace, command: str) -> int:
         options.seed,
         not options.this_environment,
     )
+    if options.selfcheck:
+        return _selfcheck(options, request)
+    if not options.base:
+        raise InputError("no --base is given: name a revision to compare with, as --base main")
     kept = history.open_store(options.out)
     with display.progress(options.quiet) as report:
         found = compare(request, report)
-    history.keep(kept, found)
+        limits: Ceilings = in_fresh_process(ceilings.measure, found.threads)
+    history.keep(kept, found, limits)
     kept.close()
     if options.json:
         print(gate.as_json(found))
@@ -97,6 +111,21 @@ def exit_code(found: Comparison) -> int:
     if any(each.verdict == "wrong" for each in found.findings):
         return EXIT_WRONG
     return EXIT_REGRESSION if any(each.regression for each in found.findings) else EXIT_FINE
+
+
+def _selfcheck(options: argparse.Namespace, request: Request) -> int:
+    from bench.gate import selfcheck  # its plants are for copies of the source alone
+
+    path = (options.out or cache_folder() / "history") / "gate-selfcheck.json"
+    repeats = max(1, options.repeats)
+    lines = []
+    with display.progress(options.quiet) as report:
+        for check, runs in selfcheck.run(request, repeats, path, report, options.checks):
+            lines.append(selfcheck.summary(check, runs))
+            say(options, f"{lines[-1]['verdict']}: {check.name}: {lines[-1]['found']}")
+    print_table(lines, options.json)
+    say(options, f"every run is in {path}")
+    return EXIT_USAGE if any(line["verdict"] == "failed" for line in lines) else EXIT_FINE
 
 
 def _clean(options: argparse.Namespace) -> int:

@@ -91,9 +91,7 @@ class Checkout:
 
 def copy_tracked(repository: Path, target: Path) -> None:
     """Copy the user's files to ``target``: as they are now, those that git ignores left out."""
-    listed = _git(
-        repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"
-    )
+    listed = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in (listed or "").split("\0"):
         source = repository / name
         if name and source.is_file():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def line_crossing(sparsities: Sequence[float], speedups: Sequence[float]) -> flo
 def _bracket(known: dict[float, float]) -> tuple[float, float] | None:
     """Return the neighbouring sparsities between which the speedup first rises through 1."""
     ordered = sorted(known)
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in pairwise(ordered):
         if known[low] <= 0 < known[high]:
             return low, high
     return None

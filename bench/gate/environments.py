@@ -90,9 +90,7 @@ def _build(target: Path, wanted: list[str], version: str) -> None:
     except subprocess.CalledProcessError as error:
         said = [line for line in (error.stderr or "").splitlines() if "ERROR" in line]
         reason = said[-1].strip() if said else f"exit code {error.returncode}"
-        raise InputError(
-            f"{version} does not install ({reason}): name another revision"
-        ) from error
+        raise InputError(f"{version} does not install ({reason}): name another revision") from error
     except OSError as error:
         raise InputError(
             f"cannot build an environment in {target.parent} ({error}): free space, or name "

@@ -21,6 +21,8 @@ from bench.gate.verdicts import (
     Verdict,
     compared,
     decide,
+)
+from bench.gate.verdicts import (
     flagged as is_flagged,
 )
 
@@ -94,9 +96,8 @@ def flagged(first: Measured) -> dict[Key, Estimate | None]:
     found: dict[Key, Estimate | None] = {}
     for metric in _WITH_ROUNDS:
         policy = POLICIES[metric]
-        for key, estimate in _estimated(first, metric).items():
-            if is_flagged(policy, estimate):
-                found[key] = estimate
+        estimated = _estimated(first, metric).items()
+        found |= {key: estimate for key, estimate in estimated if is_flagged(policy, estimate)}
     for key, pair in first.exact("compilation").items():
         if compared(POLICIES["compilation"], *pair)[0] in ("slower", "faster"):
             found[key] = None
@@ -117,9 +118,7 @@ def collect(shared: Shared, first: Measured, again: Measured) -> list[Finding]:
             second = confirmed.get(key)
             policy = POLICIES[metric]
             verdict, note = decide(policy, estimate, second, tests)
-            found.append(
-                _finding(policy, key, digests, levels, second or estimate, verdict, note)
-            )
+            found.append(_finding(policy, key, digests, levels, second or estimate, verdict, note))
     found += _exact_findings(first, again, digests)
     return [*found, *_failures(first), *_unmatched(shared, first)]
 
@@ -158,9 +157,7 @@ def _finding(
     )
 
 
-def _exact_findings(
-    first: Measured, again: Measured, digests: Mapping[str, str]
-) -> list[Finding]:
+def _exact_findings(first: Measured, again: Measured, digests: Mapping[str, str]) -> list[Finding]:
     """Return the verdicts on operand bytes, and on compiling: only if both looks agree."""
     found = []
     for metric in ("memory", "compilation"):

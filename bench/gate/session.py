@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Request:
     own_environments: bool = True
 
 
-#: Changes head's source tree before it is measured: a fault that a self-check plants.
-Plant = Callable[[Path], None]
+#: Changes the source trees of base and head before they are measured: what a self-check plants.
+Plant = Callable[[Path, Path], None]
 
 
 def compare(
@@ -60,14 +60,23 @@ def compare(
         for revision in (request.base, request.head):  # before anything takes time
             if revision != WORKTREE:
                 checkout.commit(revision)
+        report(Progress("set up", "worktrees", 0.0, 1.0))
         versions = [
-            _version(checkout, name, revision, request.own_environments, report)
+            _checked_out(checkout, name, revision)
             for name, revision in (("base", request.base), ("head", request.head))
         ]
         if plant is not None:
-            plant(versions[1].source)
+            plant(versions[0].source, versions[1].source)
+        if request.own_environments:
+            versions = [
+                _with_environment(version, name, report)
+                for version, name in zip(versions, ("base", "head"), strict=True)
+            ]
+        report(Progress("set up", "done", 1.0, 1.0))
+        base, head = versions
         comparer = Comparer(
-            *versions,
+            base,
+            head,
             threads,
             scratch=checkout.folder,
             budget_s=request.budget_s,
@@ -78,29 +87,27 @@ def compare(
         return comparer.run()
 
 
-def _version(
-    checkout: Checkout, name: str, revision: str, own_environment: bool, report: Report
-) -> Version:
-    """Return a version, checked out, with a Python to run it."""
-    report(Progress("set up", f"{name} {revision}", 0.0, 1.0))
+def _checked_out(checkout: Checkout, name: str, revision: str) -> Version:
+    """Return a version with its source tree, to be run by this Python."""
     source, commit = checkout.tree(name, revision)
-    title = revision if commit.startswith(revision) else f"{revision} ({commit[:12]})"
+    return Version(
+        title=revision if commit.startswith(revision) else f"{revision} ({commit[:12]})",
+        commit=commit,
+        source=source,
+        python=Path(sys.executable),
+        compiled=checkout.folder / f"compiled-{name}",
+        committed_at=checkout.committed_at(commit),
+    )
+
+
+def _with_environment(version: Version, name: str, report: Report) -> Version:
+    """Return a version with the Python of an environment of its own."""
 
     def tell(what: str) -> None:
         report(Progress("set up", what, 0.5, 1.0))
 
-    python = Path(sys.executable)
-    if own_environment:
-        python = environments.obtain(source, f"{name} {title}", tell)
-    report(Progress("set up", "done", 1.0, 1.0))
-    return Version(
-        title=title,
-        commit=commit,
-        source=source,
-        python=python,
-        compiled=checkout.folder / f"compiled-{name}",
-        committed_at=checkout.committed_at(commit),
-    )
+    python = environments.obtain(version.source, f"{name} {version.title}", tell)
+    return replace(version, python=python)
 
 
 @contextmanager

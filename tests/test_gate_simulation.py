@@ -1,0 +1,68 @@
+"""What the gate promises, on a simulated machine: no false alarm, nothing of size missed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from bench.gate.statistics import Levels, estimates, process_luck
+from bench.gate.verdicts import POLICIES, decide
+from tests import gate_noise
+
+CELLS, REPETITIONS = 27, 100
+
+
+def test_identical_code_is_reported_in_at_most_one_run_of_a_hundred() -> None:
+    rng = np.random.default_rng(1)
+    verdicts: Counter[str] = Counter()
+    reported = 0
+    for _ in range(REPETITIONS):
+        found = gate_noise.gate(CELLS, rng)
+        reported += any(each.regression for each in found)
+        verdicts.update(each.verdict for each in found)
+    assert reported <= 1
+    # Quiet, but not because it never commits itself.
+    assert verdicts["same"] > 0.5 * CELLS * REPETITIONS, verdicts
+
+
+def test_five_percent_are_found_and_nothing_else_is() -> None:
+    rng = np.random.default_rng(2)
+    found = [gate_noise.gate(3, rng, slower=0.05) for _ in range(REPETITIONS)]
+    assert sum(each[0].verdict == "slower" for each in found) >= 95
+    assert not any(each.regression for findings in found for each in findings[1:])
+
+
+def test_two_percent_are_never_the_same() -> None:
+    rng = np.random.default_rng(3)
+    verdicts = Counter(gate_noise.gate(3, rng, slower=0.02)[0].verdict for _ in range(300))
+    assert set(verdicts) <= {"ambiguous", "slower"}, verdicts
+
+
+def test_a_load_that_comes_and_goes_raises_no_alarm() -> None:
+    rng = np.random.default_rng(4)
+    reports = [gate_noise.gate(CELLS, rng, noise=gate_noise.loaded()) for _ in range(30)]
+    assert not any(each.regression for found in reports for each in found)
+
+
+def test_a_restless_control_vetoes() -> None:
+    """Head is slower by 6 %, but so is one of two processes of base."""
+    rng = np.random.default_rng(5)
+    restless = Levels()
+    for generation in range(6):
+        for noise in rng.normal(0, 0.01, (20, 3)):
+            restless.add(generation, noise[0], 0.06 + noise[1], 0.09 + noise[2])
+    (estimate,) = estimates([restless])
+    verdict, note = decide(POLICIES["time"], estimate, estimate, 1)
+    assert verdict == "ambiguous"
+    assert note
+
+
+def test_the_luck_of_processes_is_seen() -> None:
+    rng = np.random.default_rng(6)
+    lucky = gate_noise.levels(30, (6, 30), 0.0, gate_noise.Noise(process=0.03, state=0), rng)
+    steady = gate_noise.levels(30, (6, 30), 0.0, gate_noise.Noise(process=0, state=0), rng)
+    assert process_luck(lucky) == pytest.approx(0.03 * np.sqrt(2), rel=0.25)
+    assert process_luck(steady) < 0.006
+    assert estimates(lucky)[0].error > 2 * estimates(steady)[0].error
