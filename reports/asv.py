@@ -54,7 +54,7 @@ def _results(found: Comparison, commit: str) -> dict[str, Any]:
         "env_vars": {},
         "result_columns": [
             "result", "params", "version", "started_at", "duration", "stats_ci_99_a",
-            "stats_ci_99_b", "stats_q_25", "stats_q_75", "number", "repeat",
+            "stats_ci_99_b", "stats_q_25", "stats_q_75", "stats_number", "stats_repeat",
         ],
         "results": {
             _name(cell): _result(cell, levels, milliseconds)

@@ -115,7 +115,7 @@ def _pipes(lines: list[dict[str, str]]) -> str:
         {**line, "verdict": f"{_MARKS.get(line['verdict'], '')} {line['verdict']}".strip()}
         for line in lines
     ]
-    return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)
+    return str(pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True))
 
 
 def _legend() -> str:

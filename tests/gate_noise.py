@@ -8,19 +8,20 @@ of a round. A sample in thirty is an outlier.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.gate.findings import Measured, collect, flagged
+from bench.gate.findings import Key, Measured, collect, flagged, undecided
 from bench.gate.matching import Shared
 from bench.gate.preset import Cell
 from bench.gate.statistics import Levels
 from bench.gate.verdicts import Finding
 
 ROLES = 3
-SCREEN, CONFIRM = (4, 16), (6, 16)
+SCREEN, CONFIRM = (4, 20), (6, 20)
 _ROUND_S, _BETWEEN_S = 0.03, 0.75
 
 
@@ -43,9 +44,17 @@ def cells(count: int) -> list[Cell]:
 
 
 def levels(
-    count: int, looks: tuple[int, int], slower: float, noise: Noise, rng: np.random.Generator
+    slower: Sequence[float],
+    looks: tuple[int, int],
+    noise: Noise,
+    rng: np.random.Generator,
+    begin: int = 0,
 ) -> list[Levels]:
-    """Return the rounds of ``count`` cells, head of the first slower by ``slower``."""
+    """Return the rounds of as many cells as ``slower`` says by how much head is slower.
+
+    ``begin`` numbers the first of their generations.
+    """
+    count = len(slower)
     generations, rounds = looks
     shape = count, generations, rounds, ROLES
     logs = rng.normal(0, noise.placement, shape) + rng.normal(0, noise.sample, shape)
@@ -56,13 +65,13 @@ def levels(
     if noise.load:
         busy = rng.random((count, generations, rounds, 1)) < noise.loaded
         logs += busy * np.abs(rng.normal(0, noise.load, shape))
-    logs[0, ..., 2] += np.log1p(slower)
+    logs[..., 2] += np.log1p(slower)[:, None, None]
     found = []
     for cell in logs:
         one = Levels()
         for generation in range(generations):
             for base, control, head in cell[generation]:
-                one.add(generation, float(base), float(control), float(head))
+                one.add(begin + generation, float(base), float(control), float(head))
         found.append(one)
     return found
 
@@ -80,18 +89,27 @@ def _states(shape: tuple[int, ...], noise: Noise, rng: np.random.Generator) -> N
 
 
 def gate(
-    count: int, rng: np.random.Generator, slower: float = 0.0, noise: Noise | None = None
+    slower: Sequence[float], rng: np.random.Generator, noise: Noise | None = None
 ) -> list[Finding]:
-    """Return the findings of one simulated run: both looks, as the gate takes them."""
-    noise, named = noise or Noise(), cells(count)
+    """Return the findings of one simulated run, with all looks that the gate takes.
+
+    A finding per cell, in order: head is slower by so much in each.
+    """
+    noise, named = noise or Noise(), cells(len(slower))
+    truth = dict(zip(named, slower, strict=True))
     first, again = Measured(), Measured()
-    first.times = dict(zip(named, levels(count, SCREEN, slower, noise, rng), strict=True))
-    keys = {key.name for key in flagged(first)}
-    wanted = [cell for cell in named if cell.name in keys]
+
+    def drawn(which: Sequence[Cell], looks: tuple[int, int], begin: int = 0) -> list[Levels]:
+        return levels([truth[cell] for cell in which], looks, noise, rng, begin)
+
+    first.times = dict(zip(named, drawn(named, SCREEN), strict=True))
+    suspects = flagged(first)
+    wanted = [cell for cell in named if Key("time", cell.name) in suspects]
     if wanted:
-        truth = slower if named[0] in wanted else 0.0
-        repeated = levels(len(wanted), CONFIRM, truth, noise, rng)
-        again.times = dict(zip(wanted, repeated, strict=True))
+        again.times = dict(zip(wanted, drawn(wanted, CONFIRM), strict=True))
+    unsure = undecided(first, suspects)
+    for cell, more in zip(unsure, drawn(unsure, SCREEN, begin=SCREEN[0]), strict=True):
+        first.times[cell].rounds.extend(more.rounds)
     return collect(Shared(named, [], [], []), first, again)
 
 

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         metavar="REV",
         help="what to compare (default: worktree, your files as they are)",
     )
-    add_budget(parser, BUDGET_S, "of the measuring (default: 3m)")
+    add_budget(parser, BUDGET_S, "of the measuring (default: 4m)")
     parser.add_argument("--threads", type=whole, default=0, help="default: all cores")
     add_seed(parser)
     parser.add_argument(

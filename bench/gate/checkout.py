@@ -118,7 +118,7 @@ def _owned(folder: Path) -> bool:
     try:
         owner = json.loads((folder / _OWNER).read_text())
         process = psutil.Process(owner["pid"])
-        return abs(process.create_time() - owner["started"]) < 1.0
+        return bool(abs(process.create_time() - owner["started"]) < 1.0)
     except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
         return False
 

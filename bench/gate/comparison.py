@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from bench.gate.verdicts import LEAST_ROUNDS, Finding
 from bench.progress import Progress, Report, ignore
 
 #: Seconds of measuring; checks and what Numba compiles for them come on top.
-BUDGET_S = 180.0
+BUDGET_S = 240.0
 # Of the budget, for the first look at everything.
 _SCREEN_SHARE = 0.6
 # Generations of fresh processes: of the first look, and of the second one.
@@ -78,13 +79,15 @@ class Comparer:
         first, cells = self.measured, shared.cells
         first.crossed = [Crossed(each) for each in shared.crossings]
         self._generations(
-            _SCREENS, first, cells, first.crossed, begin + _SCREEN_SHARE * self.budget_s
+            "measure", _SCREENS, first, cells, first.crossed, begin + _SCREEN_SHARE * self.budget_s
         )
         self._refuse_too_little(cells)
         flagged = findings.flagged(first)
         again = Measured()
         if flagged:
             self._confirm(first, again, flagged, end)
+        if time.monotonic() < end and (unsure := findings.undecided(first, flagged)):
+            self._generations("narrow", _SCREENS, first, unsure, [], end)
         return Comparison(
             base=self.base,
             head=self.head,
@@ -140,6 +143,7 @@ class Comparer:
 
     def _generations(
         self,
+        phase: str,
         count: int,
         into: Measured,
         cells: Iterable[Cell],
@@ -158,9 +162,8 @@ class Comparer:
                         self._checked(trio, cell, into)
                 for each in crossed:
                     if each.place is None and not number:
-                        self._guarded(into, each.crossing.cell, lambda e=each: e.scan(trio))
+                        self._guarded(into, each.crossing.cell, partial(each.scan, trio))
                 self._sweeps(trio, into, cells, crossed, until)
-            phase = "confirm" if into is not self.measured else "measure"
             passed = min(time.monotonic() - begin, end - begin)
             self.report(Progress(phase, f"generation {number + 1}", passed, end - begin))
             self._generation += 1
@@ -174,11 +177,11 @@ class Comparer:
             for index in self._rng.permutation(len(cells)):
                 cell = cells[index]
                 if into.usable(cell) and self.measured.usable(cell):
-                    self._guarded(into, cell, lambda c=cell: self._round(trio, into, c))
+                    self._guarded(into, cell, partial(self._round, trio, into, cell))
             for each in crossed:
                 if each.place is not None:
                     cell = each.crossing.cell
-                    self._guarded(into, cell, lambda e=each: e.round(trio, self._generation))
+                    self._guarded(into, cell, partial(each.round, trio, self._generation))
             if time.monotonic() >= until:
                 return
 
@@ -218,16 +221,14 @@ class Comparer:
             if Key("crossover", each.crossing.name) in flagged
         ]
         if cells or again.crossed:
-            self._generations(_CONFIRMATIONS, again, cells, again.crossed, end)
+            self._generations("confirm", _CONFIRMATIONS, again, cells, again.crossed, end)
             first.failures.update(again.failures)
 
     def _compiled_again(self, cells: list[Cell]) -> dict[Cell, dict[Role, Checked]]:
         """Return checks with nothing compiled before, head first this time."""
-        fresh = [
-            replace(version, compiled=self.scratch / f"again-{name}")
-            for name, version in (("base", self.base), ("head", self.head))
-        ]
-        with Trio(*fresh, self.threads, self._rng) as trio:
+        base = replace(self.base, compiled=self.scratch / "again-base")
+        head = replace(self.head, compiled=self.scratch / "again-head")
+        with Trio(base, head, self.threads, self._rng) as trio:
             found = {}
             for cell in cells:
                 try:

@@ -88,6 +88,8 @@ class Measured:
         return found
 
 
+# Kernels that compile nothing differ by what a first call costs besides.
+_SHORTEST_COMPILING_S = 0.1
 _WITH_ROUNDS: tuple[Metric, ...] = ("time", "crossover", "conversion")
 
 
@@ -120,12 +122,26 @@ def collect(shared: Shared, first: Measured, again: Measured) -> list[Finding]:
             verdict, note = decide(policy, estimate, second, tests)
             found.append(_finding(policy, key, digests, levels, second or estimate, verdict, note))
     found += _exact_findings(first, again, digests)
-    return [*found, *_failures(first), *_unmatched(shared, first)]
+    return [*found, *_not_crossed(first), *_failures(first), *_unmatched(shared, first)]
+
+
+def undecided(first: Measured, flagged_: Mapping[Key, Estimate | None]) -> list[Cell]:
+    """Return the cells that more rounds of the first look could show to be the same."""
+    found = {
+        key.name
+        for key, estimate in _estimated(first, "time").items()
+        if key not in flagged_ and decide(POLICIES["time"], estimate, None, 1)[0] == "ambiguous"
+    }
+    return [cell for cell in first.times if cell.name in found]
 
 
 def _estimated(measured: Measured, metric: Metric, luck: float = 0.0) -> dict[Key, Estimate]:
+    """Return the estimate of each quantity; ``luck`` is what was known of it before."""
     levels = measured.levels(metric)
-    return dict(zip(levels, estimates(list(levels.values()), luck), strict=True)) if levels else {}
+    if not levels:
+        return {}
+    least = max(luck, POLICIES[metric].luck)
+    return dict(zip(levels, estimates(list(levels.values()), least), strict=True))
 
 
 def _finding(
@@ -169,12 +185,27 @@ def _exact_findings(first: Measured, again: Measured, digests: Mapping[str, str]
                 second = compared(policy, *repeated[key])[0] if key in repeated else "ambiguous"
                 if second != verdict:
                     verdict, note = "ambiguous", "not confirmed"
-            if base or head:
+            if max(base, head) >= _SHORTEST_COMPILING_S:
                 found.append(
                     Finding(metric, key.name, digests.get(key.name, ""), verdict, base, head,
                             change, note=note)
                 )  # fmt: skip
     return found
+
+
+def _not_crossed(first: Measured) -> list[Finding]:
+    """Return the crossovers that base does not have, or that no line could be laid through."""
+    return [
+        Finding(
+            "crossover",
+            each.crossing.name,
+            each.crossing.digest,
+            "ambiguous",
+            note="base has none" if each.place is None else "too noisy",
+        )
+        for each in first.crossed
+        if not each.levels.rounds
+    ]
 
 
 def _failures(first: Measured) -> list[Finding]:

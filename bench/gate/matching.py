@@ -38,17 +38,16 @@ def match(hellos: Mapping[Role, Mapping[str, Any]]) -> Shared:
         [Crossing(Cell(**each["cell"]), each["against"]) for each in hellos[r]["crossovers"]]
         for r in ("base", "head")
     ]
+    before, after = crossed
     other = [
-        Finding("crossover", each.name, each.digest, verdict)
-        for verdict, mine, theirs in (("new", crossed[1], crossed[0]), ("gone", *crossed))
-        for each in mine
-        if each not in theirs
+        *(Finding("crossover", c.name, c.digest, "new") for c in after if c not in before),
+        *(Finding("crossover", c.name, c.digest, "gone") for c in before if c not in after),
     ]
     return Shared(
         cells=[each for each in head if each in base],
         new=[each for each in head if each not in base],
         gone=[each for each in base if each not in head],
-        crossings=[each for each in crossed[1] if each in crossed[0]],
+        crossings=[each for each in after if each in before],
         other_crossings=other,
     )
 

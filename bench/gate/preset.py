@@ -96,6 +96,8 @@ _POINTS: Mapping[str, tuple[tuple[Pass, int], ...]] = {
     "scipy-bsr": (_F64,),
 }
 _OTHERS = (_F64,)
+#: Networks and their layers that other tools' suites have beside: small, lowered, and large.
+_CANONICAL = ((_NETWORK, 0), (_NETWORK, 1), ("lenet-5", 1), ("wide", 1))
 #: Kernels of optional libraries: what is installed must not decide what is gated.
 _OPTIONAL = ("mkl-", "torch-")
 #: Whose crossover is gated, against which dense kernel.
@@ -140,14 +142,32 @@ def crossings(kernels: Mapping[str, Kernel]) -> list[Crossing]:
     ]
 
 
+def canonical(kernels: Mapping[str, Kernel]) -> list[Cell]:
+    """Return a cell per kernel and canonical layer, whether or not it can run here."""
+    return [
+        _cell(name, "forward", kernel_batch, of, index)
+        for name, kernel in sorted(kernels.items())
+        for of, index in _CANONICAL
+        if (kernel_batch := _forward_batch(name, kernel))
+    ]
+
+
+def _forward_batch(name: str, kernel: Kernel) -> int:
+    """Return the batch of a kernel's forward pass: what ``ci`` has for it; 0 without the pass."""
+    batches = [batch for pass_, batch in _POINTS.get(name, _OTHERS) if pass_ == "forward"]
+    return max(batches, default=_F64[1]) if "forward" in kernel.passes else 0
+
+
 def _gated(kernels: Mapping[str, Kernel]) -> Iterable[tuple[str, Kernel]]:
     for name, kernel in sorted(kernels.items()):
         if kernel.device == "cpu" and not name.startswith(_OPTIONAL) and not kernel.unavailable():
             yield name, kernel
 
 
-def _cell(kernel: str, pass_: Pass, batch: int) -> Cell:
-    layer = network(_NETWORK).layers[0]
+def _cell(kernel: str, pass_: Pass, batch: int, of: str = _NETWORK, index: int = 0) -> Cell:
+    layer = network(of).layers[index]
     m, k = layer.shape
+    name = layer.name if of == _NETWORK else f"{of} {layer.name}"
     pattern: Any = "block" if "bsr" in kernel else "row-skewed"
-    return Cell(kernel, layer.name, m, k, batch, pass_, pattern=pattern, zeros=_PIXELS_ZERO)
+    zeros = _RELU_ZERO if index else _PIXELS_ZERO
+    return Cell(kernel, name, m, k, batch, pass_, pattern=pattern, zeros=zeros)

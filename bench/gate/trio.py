@@ -132,7 +132,9 @@ class Trio:
     def _seed(self) -> int:
         return int(self._rng.integers(1 << 31))
 
-    def _ask(self, role: Role, question: Callable[[WorkerProcess], Any]) -> Any:
+    def _ask(
+        self, role: Role, question: Callable[[WorkerProcess], dict[str, Any]]
+    ) -> dict[str, Any]:
         try:
             return question(self._workers[role])
         except WorkerError as error:

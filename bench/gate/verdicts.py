@@ -23,8 +23,8 @@ Metric = Literal["time", "conversion", "memory", "compilation", "crossover"]
 #: Shared by all quantities of a run (Bonferroni): one run in a hundred may claim what is not so.
 FAMILY_ERROR = 0.01
 #: Of the interval that ``same`` asks for, per side: a true change of ``Policy.same`` passes for
-#: none in one case of a thousand.
-SAME_ERROR = 0.001
+#: none in one case of fifty thousand.
+SAME_ERROR = 2e-5
 #: What a table shows.
 SHOWN_CONFIDENCE = 0.95
 #: A quantity with fewer rounds than this decides nothing.
@@ -45,6 +45,8 @@ class Policy:
     relative: bool = True
     #: Below this a change counts for nothing, in the metric's own unit.
     least: float = 0.0
+    #: How far two processes of one code differ at least, whatever a few controls say.
+    luck: float = 0.003
 
     def scaled(self, share: float) -> float:
         """Return a share as a difference of levels."""
@@ -131,6 +133,8 @@ def decide(
 def compared(policy: Policy, base: float, head: float) -> tuple[Verdict, float]:
     """Return the verdict on two exact figures, and the change as a share."""
     change = head / base - 1 if base else float(head > base)
-    if abs(change) <= policy.threshold or abs(head - base) < policy.least:
-        return ("same" if abs(change) <= policy.same else "ambiguous"), change
+    if abs(change) <= policy.same or abs(head - base) < policy.least:
+        return "same", change
+    if abs(change) <= policy.threshold:
+        return "ambiguous", change
     return ("slower" if change > 0 else "faster"), change
