@@ -111,10 +111,11 @@ def _line(finding: Finding) -> dict[str, str]:
 
 def _pipes(lines: list[dict[str, str]]) -> str:
     """Return a table of GitHub's Markdown."""
-    shown = [
+    marked = [
         {**line, "verdict": f"{_MARKS.get(line['verdict'], '')} {line['verdict']}".strip()}
         for line in lines
     ]
+    shown = [{k: text.replace("|", "\\|") for k, text in line.items()} for line in marked]
     return str(pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True))
 
 

@@ -84,7 +84,8 @@ def _build(target: Path, wanted: list[str], version: str) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         venv.create(partial, with_pip=True, symlinks=os.name != "nt")
         command = [str(_python(partial)), "-m", "pip", "install", "--quiet", "--no-input"]
-        subprocess.run([*command, *wanted], capture_output=True, text=True, check=True)
+        if wanted:
+            subprocess.run([*command, *wanted], capture_output=True, text=True, check=True)
         if not target.exists():  # another run may have been faster
             partial.replace(target)
     except subprocess.CalledProcessError as error:
