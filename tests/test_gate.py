@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -104,6 +105,7 @@ def test_a_crossover_that_moves_is_a_regression(project: Path, gate: Gate) -> No
     moved = finding(gate(base, head), "crossover", "numba-csr")
     assert moved.verdict == "slower"
     assert moved.change == pytest.approx(0.05, abs=0.02)
+    assert re.match(r"from 69.9-70.\d % to 7[45].\d-75.\d %", moved.note)
     assert finding(gate(base, base), "crossover", "numba-csr").verdict == "same"
 
 

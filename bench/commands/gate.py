@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from bench import ceilings, display
 from bench.ceilings import Ceilings
 from bench.commands.arguments import add_budget, add_output, add_seed, add_several, whole
-from bench.commands.output import EXIT_FINE, EXIT_USAGE, EXIT_WRONG, print_table, say
+from bench.commands.output import (
+    EXIT_FINE,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    EXIT_WRONG,
+    print_table,
+    say,
+)
 from bench.errors import InputError
 from bench.gate import environments, history
 from bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
@@ -91,7 +99,11 @@ def _run(options: argparse.Namespace, command: str) -> int:
         raise InputError("no --base is given: name a revision to compare with, as --base main")
     kept = history.open_store(options.out)
     with display.progress(options.quiet) as report:
-        found = compare(request, report)
+        try:
+            found = compare(request, report)
+        except KeyboardInterrupt:
+            print("crossover: stopped; nothing of the gate is left behind", file=sys.stderr)
+            return EXIT_INTERRUPTED
         limits: Ceilings = in_fresh_process(ceilings.measure, found.threads)
     history.keep(kept, found, limits)
     kept.close()

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from bench.errors import InputError
 WORKTREE = "worktree"
 _PREFIX = "crossover-gate-"
 _OWNER = "owner.json"
+_MOMENT_S = 60.0
 
 
 class Checkout:
@@ -119,6 +121,8 @@ def _owned(folder: Path) -> bool:
         owner = json.loads((folder / _OWNER).read_text())
         process = psutil.Process(owner["pid"])
         return bool(abs(process.create_time() - owner["started"]) < 1.0)
+    except FileNotFoundError:  # made a moment ago, or long abandoned
+        return folder.exists() and time.time() - folder.stat().st_mtime < _MOMENT_S
     except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
         return False
 

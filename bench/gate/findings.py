@@ -10,7 +10,7 @@ import numpy as np
 from bench.gate.crossings import Crossed
 from bench.gate.matching import Checked, Shared
 from bench.gate.preset import Cell
-from bench.gate.statistics import Estimate, Levels, estimates, process_luck
+from bench.gate.statistics import Estimate, Levels, estimates, interval, process_luck
 from bench.gate.trio import Role, TurnError
 from bench.gate.verdicts import (
     POLICIES,
@@ -157,6 +157,10 @@ def _finding(
     base = float(np.median((columns[:, 0] + columns[:, 1]) / 2))
     head = float(np.median(columns[:, 2]))
     low, high = (policy.shown(end) for end in estimate.interval(SHOWN_CONFIDENCE))
+    if key.metric == "crossover" and verdict != "same":
+        ends = [*interval(columns[:, :2].mean(axis=1)), *interval(columns[:, 2])]
+        moved = "{:.1f}-{:.1f} % to {:.1f}-{:.1f} %".format(*(100 * end for end in ends))
+        note = f"from {moved}; {note}".removesuffix("; ")
     return Finding(
         key.metric,
         key.name,

@@ -102,6 +102,13 @@ def midmean(values: Sequence[float] | NDArray[np.float64], axis: int = -1) -> An
     return np.take(ordered, range(count // 4, count - count // 4), axis).mean(axis)
 
 
+def interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of the midmean of one version's ``values``, by their spread."""
+    half = 1.96 * _MIDMEAN_ERROR * _deviation(values) / np.sqrt(len(values))
+    middle = float(midmean(values))
+    return middle - half, middle + half
+
+
 def process_luck(levels: Sequence[Levels]) -> float:
     """Return the standard deviation between processes of one code, beyond that of their rounds.
 

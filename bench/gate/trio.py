@@ -61,8 +61,12 @@ class Trio:
         self._workers: dict[Role, WorkerProcess] = {}
 
     def __enter__(self) -> Trio:
-        for role in ROLES:
-            self._start(role)
+        try:
+            for role in ROLES:
+                self._start(role)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
