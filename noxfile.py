@@ -56,8 +56,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def ptx(session: nox.Session) -> None:
-    """Compile the CUDA kernels to PTX, without a GPU (installs NVVM)."""
-    session.install("-e", _project("test", "cuda13"))
+    """Compile the CUDA kernels to machine code, without a GPU (installs NVVM and ptxas)."""
+    session.install("-e", _project("test", "cuda13"), "nvidia-cuda-nvcc")
     session.run("python", "-m", "pytest", "tests/test_ptx.py", *session.posargs)
 
 

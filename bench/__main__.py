@@ -8,13 +8,39 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-from bench.commands import crossover, gate, history, kernels, machine, models, peers, report, run
+from bench.commands import (
+    crossover,
+    gate,
+    gpu_check,
+    history,
+    kernels,
+    machine,
+    models,
+    peers,
+    report,
+    run,
+    scaling,
+    step,
+)
 from bench.commands.arguments import Parser
 from bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
 from bench.errors import InputError
 
 #: In the order of ``--help``.
-COMMANDS = (run, crossover, peers, gate, history, report, machine, kernels, models)
+COMMANDS = (
+    run,
+    crossover,
+    peers,
+    step,
+    scaling,
+    gate,
+    history,
+    gpu_check,
+    report,
+    machine,
+    kernels,
+    models,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

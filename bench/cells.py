@@ -98,7 +98,7 @@ def check(plan: Plan) -> dict[str, Kernel]:
     Raises:
         InputError: if a part of the plan is not possible; nothing was done yet.
     """
-    kernels = _discover(plan.modules)
+    kernels = discovered(plan.modules)
     unknown = [name for name in plan.kernels if name not in kernels]
     if unknown:
         raise InputError(
@@ -167,7 +167,27 @@ class OperandSource:
         return self._operands[cell.layer_index]
 
 
-def _discover(modules: Sequence[str]) -> dict[str, Kernel]:
+def runnable(names: Sequence[str], modules: Sequence[str] = ()) -> dict[str, Kernel]:
+    """Return all kernels there are by name, if those of ``names`` can run here.
+
+    Raises:
+        InputError: if one is not known or cannot run.
+    """
+    kernels = discovered(modules)
+    for name in names:
+        if name not in kernels:
+            raise InputError(f"unknown kernel {name!r}: choose from {', '.join(kernels)}")
+        if reason := kernels[name].unavailable():
+            raise InputError(f"kernel {name!r} cannot run here: {reason}")
+    return kernels
+
+
+def discovered(modules: Sequence[str]) -> dict[str, Kernel]:
+    """Return all kernels there are by name, those of the user's own ``modules`` among them.
+
+    Raises:
+        InputError: if a module cannot be imported, or a name is there twice.
+    """
     try:
         return discover(modules)
     except ValueError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -96,17 +97,35 @@ class ReplayClock:
     def __init__(self, call: Call) -> None:
         """Capture ``call``; raises what the library raises if it cannot be captured."""
         cuda = _cupy().cuda
+        # What went before ran on another stream, and this one does not wait for it.
+        cuda.get_current_stream().synchronize()
         self._stream = cuda.Stream(non_blocking=True)
-        with self._stream:
-            call()  # what is allocated once is there before the capture
+        # Replays write to what was allocated while capturing, so nothing else may be given that
+        # memory as long as the graph lives: it comes from a pool of its own.
+        self._pool = cuda.MemoryPool()
+        with cuda.using_allocator(self._pool.malloc), self._stream:
+            self._result = call()  # what is allocated once is there before the capture
             self._stream.synchronize()
             self._stream.begin_capture()
             try:
                 for _ in range(_GRAPH_CALLS):
-                    call()
+                    self._result = call()
             finally:
                 self._graph = self._stream.end_capture()
         self._clock = EventClock()
+
+    def replayed(self, poison: Callable[[Any], None]) -> Any:
+        """Return what a replay computes, in memory that ``poison`` overwrote before.
+
+        A library that launches on a stream of its own leaves an empty graph behind, without an
+        error, and what it seems to take is nothing.
+        """
+        poison(self._result)
+        _cupy().cuda.get_current_stream().synchronize()
+        with self._stream:
+            self._graph.launch(self._stream)
+            self._stream.synchronize()
+        return self._result
 
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the device's seconds for ``loops`` calls inside replayed graphs."""
@@ -114,6 +133,18 @@ class ReplayClock:
         with self._stream:
             taken, _ = self._clock.seconds(lambda: self._graph.launch(self._stream), replays)
         return taken * loops / (replays * _GRAPH_CALLS), None
+
+
+def lost() -> bool:
+    """Return whether the GPU no longer answers this process.
+
+    After an illegal access every later call fails, of whatever kernel: only a new process helps.
+    """
+    try:
+        _cupy().cuda.runtime.deviceSynchronize()
+    except Exception:
+        return True
+    return False
 
 
 def flusher() -> Call:

@@ -57,7 +57,7 @@ def measure() -> CudaCeilings:
         cupy.multiply(one, one, out=one)
 
     return CudaCeilings(
-        fp32_gflops=_product_gflops(cupy, np.float32, "COMPUTE_TYPE_PEDANTIC"),
+        fp32_gflops=_product_gflops(cupy, np.float32, "COMPUTE_TYPE_DEFAULT"),
         tf32_gflops=_product_gflops(cupy, np.float32, "COMPUTE_TYPE_TF32"),
         fp16_gflops=_product_gflops(cupy, np.float16, "COMPUTE_TYPE_FP32"),
         copy_gbs={

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import machine
 from bench.answers import Answer, Question, SearchInterrupted
-from bench.cells import TRAINING_KERNEL, check_axes
+from bench.cells import TRAINING_KERNEL, check_axes, runnable
 from bench.errors import InputError
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
@@ -66,19 +66,12 @@ def check(inquiry: Inquiry) -> dict[str, Kernel]:
     Raises:
         InputError: if it is not; nothing was done yet.
     """
-    try:
-        kernels = discover(inquiry.modules)
-    except ValueError as error:
-        raise InputError(str(error)) from error
     names = [layer.name for layer in network(inquiry.model).layers]
     for layer in inquiry.layers:
         if layer not in names:
             raise InputError(f"unknown layer {layer!r}: {inquiry.model} has {', '.join(names)}")
-    for name in (*inquiry.kernels, *([inquiry.against] if inquiry.against else [])):
-        if name not in kernels:
-            raise InputError(f"unknown kernel {name!r}: choose from {', '.join(kernels)}")
-        if reason := kernels[name].unavailable():
-            raise InputError(f"kernel {name!r} cannot run here: {reason}")
+    against = (inquiry.against,) if inquiry.against else ()
+    kernels = runnable((*inquiry.kernels, *against), inquiry.modules)
     if not 0.5 <= inquiry.confidence < 1:
         raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
     if not 0.001 <= inquiry.width <= 0.2:

@@ -26,6 +26,7 @@ _CPU0 = Path("/sys/devices/system/cpu/cpu0")
 _CGROUP = Path("/sys/fs/cgroup")
 _LIBRARIES = (
     "numpy", "scipy", "numba", "llvmlite", "cupy-cuda12x", "cupy-cuda13x", "numba-cuda",
+    "nvmath-python",
     "torch", "mkl", "sparse-dot-mkl",
 )  # fmt: skip
 

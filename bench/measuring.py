@@ -91,7 +91,7 @@ class Measuring:
         self._best_canary_s = min([self._best_canary_s, *medians])
         shared = _shared_fields(cell, model) | {"load": load}
         rows = [
-            _row(shared, self.kernels[name], outcome, self._best_canary_s)
+            kernel_row(shared, self.kernels[name], outcome, self._best_canary_s)
             for name, outcome in visited.outcomes.items()
         ]
         self.store.add_cell(self.run_id, rows)
@@ -149,7 +149,10 @@ def _shared_fields(cell: Cell, model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _row(shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s: float) -> Row:
+def kernel_row(
+    shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s: float
+) -> Row:
+    """Return the row of one kernel in a cell; ``shared`` are the fields that all its rows have."""
     evidence = Evidence(
         outcome.samples,
         outcome.visits,
@@ -162,6 +165,8 @@ def _row(shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s
         EXPOSED in outcome.remarks,
     )
     arithmetic = kernel.arithmetic.get(shared["dtype"])
+    found = vars(outcome).copy()
+    del found["inside_samples"]  # of a training step, never of a cell
     return Row(
         kernel=kernel.name,
         title=kernel.title,
@@ -170,5 +175,5 @@ def _row(shared: dict[str, Any], kernel: Kernel, outcome: Outcome, best_canary_s
         arithmetic=arithmetic.name if arithmetic else "",
         doubts=raised(evidence),
         **shared,
-        **vars(outcome),
+        **found,
     )

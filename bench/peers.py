@@ -13,14 +13,14 @@ import numpy as np
 
 from bench import machine
 from bench.ceilings import Ceilings
-from bench.cells import TRAINING_KERNEL, check_axes
+from bench.cells import TRAINING_KERNEL, check_axes, runnable
 from bench.errors import InputError
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.trial import Task
 from bench.worker import Worker, in_fresh_process
 from bench.workloads import files, mnist, models, pruning
-from bench.workloads.models import BLOCK, Recipe
-from kernels.base import PASSES, Kernel, Pass, Weight, discover
+from bench.workloads.models import Recipe
+from kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
 
 #: Sparse kernels of libraries, and the dense baselines.
 PEERS = (
@@ -92,12 +92,7 @@ def check(contest: Contest) -> dict[str, Kernel]:
     Raises:
         InputError: if it is not; nothing was done yet.
     """
-    kernels = discover()
-    for name in contest.kernels:
-        if name not in kernels:
-            raise InputError(f"unknown kernel {name!r}: choose from {', '.join(kernels)}")
-        if reason := kernels[name].unavailable():
-            raise InputError(f"kernel {name!r} cannot run here: {reason}")
+    kernels = runnable(contest.kernels)
     for batch in contest.batches:
         if batch < 1:
             raise InputError(f"batch {batch} is below 1")
@@ -187,13 +182,14 @@ def _file(path: Path, folder: Path, seed: int) -> Entry:
 def _random(side: int, sparsity: float, contest: Contest) -> Weight:
     """Return a square weight with a random pattern, of blocks or of entries."""
     rng = np.random.default_rng([contest.seed, side])
-    values = rng.standard_normal((side, side), np.float32)
-    if contest.blocks:
-        # Of numbers without a structure, the blocks of the largest norm are random ones.
-        mask = pruning.block_masks([values], sparsity, BLOCK)[0]
-    else:
-        mask = pruning.random_masks([values.shape], sparsity, rng)[0]
-    return Weight(np.where(mask, values, np.float32(0)), mask)
+    return pruning.random_weight((side, side), sparsity, rng, contest.blocks)
+
+
+def random_operands(weight: Weight, n: int, seed: int) -> tuple[Array, Array]:
+    """Return X (k, n) and dY (m, n) without zeros."""
+    rng = np.random.default_rng(seed)
+    m, k = weight.shape
+    return rng.standard_normal((k, n), np.float32), rng.standard_normal((m, n), np.float32)
 
 
 def _meet(
@@ -205,9 +201,8 @@ def _meet(
     worker: Worker,
     seed: int,
 ) -> Match:
-    rng = np.random.default_rng(seed)
     m, k = weight.shape
-    x, dy = (rng.standard_normal((rows, n), np.float32) for rows in (k, m))
+    x, dy = random_operands(weight, n, seed)
     rounds = _LEAST_ROUNDS, _MOST_ROUNDS
     outcomes = worker.measure(Task(pass_, weight, x, dy, names, _SHARE_S, seed, rounds))
     ran = {name: each for name, each in outcomes.items() if each.status == "measured"}

@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.errors import InputError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
@@ -59,8 +59,8 @@ class Row:
     scope: str
     #: Of the whole network, as asked for.
     network_sparsity: float
-    #: Of the network at that sparsity, on the test set.
-    accuracy: float
+    #: Of the network at that sparsity, on the test set; None where there is no such network.
+    accuracy: float | None
     layer: str
     layer_index: int
     m: int
@@ -94,6 +94,7 @@ class Row:
     loops: int
     prepare_s: float | None
     first_call_s: float | None
+    compile_s: float | None
     nbytes: int | None
     relative_error: float | None
     share_of_bound: float | None

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 
 from bench import locate, machine, sweep
+from bench.alternating import balanced_orders
 from bench.cells import TRAINING_KERNEL, Plan
 from bench.intervals import Interval, median_interval, paired_speedup
 from bench.locate import Inquiry
@@ -155,13 +156,11 @@ def _beside_others() -> Check:
     ours = _worker()
     default = _worker(_only_counts(thread_environment(machine.available_cores())))
     try:
-        for seed in range(_VISITS):
-            alone, both = [NumbaCsr.name], ["numpy-dense", NumbaCsr.name]
-            for key, worker, names in (
-                ("alone", ours, alone),
-                ("beside", ours, both),
-                ("default", default, both),
-            ):
+        alone, both = [NumbaCsr.name], ["numpy-dense", NumbaCsr.name]
+        visited = (("alone", ours, alone), ("beside", ours, both), ("default", default, both))
+        orders = balanced_orders(visited, _VISITS, np.random.default_rng(0))
+        for seed, order in enumerate(orders):
+            for key, worker, names in order:
                 outcome = worker.measure(_task(names, seed))[NumbaCsr.name]
                 times[key].append(float(np.median(outcome.samples)))
     finally:

@@ -59,7 +59,7 @@ def sweep(
     kernels = check(plan)
     dataset = mnist.load(plan.data)
     plan = replace(plan, threads=plan.threads or (machine.available_cores(),))
-    run = _run(plan, command, fresh)
+    run = new_run(command, plan.seed, plan.modules, fresh)
     if not store.has_run(run.run_id):
         report(Progress("ceilings", "what this machine can do", 0.0, 1.0))
         store.add_run(replace(run, ceilings=ceilings_of(plan.threads)))
@@ -90,15 +90,15 @@ def ceilings_of(threads: Sequence[int]) -> dict[str, Any]:
     return measured
 
 
-def _run(plan: Plan, command: str, fresh: bool) -> Run:
-    """Return the run that rows measured now belong to."""
+def new_run(command: str, seed: int, modules: Sequence[str] = (), fresh: bool = False) -> Run:
+    """Return the run that rows measured now belong to; its ceilings are not measured yet."""
     started = datetime.now(UTC).isoformat(timespec="microseconds")
     conditions: dict[str, Any] = {
         "machine": machine.identity(),
         "versions": machine.versions(),
         "code": machine.code_digest(),
-        "modules": plan.modules,
-        "seed": plan.seed,
+        "modules": tuple(modules),
+        "seed": seed,
         "fresh": started if fresh else "",
     }
     run_id = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()[:16]
@@ -110,7 +110,7 @@ def _run(plan: Plan, command: str, fresh: bool) -> Run:
         code=conditions["code"],
         machine=conditions["machine"],
         versions=conditions["versions"],
-        seed=plan.seed,
+        seed=seed,
         ceilings={},
     )
 

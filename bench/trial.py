@@ -1,24 +1,74 @@
-"""One cell in the worker process: every kernel checked, then timed together, then checked again."""
+"""A trial in the worker process: every kernel checked, then timed together, then checked again."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from bench import cuda
+from bench import compilation, cuda
 from bench.machine import free_bytes, too_little
-from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Competitor, HostClock, race
+from bench.timing import LEAST_ROUNDS, MOST_ROUNDS, Call, Clock, Competitor, HostClock, race
 from kernels.base import Array, Kernel, Pass, Problem, Weight
 from kernels.oracle import Oracle, Verdict
 from kernels.processor import aligned, aligned_empty, cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
+#: With which a worker ends that can no longer use the GPU.
+EXIT_GPU_LOST = 70
+# A problem this small, in floats, takes the GPU no longer than its launch takes the host.
+_LAUNCH_BOUND = 1 << 22
+#: What a cell gets operands from, with the seconds of converting and of compiling.
+Prepare = Callable[[Kernel, Weight], tuple[Any, float, float]]
+
+
+class Job(Protocol):
+    """What a worker carries out."""
+
+    @property
+    def kernels(self) -> Sequence[str]:
+        """Return the names of the kernels that take part."""
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
+
+
+class Trial(Job, Protocol):
+    """A job in which kernels compete in rounds."""
+
+    @property
+    def budget_s(self) -> float:
+        """Return the seconds after which no further round begins."""
+
+    @property
+    def seed(self) -> int | list[int]:
+        """Return the seed of the order in which the kernels have their turns."""
+
+    @property
+    def rounds(self) -> tuple[int, int]:
+        """Return the least and the most rounds."""
+
+    @property
+    def cold(self) -> bool:
+        """Return whether the caches are emptied before each timed call."""
+
+    def table(self) -> Table:
+        """Return what all kernels share, made in the process that runs them."""
+
+
+class Table(Protocol):
+    """What all kernels of a trial share."""
+
+    def enter(self, kernel: Kernel) -> tuple[Outcome, Entrant | None]:
+        """Return the outcome so far, and the entrant if the kernel computes what it should."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +85,24 @@ class Task:
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS)
     #: Whether the caches are emptied before each timed call.
     cold: bool = False
+    #: How many rows of a result are checked, drawn at random; 0 for all.
+    checked_rows: int = 0
 
     @property
     def problem(self) -> Problem:
         """Return what is to be computed."""
         n = self.x.shape[1]
         return Problem(self.pass_, *self.weight.shape, n, self.weight.nnz, self.x.dtype.name)
+
+    def table(self) -> Table:
+        """Return the reference, X and dY, and room for results."""
+        return CellTable(self)
+
+    def carry_out(
+        self, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    ) -> dict[str, Outcome]:
+        """Return the outcome of every kernel."""
+        return measure(self, kernels, take_turn)
 
 
 @dataclass
@@ -57,6 +119,8 @@ class Outcome:
     prepare_s: float | None = None
     #: The first call, compilation included.
     first_call_s: float | None = None
+    #: Seconds of both that Numba compiled for; 0 where its cache on disk had the code.
+    compile_s: float | None = None
     nbytes: int | None = None
     relative_error: float | None = None
     share_of_bound: float | None = None
@@ -67,6 +131,8 @@ class Outcome:
     #: On a GPU, seconds per call as the host sees it, and in a replayed CUDA graph.
     call_samples: list[float] = field(default_factory=list)
     replay_samples: list[float] = field(default_factory=list)
+    #: Of a training step on a CPU, the seconds inside the kernel's passes and updates.
+    inside_samples: list[float] = field(default_factory=list)
     #: What else there is to say about how it was timed.
     remarks: list[str] = field(default_factory=list)
     #: Seconds that the kernel itself kept the machine busy: converting, warming up, timed.
@@ -84,61 +150,101 @@ class Outcome:
             canary=self.canary + later.canary,
             call_samples=self.call_samples + later.call_samples,
             replay_samples=self.replay_samples + later.replay_samples,
+            inside_samples=self.inside_samples + later.inside_samples,
             remarks=list(dict.fromkeys(self.remarks + later.remarks)),
             busy_s=self.busy_s + later.busy_s,
         )
 
 
 @dataclass(frozen=True)
-class _Entrant:
-    """A kernel that passed its check: how to call it, and how to check a result."""
+class Entrant:
+    """A kernel that passed its check."""
 
     call: Call
-    check: Callable[[Any], Verdict]
+    #: Says what is wrong with a result while kernels are timed, or None.
+    doubt: Callable[[Any], str | None]
+    #: Calls once more, and says what is wrong with the result, or None.
+    check_again: Callable[[], str | None]
+    #: Further ways to see its calls on a CPU.
+    views: Mapping[str, Clock] = field(default_factory=dict)
+    #: The check of a result, where the call may be captured into a CUDA graph; it is launch-bound.
+    capturable: Callable[[Any], Verdict] | None = None
+
+
+def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    """Return the operand, the seconds that converting takes, and those that compiling took.
+
+    Where code was compiled W is converted once more: that is what every further weight costs.
+    """
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s, compile_s = time.perf_counter() - begin, compiled()
+    if compile_s:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s = time.perf_counter() - begin
+    return operand, prepare_s, compile_s
 
 
 def measure(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None]
+    trial: Trial,
+    kernels: Mapping[str, Kernel],
+    take_turn: Callable[[str], None],
+    table: Table | None = None,
 ) -> dict[str, Outcome]:
-    """Return the outcome of every kernel; ``take_turn`` hears which of them runs next."""
-    table = _Table(task)
+    """Return the outcome of every kernel; ``take_turn`` hears which of them runs next.
+
+    They share ``table``, by default one that the trial makes.
+    """
+    table = table or trial.table()
     outcomes: dict[str, Outcome] = {}
-    entrants: dict[str, _Entrant] = {}
+    entrants: dict[str, Entrant] = {}
     for name, kernel in kernels.items():
         take_turn(name)
         try:
-            outcomes[name], entrant = _enter(task, kernel, table)
+            outcomes[name], entrant = table.enter(kernel)
         except Exception as error:
+            end_if_lost(kernel)
             outcomes[name] = Outcome("failed", f"raised {type(error).__name__}: {error}")
         else:
             if entrant is not None:
                 entrants[name] = entrant
     competitors = {
-        name: _competitor(task, kernels[name], entrant, outcomes[name])
+        name: _competitor(trial, kernels[name], entrant, outcomes[name])
         for name, entrant in entrants.items()
     }
-    rng = np.random.default_rng(task.seed)
-    canary = race(competitors, task.budget_s, rng, take_turn, task.rounds)
+    rng = np.random.default_rng(trial.seed)
+    canary = race(competitors, trial.budget_s, rng, take_turn, trial.rounds)
     for name, competitor in competitors.items():
         outcome = outcomes[name]
+        if competitor.failure:
+            take_turn(name)
+            end_if_lost(kernels[name])
         _take_over(outcome, competitor)
         outcome.canary, outcome.threading_layer = canary, _threading_layer(kernels[name])
         if not competitor.failure:
             take_turn(name)
-            problem = entrants[name].check(entrants[name].call()).problem
-            if problem:
+            if problem := entrants[name].check_again():
                 outcome.status, outcome.reason = "wrong", f"after it was timed: {problem}"
     return outcomes
 
 
-class _Table:
+def end_if_lost(kernel: Kernel) -> None:
+    """End this process if ``kernel`` left the GPU unusable: a fresh one measures the others."""
+    if kernel.device == "cuda" and cuda.lost():
+        os._exit(EXIT_GPU_LOST)
+
+
+class CellTable:
     """What all kernels of a cell share: the reference, X and dY, and room for results.
 
     They share the very arrays, for where these lie in memory moves a time by some percent.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.oracle = Oracle(task.weight, task.x, task.dy)
+    def __init__(self, task: Task, prepare: Prepare = prepared) -> None:
+        self.task, self.prepare = task, prepare
+        self.oracle = Oracle(task.weight, task.x, task.dy, task.checked_rows)
         self.x, self.dy = aligned(task.x), aligned(task.dy)
         self._results: dict[tuple[int, ...], Array] = {}
 
@@ -149,15 +255,16 @@ class _Table:
         self._results[shape].fill(np.nan)
         return self._results[shape]
 
+    def enter(self, kernel: Kernel) -> tuple[Outcome, Entrant | None]:
+        """Return the outcome so far, and the entrant if the kernel computes what it should."""
+        return _enter(self.task, kernel, self)
 
-def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant | None]:
-    """Return the outcome so far, and the entrant if the kernel computes what it should."""
+
+def _enter(task: Task, kernel: Kernel, table: CellTable) -> tuple[Outcome, Entrant | None]:
     problem = task.problem
-    if reason := kernel.unavailable() or kernel.unsupported(problem) or _too_large(kernel, problem):
+    if reason := _refusal(kernel, problem, task.weight):
         return Outcome("skipped", reason), None
-    begin = time.perf_counter()
-    operand = kernel.prepare(task.weight)
-    prepare_s = time.perf_counter() - begin
+    operand, prepare_s, compile_s = table.prepare(kernel, task.weight)
     x, dy = kernel.put(table.x), kernel.put(table.dy)
     shape = kernel.output_shape(operand, task.pass_, task.weight.shape, task.x.shape[1])
     out = kernel.put(table.room(shape))
@@ -173,40 +280,71 @@ def _enter(task: Task, kernel: Kernel, table: _Table) -> tuple[Outcome, _Entrant
         )
         return table.oracle.check(task.pass_, host, kernel.arithmetic[problem.dtype])
 
-    begin = time.perf_counter()
-    result = call()
-    kernel.fetch(result)  # waits until a GPU is done
-    first_call_s = time.perf_counter() - begin
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        result = call()
+        kernel.fetch(result)  # waits until a GPU is done
+        first_call_s = time.perf_counter() - begin
+        compile_s += compiled()
     verdict = check(result)
     outcome = Outcome(
         "measured" if verdict.right else "wrong",
         verdict.problem or "",
         prepare_s=prepare_s,
         first_call_s=first_call_s,
+        compile_s=compile_s,
         nbytes=operand.nbytes,
         relative_error=verdict.relative_error,
         share_of_bound=verdict.share_of_bound,
         busy_s=prepare_s + first_call_s,
     )
-    return outcome, _Entrant(call, check) if verdict.right else None
+    entrant = Entrant(
+        call,
+        partial(_nonfinite, kernel),
+        lambda: check(call()).problem,
+        capturable=check if _launch_bound(problem) else None,
+    )
+    return outcome, entrant if verdict.right else None
 
 
-def _competitor(task: Task, kernel: Kernel, entrant: _Entrant, outcome: Outcome) -> Competitor:
+def _competitor(trial: Trial, kernel: Kernel, entrant: Entrant, outcome: Outcome) -> Competitor:
     """Return how an entrant is timed on its device."""
-    doubt = partial(_nonfinite, kernel)
     if kernel.device != "cuda":
-        flush = flusher(_last_cache_bytes()) if task.cold else None
-        return Competitor(entrant.call, HostClock(), doubt, flush=flush)
-    competitor = Competitor(entrant.call, cuda.EventClock(), doubt)
-    if task.cold:
+        flush = flusher(_last_cache_bytes()) if trial.cold else None
+        return Competitor(
+            entrant.call, HostClock(), entrant.doubt, flush=flush, views=entrant.views
+        )
+    competitor = Competitor(entrant.call, cuda.EventClock(), entrant.doubt)
+    if trial.cold:
         competitor.flush = cuda.flusher()
         return competitor
-    competitor.views = {"call": cuda.WaitingClock()}
-    try:
-        competitor.views["replay"] = cuda.ReplayClock(entrant.call)
-    except Exception as error:  # any library call may refuse to be captured, each in its own way
-        outcome.remarks.append(f"no CUDA graph: {type(error).__name__}: {error}")
+    if entrant.capturable:
+        replay = captured(kernel, entrant.call, entrant.capturable)
+        competitor.views = {"call": cuda.WaitingClock()}
+        if isinstance(replay, str):
+            outcome.remarks.append(replay)
+        else:
+            competitor.views["replay"] = replay
     return competitor
+
+
+def captured(kernel: Kernel, call: Call, check: Callable[[Any], Verdict]) -> cuda.ReplayClock | str:
+    """Return a clock for replays of ``call``, or why there is none, in words.
+
+    A graph is used only if its replay computes the right result over one that was overwritten.
+    """
+    try:
+        replay = cuda.ReplayClock(call)
+        result = replay.replayed(lambda result: kernel.local(result).fill(np.nan))
+        problem = check(result).problem
+    except Exception as error:  # any library call may refuse to be captured, each in its own way
+        return f"no CUDA graph: {type(error).__name__}: {error}"
+    return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
+
+
+def _launch_bound(problem: Problem) -> bool:
+    """Return whether the launch may take longer than the work, so that it is seen apart."""
+    return problem.nnz + (problem.m + problem.k) * problem.n <= _LAUNCH_BOUND
 
 
 def flusher(last_cache_bytes: int) -> Call:
@@ -221,6 +359,7 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
     outcome.visits = [len(competitor.samples)]
     outcome.call_samples = competitor.seen.get("call", [])
     outcome.replay_samples = competitor.seen.get("replay", [])
+    outcome.inside_samples = competitor.seen.get("inside", [])
     outcome.busy_s += competitor.busy_s
     if isinstance(competitor.clock, cuda.EventClock) and competitor.clock.exposed:
         outcome.remarks.append(cuda.EXPOSED)
@@ -229,15 +368,31 @@ def _take_over(outcome: Outcome, competitor: Competitor) -> None:
         outcome.reason = competitor.failure
 
 
-def _too_large(kernel: Kernel, problem: Problem) -> str | None:
-    """Return that the problem does not fit into the device's free memory, or None."""
-    needed, free = kernel.needed_bytes(problem), free_bytes(kernel.device)
+def _refusal(kernel: Kernel, problem: Problem, weight: Weight) -> str | None:
+    """Return why ``kernel`` cannot do ``problem`` with ``weight`` here, or None."""
+    return (
+        kernel.unavailable()
+        or kernel.unsupported(problem)
+        or too_large(kernel, problem)
+        or kernel.unfit(weight)
+    )
+
+
+def too_large(kernel: Kernel, *problems: Problem) -> str | None:
+    """Return that the problems do not fit into the device's free memory together, or None."""
+    needed = sum(kernel.needed_bytes(problem) for problem in problems)
+    free = free_bytes(kernel.device)
     return None if needed <= free else too_little(needed, free)
 
 
 def _nonfinite(kernel: Kernel, result: Any) -> str | None:
+    """Return that the kernel's own array ``result`` holds a NaN or infinity, or None."""
+    return nonfinite(kernel.local(result))
+
+
+def nonfinite(result: Any) -> str | None:
     """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
-    total = float(kernel.local(result).sum())
+    total = float(result.sum())
     return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
 
 

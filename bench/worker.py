@@ -1,6 +1,6 @@
 """The process that runs kernels, so that a crash or a hang costs one kernel of one cell.
 
-The parent sends a :class:`Task` and waits for its outcomes. Meanwhile the worker writes into
+The parent sends a job (:mod:`bench.trial`) and waits for outcomes. Meanwhile the worker writes into
 shared memory which kernel has its turn, and counts the turns. If it dies, or stays in one turn
 for longer than the time limit, that kernel is blamed: its row says so, a fresh worker takes over
 and measures the rest of the cell.
@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from bench.machine import THREADING_LAYERS
-from bench.trial import Outcome, Task, measure
+from bench.trial import EXIT_GPU_LOST, Job, Outcome
 from kernels.base import discover
 
 resource: Any
@@ -52,7 +52,7 @@ class Worker:
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
 
-    def measure(self, task: Task) -> dict[str, Outcome]:
+    def measure(self, task: Job) -> dict[str, Outcome]:
         """Return the outcome of every kernel of ``task``, by name."""
         lost: dict[str, Outcome] = {}
         while True:
@@ -87,7 +87,7 @@ class Worker:
         if not self._pipe.poll(_START_LIMIT_S) or self._pipe.recv() != "ready":
             raise RuntimeError("the worker process did not start")
 
-    def _attempt(self, task: Task, names: list[str]) -> dict[str, Outcome] | tuple[str, str]:
+    def _attempt(self, task: Job, names: list[str]) -> dict[str, Outcome] | tuple[str, str]:
         """Return the outcomes, or (the kernel that lost the worker, why)."""
         if not names:
             return {}
@@ -180,6 +180,8 @@ class _environment:  # noqa: N801 - used like a function
 def _death(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         return f"crashed the worker process ({signal.Signals(-exitcode).name})"
+    if exitcode == EXIT_GPU_LOST:
+        return "left the GPU in an error that no later call recovers from"
     return f"ended the worker process (exit code {exitcode})"
 
 
@@ -201,7 +203,7 @@ def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: i
                 turn.value = names.index(name)
                 turns.value += 1
 
-            pipe.send(measure(task, {name: kernels[name] for name in names}, take_turn))
+            pipe.send(task.carry_out({name: kernels[name] for name in names}, take_turn))
         except (EOFError, BrokenPipeError):
             return
 

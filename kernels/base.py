@@ -42,16 +42,25 @@ class Arithmetic:
     """The rounding that a kernel really does.
 
     ``operand_roundoff`` is the unit roundoff with which W and X are read (0 where they are read
-    as given), ``sum_roundoff`` that of the accumulation.
+    as given), ``sum_roundoff`` that of the accumulation. ``operand_underflow`` is the largest
+    absolute error with which an operand is read that is too small for its format's full precision.
+    An operand too large for the format is not excused: what comes of it is a wrong result.
     """
 
     name: str
     operand_roundoff: float
     sum_roundoff: float
+    operand_underflow: float = 0.0
 
 
 FP32 = Arithmetic("fp32", 0.0, 2.0**-24)
 FP64 = Arithmetic("fp64", 0.0, 2.0**-53)
+# Tensor cores cut off instead of rounding, once when a product is aligned to the largest of its
+# block and once when it is added: two errors of 2^-23 a product (Fasi et al. 2021, "Numerical
+# behavior of NVIDIA tensor cores"). They may read fp32 as TF32 (11 bits) by cutting off as well.
+TF32 = Arithmetic("TF32", 2.0**-10, 2.0**-22)
+# fp16 is rounded to when it is converted to: 11 bits down to 2^-14, multiples of 2^-24 below.
+FP16 = Arithmetic("fp16, fp32 sums", 2.0**-11, 2.0**-22, 2.0**-25)
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,10 @@ class Kernel(ABC):
             return f"{self.name} computes {', '.join(self.arithmetic)}, not {problem.dtype}."
         if problem.pass_ not in self.passes:
             return f"{self.name} has no {problem.pass_} pass."
+        return None
+
+    def unfit(self, weight: Weight) -> str | None:
+        """Return why the kernel cannot hold ``weight``'s pattern or values, or None if it can."""
         return None
 
     def needed_bytes(self, problem: Problem) -> int:

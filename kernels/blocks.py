@@ -25,6 +25,7 @@ from kernels.layout import (
 from kernels.processor import aligned_empty
 from kernels.simd.blocks import (
     BLOCK_TILE,
+    BLOCKS_AHEAD,
     SIDE,
     dot_blocks,
     sum_blocks,
@@ -95,6 +96,7 @@ class BlockOperand:
     values: Array
     forward: BlockStructure
     transposed: BlockStructure
+    #: (blocks + BLOCKS_AHEAD,), for the prefetches that go beyond the end.
     order: NDArray[np.int32]
     #: (blocks, 4, 4): which entries W stores; None where it is all of them.
     stored: NDArray[np.bool_] | None
@@ -143,7 +145,7 @@ class NumbaBsr(Kernel):
             values,
             BlockStructure.of(stored, (m, k)),
             BlockStructure.of(stored.T, (k, m)),
-            number.T[stored.T].astype(np.int32),
+            np.append(number.T[stored.T], np.zeros(BLOCKS_AHEAD)).astype(np.int32),
             None if kept.all() else kept,
         )
 

@@ -30,6 +30,15 @@ def cupy_unavailable() -> str | None:
     return None if count else "CuPy finds no NVIDIA GPU."
 
 
+def older_than(capability: int, what: str) -> str | None:
+    """Return that the GPU is older than compute capability ``capability`` (80 is 8.0), or None."""
+    found = int(importlib.import_module("cupy").cuda.Device().compute_capability)
+    if found >= capability:
+        return None
+    needed, own = f"{capability // 10}.{capability % 10}", f"{found // 10}.{found % 10}"
+    return f"{what} needs compute capability {needed}; this GPU has {own}."
+
+
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kernels import gpu
-from kernels.base import Array, Kernel, Weight
+from kernels.base import Array, Device, Kernel, Weight
 from kernels.numba_cpu import CsrOperand
 
 _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
@@ -99,80 +99,14 @@ class CudaCsrOperand(CsrOperand):
         return super().nbytes + int(self.row_of.nbytes)
 
 
-class NumbaCudaCsr(Kernel):
-    """The plain CUDA kernel: what a user writes first."""
+class OnNumbaCuda:
+    """A mixin for kernels whose arrays are Numba's, on a GPU or in the simulator."""
 
-    name = "numba-cuda-csr"
-    title = "Numba CUDA CSR"
-    device = "cuda"
-    format = "csr"
-    source = "numba.cuda, one thread per output element"
+    device: Device = "cuda"
 
     def unavailable(self) -> str | None:
         """Return why there is no GPU to run on, or None."""
         return cuda_unavailable()
-
-    def prepare(self, weight: Weight) -> CudaCsrOperand:
-        """Return W as CSR with its transposed structure, uploaded."""
-        host, put = CsrOperand.of(weight), self.put
-        row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
-        return CudaCsrOperand(
-            host.shape,
-            put(host.pointers),
-            put(host.columns),
-            put(host.values),
-            put(host.column_pointers),
-            put(host.rows),
-            put(host.order),
-            row_of=put(row_of),
-            host_pointers=host.pointers,
-            host_columns=host.columns,
-        )
-
-    def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
-        grid = _grid(operand.shape[0], x.shape[1])
-        device_functions().spmm[grid, (_COLUMNS, _ROWS), _stream()](
-            operand.pointers, operand.columns, operand.values, x, out
-        )
-        return out
-
-    def backward_input(self, operand: CudaCsrOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
-        grid = _grid(operand.shape[1], dy.shape[1])
-        device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS), _stream()](
-            operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
-        )
-        return out
-
-    def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): a thread each."""
-        if out.size:
-            device_functions().sddmm[-(-out.size // _THREADS), _THREADS, _stream()](
-                operand.row_of, operand.columns, dy, x, out
-            )
-        return out
-
-    def update(self, operand: CudaCsrOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
-        size = operand.values.size
-        if size:
-            device_functions().update[-(-size // _THREADS), _THREADS, _stream()](
-                operand.values, step, operand.values.dtype.type(rate)
-            )
-
-    def gradient_shape(self, operand: CudaCsrOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
-        return (int(operand.values.size),)
-
-    def dense_weight(self, operand: CudaCsrOperand) -> Array:
-        """Return W, scattered."""
-        return self.dense_gradient(operand, operand.values)
-
-    def dense_gradient(self, operand: CudaCsrOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        host = self.fetch(gradient)
-        return operand.scatter(host, operand.host_pointers, operand.host_columns)
 
     def put(self, array: Array) -> Any:
         """Return ``array`` as a Numba device array, without a copy if it is on the GPU."""
@@ -195,11 +129,82 @@ class NumbaCudaCsr(Kernel):
         return np if simulated() else importlib.import_module("cupy")
 
 
+class NumbaCudaCsr(OnNumbaCuda, Kernel):
+    """The plain CUDA kernel: what a user writes first."""
+
+    name = "numba-cuda-csr"
+    title = "Numba CUDA CSR"
+    format = "csr"
+    source = "numba.cuda, one thread per output element"
+
+    def prepare(self, weight: Weight) -> CudaCsrOperand:
+        """Return W as CSR with its transposed structure, uploaded."""
+        host, put = CsrOperand.of(weight), self.put
+        row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
+        return CudaCsrOperand(
+            host.shape,
+            put(host.pointers),
+            put(host.columns),
+            put(host.values),
+            put(host.column_pointers),
+            put(host.rows),
+            put(host.order),
+            row_of=put(row_of),
+            host_pointers=host.pointers,
+            host_columns=host.columns,
+        )
+
+    def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        grid = _grid(operand.shape[0], x.shape[1])
+        device_functions().spmm[grid, (_COLUMNS, _ROWS), current_stream()](
+            operand.pointers, operand.columns, operand.values, x, out
+        )
+        return out
+
+    def backward_input(self, operand: CudaCsrOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        grid = _grid(operand.shape[1], dy.shape[1])
+        device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS), current_stream()](
+            operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
+        )
+        return out
+
+    def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:
+        """Return ``dy xᵀ`` at the nonzeros (nnz,): a thread each."""
+        if out.size:
+            device_functions().sddmm[-(-out.size // _THREADS), _THREADS, current_stream()](
+                operand.row_of, operand.columns, dy, x, out
+            )
+        return out
+
+    def update(self, operand: CudaCsrOperand, step: Any, rate: float) -> None:
+        """Subtract ``rate * step`` from the values."""
+        size = operand.values.size
+        if size:
+            device_functions().update[-(-size // _THREADS), _THREADS, current_stream()](
+                operand.values, step, operand.values.dtype.type(rate)
+            )
+
+    def gradient_shape(self, operand: CudaCsrOperand) -> tuple[int, ...]:
+        """Return (nnz,)."""
+        return (int(operand.values.size),)
+
+    def dense_weight(self, operand: CudaCsrOperand) -> Array:
+        """Return W, scattered."""
+        return self.dense_gradient(operand, operand.values)
+
+    def dense_gradient(self, operand: CudaCsrOperand, gradient: Any) -> Array:
+        """Return the gradient, scattered."""
+        host = self.fetch(gradient)
+        return operand.scatter(host, operand.host_pointers, operand.host_columns)
+
+
 def _grid(rows: int, columns: int) -> tuple[int, int]:
     return -(-columns // _COLUMNS), -(-rows // _ROWS)
 
 
-def _stream() -> Any:
+def current_stream() -> Any:
     """Return CuPy's current stream as Numba's: the harness times, and captures graphs, on it."""
     if simulated():
         return 0

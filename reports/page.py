@@ -65,7 +65,7 @@ def write(report: Report, folder: Path) -> list[Path]:
         "results.csv": tables.flat(report).to_csv(index=False),
     } | {plot["file"]: plot["svg"] for plot in drawn}
     for name, content in contents.items():
-        _write_whole(folder / name, content)
+        write_whole(folder / name, content)
     return [folder / name for name in contents]
 
 
@@ -209,14 +209,15 @@ def _sections(report: Report) -> list[_Section]:
     """Return a breakdown per network and sparsity."""
     sections = []
     for (name, sparsity, accuracy), rows in report.rows.groupby(
-        ["network", "network_sparsity", "accuracy"], sort=False
+        ["network", "network_sparsity", "accuracy"], sort=False, dropna=False
     ):
         parts = []
         keys = ["threads", "temperature", "batch", "pass_"]
         for (threads, caches, batch, pass_), part in rows.groupby(keys, sort=False):
             title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads, {caches}"
             parts.append((title, tables.kernel_table(report, part)))
-        title = f"{name} at {tables.percent(sparsity)}: test accuracy {100 * accuracy:.2f} %"
+        title = f"{name} at {tables.percent(sparsity)}"
+        title += "" if pd.isna(accuracy) else f": test accuracy {100 * accuracy:.2f} %"
         sections.append((title, tables.layer_table(rows).frame, parts))
     return sections
 
@@ -240,7 +241,12 @@ def _print(table: Table) -> None:
         display.table(table.frame, table.title)
 
 
-def _write_whole(path: Path, content: str) -> None:
+def write_whole(path: Path, content: str) -> None:
+    """Write ``content`` to ``path``, all of it or nothing.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

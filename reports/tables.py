@@ -259,6 +259,8 @@ def _measured_cells(row: Any) -> dict[str, str]:
         "useful GFLOP/s": f"{row.useful_gflops:.3g}",
         "of roofline": "" if np.isnan(row.roofline) else f"{100 * row.roofline:.0f} %",
         "operand bytes": f"{int(row.nbytes):,}",
+        "first call": seconds(row.first_call_s),
+        "compiled for": seconds(row.compile_s) if row.compile_s else "",
         "repaid after": "" if np.isnan(calls) else "never" if np.isinf(calls) else f"{calls:.0f}",
         "relative error": f"{row.relative_error:.1e}",
         "doubts": ", ".join([*row.doubts, *row.remarks]),

@@ -196,3 +196,38 @@ class Logging(_Fake):
         with Path(os.environ["FAKE_LOG"]).open("a") as log:
             log.write("prepared\n")
         return super().prepare(weight)
+
+
+class NoStep(_Fake):
+    """Leaves its weights as they are."""
+
+    name = "fake-no-step"
+
+    def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
+        pass
+
+
+class LostZeros(_Fake):
+    """Updates what the pattern does not hold, too."""
+
+    name = "fake-lost-zeros"
+
+
+class Forgetful(_Fake):
+    """Updates as often as it is checked first, and never again."""
+
+    name = "fake-forgetful"
+    keeps_zeros = False
+    updates = 0
+
+    def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
+        self.updates += 1
+        if self.updates <= 2:
+            super().update(operand, step, rate)
+
+
+class ForwardOnly(_Fake):
+    """Serves, and does not train."""
+
+    name = "fake-forward"
+    passes = ("forward",)

@@ -48,6 +48,7 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["models", "show", "lenet-5", "--sparsity", "0.123"], "is not trained yet"),
         (["models", "train", "nothing"], "unknown network"),
         (["models", "train", "wide", "--kernel", "magic"], "unknown kernel"),
+        (["models", "train", "wide", "--kernel", "numba-sell"], "cannot train: it has no backward"),
         (["crossover", "--layer", "fc9"], "unknown layer 'fc9': lenet-300-100 has fc1, fc2, fc3"),
         (["crossover", "--confidence", "1"], "confidence 1 is outside"),
         (["crossover", "--width", "0"], "width 0 is outside"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 from collections.abc import Iterator
@@ -84,7 +85,12 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     def hold(grid: Any, block: Any, arguments: tuple[Any]) -> None:
         simulated.launch(float(arguments[0]) * 1e-9)
 
+    class Pool:
+        malloc = staticmethod(lambda _: None)
+
     runtime = types.SimpleNamespace(
+        MemoryPool=Pool,
+        using_allocator=lambda _: contextlib.nullcontext(),
         Event=Event,
         Stream=Stream,
         get_current_stream=lambda: stream,
@@ -135,6 +141,21 @@ def test_a_replayed_graph_takes_the_time_of_its_work(device: Device, loops: int)
     clock = cuda.ReplayClock(device.launch)
     taken, _ = clock.seconds(device.launch, loops)
     assert taken == pytest.approx(loops * WORK_S)
+
+
+def test_a_replay_computes_what_the_call_did_or_is_found_out(device: Device) -> None:
+    results = [0.0]
+
+    def call() -> list[float]:
+        device.launch()
+        return results
+
+    def poison(result: list[float]) -> None:
+        result[0] = float("nan")
+
+    replayed = cuda.ReplayClock(call).replayed(poison)
+    assert replayed is results
+    assert results[0] != results[0]  # this graph only takes time
 
 
 def test_a_call_that_cannot_be_captured_says_so(device: Device) -> None:

@@ -15,12 +15,19 @@ from bench.workloads.execution import LayerState, Model
 from bench.workloads.models import Recipe
 from bench.workloads.networks import Convolution, Linear, Network
 from bench.workloads.training import Schedule
-from kernels.base import Weight, discover
+from kernels.base import PASSES, Weight, discover
 from tests.conftest import write_idx
 
 KERNELS = discover()
 DENSE = KERNELS["numpy-masked-update"]
-CPU = [n for n, k in KERNELS.items() if k.device == "cpu" and not k.unavailable() and k.keeps_zeros]
+CPU = [
+    name
+    for name, kernel in KERNELS.items()
+    if kernel.device == "cpu"
+    and kernel.keeps_zeros
+    and kernel.passes == PASSES
+    and not kernel.unavailable()
+]
 TINY = Network(
     "tiny",
     (Convolution("conv1", 1, 3, 28), Linear("fc1", 3 * 12 * 12, 8), Linear("fc2", 8, 10)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.cells import discovered, runnable
 from bench.commands.arguments import (
     add_batch,
     add_group,
@@ -18,10 +19,8 @@ from bench.commands.arguments import (
     share,
 )
 from bench.commands.output import EXIT_FINE, print_table
-from bench.errors import InputError
 from bench.workloads import pruning
-from bench.workloads.models import BLOCK
-from kernels.base import PASSES, Kernel, Problem, Weight, discover
+from kernels.base import PASSES, Problem
 
 
 def add(commands: Any) -> None:
@@ -55,7 +54,7 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
-    kernels = _discover(options)
+    kernels = discovered(options.kernel_module)
     lines = [
         {
             "name": kernel.name,
@@ -73,13 +72,10 @@ def _list(options: argparse.Namespace, command: str) -> int:
 
 
 def _explain(options: argparse.Namespace, command: str) -> int:
-    kernels = _discover(options)
-    if options.name not in kernels:
-        raise InputError(f"unknown kernel {options.name!r}: choose from {', '.join(kernels)}")
-    kernel = kernels[options.name]
-    if reason := kernel.unavailable():
-        raise InputError(f"kernel {options.name!r} cannot run here: {reason}")
-    weight = _weight(options)
+    kernel = runnable([options.name], options.kernel_module)[options.name]
+    rng = np.random.default_rng(options.seed)
+    blocks = options.pattern == "block"
+    weight = pruning.random_weight(options.shape, options.sparsity, rng, blocks)
     operand = kernel.prepare(weight)
     lines = []
     for pass_, n in itertools.product(options.passes, options.batch):
@@ -101,21 +97,3 @@ def _explain(options: argparse.Namespace, command: str) -> int:
     lines.append({**every, "chosen": "operand", "value": size, "why": f"{weight.nnz:,} nonzeros"})
     print_table(lines, options.json)
     return EXIT_FINE
-
-
-def _weight(options: argparse.Namespace) -> Weight:
-    """Return a random weight of the shape, pruned by the pattern."""
-    rng = np.random.default_rng(options.seed)
-    values = rng.standard_normal(options.shape, np.float32)
-    if options.pattern == "block":
-        mask = pruning.block_masks([values], options.sparsity, BLOCK)[0]
-    else:
-        mask = pruning.random_masks([options.shape], options.sparsity, rng)[0]
-    return Weight(np.where(mask, values, np.float32(0)), mask)
-
-
-def _discover(options: argparse.Namespace) -> dict[str, Kernel]:
-    try:
-        return discover(options.kernel_module)
-    except ValueError as error:
-        raise InputError(str(error)) from error

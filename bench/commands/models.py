@@ -16,7 +16,7 @@ from bench.progress import training_progress
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe
 from bench.workloads.networks import NETWORKS, network
-from kernels.base import discover
+from kernels.base import PASSES, discover
 
 
 def add(commands: Any) -> None:
@@ -76,6 +76,8 @@ def _train(options: argparse.Namespace, command: str) -> int:
     kernel = kernels[options.kernel]
     if reason := kernel.unavailable():
         raise InputError(f"kernel {options.kernel!r} cannot train here: {reason}")
+    if missing := [pass_ for pass_ in PASSES if pass_ not in kernel.passes]:
+        raise InputError(f"kernel {options.kernel!r} cannot train: it has no {missing[0]} pass")
     recipes = [_recipe(options, sparsity) for sparsity in options.sparsity]
     dataset = mnist.load(options.data)
     models.check_cache()

@@ -9,9 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench import display
+from bench import display, machine
 
 EXIT_FINE, EXIT_USAGE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+
+def conditions() -> dict[str, Any]:
+    """Return on what machine, with what libraries and by what code something was measured."""
+    return {
+        "machine": machine.identity(),
+        "versions": machine.versions(),
+        "revision": machine.revision(),
+    }
 
 
 def print_table(lines: list[dict[str, Any]], as_json: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import display, machine, peers
+from bench import display, peers
 from bench.commands.arguments import (
     add_budget,
     add_output,
@@ -18,7 +18,7 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, say
+from bench.commands.output import EXIT_FINE, conditions, say
 from bench.peers import Contest
 
 
@@ -80,9 +80,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
     missing = {name: why for match in matches for name, why in match.reasons.items()}
     if options.json:
         rows = json.loads(results.to_json(orient="records"))
-        conditions: dict[str, Any] = {"machine": machine.identity(), "versions": machine.versions()}
-        conditions |= {"revision": machine.revision(), "ceilings": asdict(limits)}
-        print(json.dumps(conditions | {"matches": rows, "of": total, "not run": missing}))
+        found = {"matches": rows, "of": total, "not run": missing}
+        print(json.dumps(conditions() | {"ceilings": asdict(limits)} | found))
     else:
         display.table(contest.table(results))
     say(options, f"{len(matches)} of {total} problems measured, in random order of the matrices")

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -224,10 +224,10 @@ def _train(
     schedule, choose = Schedule(recipe.epochs, specification.rate), None
     if recipe.sparsity and recipe.pruning == "random":
         shapes = [state.weight.shape for state in states]
-        states = _masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
+        states = masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
     elif recipe.sparsity and recipe.pruning == "one-shot":
         values = [state.weight.values for state in states]
-        states = _masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
+        states = masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
     elif recipe.sparsity:
         schedule = Schedule(recipe.epochs, specification.prune_rate, end=recipe.sparsity)
         choose = _chooser(recipe)
@@ -248,7 +248,8 @@ def _chooser(recipe: Recipe) -> Callable[..., list[pruning.Mask]]:
     return lambda values, sparsity: pruning.magnitude_masks(values, sparsity, recipe.scope)
 
 
-def _masked(states: list[LayerState], masks: list[pruning.Mask]) -> list[LayerState]:
+def masked(states: Sequence[LayerState], masks: Sequence[pruning.Mask]) -> list[LayerState]:
+    """Return dense ``states`` with only what the masks keep."""
     return [
         LayerState(Weight(np.where(mask, state.weight.values, 0), mask), state.bias)
         for state, mask in zip(states, masks, strict=True)

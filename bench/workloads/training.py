@@ -6,7 +6,7 @@ Every product goes through the passes of a kernel, and every change of a weight 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,34 @@ def initial_state(network: Network, rng: np.random.Generator) -> list[LayerState
     return states
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015), its moments laid out like the kernel's gradients."""
+class GradientDescent:
+    """Plain gradient descent: every weight and bias moves against its gradient."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
+
+    def step(self, dlogits: Any, taken: list[Any], rate: float) -> None:
+        """Move every weight and bias by one step of size ``rate``."""
+        model = self.model
+        # The whole backward pass first: it must see the weights that the forward pass saw.
+        for index, dy in list(model.backward(dlogits, taken)):
+            gradient = model.weight_gradient(index, dy, taken[index].x)
+            bias_gradient = dy.sum(axis=1)
+            local = model.kernel.local(gradient)
+            self.direct(index, local, bias_gradient)
+            # Put again: in Numba's simulator ``local`` is a copy.
+            model.kernel.update(model.weights[index], model.kernel.put(local), rate)
+            model.biases[index] -= rate * bias_gradient
+
+    def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
+        """Replace the gradients of layer ``index`` by the direction of the step, in place."""
+
+
+class Adam(GradientDescent):
+    """Adam (Kingma and Ba 2015), its moments laid out like the kernel's gradients."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
         self.steps = 0
         self.moments = [self._zeros(model.kernel.local(g)) for g in model.gradients]
         self.bias_moments = [self._zeros(bias) for bias in model.biases]
@@ -56,15 +79,12 @@ class Adam:
     def step(self, dlogits: Any, taken: list[Any], rate: float) -> None:
         """Move every weight and bias by one step of size ``rate``."""
         self.steps += 1
-        model = self.model
-        # The whole backward pass first: it must see the weights that the forward pass saw.
-        for index, dy in list(model.backward(dlogits, taken)):
-            gradient = model.weight_gradient(index, dy, taken[index].x)
-            self._direction(model.kernel.local(gradient), self.moments[index])
-            model.kernel.update(model.weights[index], gradient, rate)
-            direction = dy.sum(axis=1)
-            self._direction(direction, self.bias_moments[index])
-            model.biases[index] -= rate * direction
+        super().step(dlogits, taken, rate)
+
+    def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
+        """Replace the gradients of layer ``index`` by Adam's directions, in place."""
+        self._direction(weight_gradient, self.moments[index])
+        self._direction(bias_gradient, self.bias_moments[index])
 
     def _direction(self, gradient: Any, moments: tuple[Any, Any, Any]) -> None:
         """Replace ``gradient`` by Adam's direction, in place."""
@@ -82,6 +102,10 @@ class Adam:
         scratch += np.float32(_EPSILON)
         xp.divide(first, scratch, out=gradient)
         gradient /= np.float32(1 - _BETA1**self.steps)
+
+
+#: By the name that ``step --optimizer`` takes.
+OPTIMIZERS: Mapping[str, type[GradientDescent]] = {"sgd": GradientDescent, "adam": Adam}
 
 
 @dataclass(frozen=True)

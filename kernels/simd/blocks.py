@@ -21,6 +21,7 @@ from kernels.simd.vectors import (
     LANES,
     UNALIGNED,
     Emitter,
+    emit_prefetch,
     first_lanes,
     for_width,
     loop,
@@ -29,6 +30,8 @@ from kernels.simd.vectors import (
 #: Rows and columns of a block: its values fill a cache line.
 SIDE = 4
 BLOCK_BYTES = 4 * SIDE * SIDE
+#: Blocks that are asked for before they are needed, where they do not lie one after the other.
+BLOCKS_AHEAD = 8
 # Vectors of a tile: a block row's results and a row of X take at most 20 of 32 registers with
 # AVX-512, 10 of 16 elsewhere.
 _VECTORS = 4 if LANES == 16 else 2
@@ -57,7 +60,7 @@ def _summed_blocks(transposed: bool) -> Any:
         """Write ``width`` columns of the product of blocks [start, end) to ``rows`` of ``out``.
 
         Addresses, and strides in bytes; at most ``BLOCK_TILE`` columns. Where transposed, the
-        blocks are those that 32-bit ``order`` names.
+        blocks are those that 32-bit ``order`` names, which goes ``BLOCKS_AHEAD`` beyond the last.
         """
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -68,7 +71,15 @@ def _summed_blocks(transposed: bool) -> Any:
             def emit(emitter: Emitter) -> None:
                 def add_block(p: Any, sums: list[Any]) -> list[Any]:
                     found = list(sums)
-                    place = builder.zext(emitter.read(order, p, I32), I64) if transposed else p
+                    place = p
+                    if transposed:
+                        place, later = (
+                            builder.zext(emitter.read(order, at, I32), I64)
+                            for at in (p, builder.add(p, I64(BLOCKS_AHEAD)))
+                        )
+                        emit_prefetch(
+                            builder, builder.add(values, builder.mul(later, I64(BLOCK_BYTES)))
+                        )
                     block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
                     index = builder.zext(emitter.read(indices, p, I16), I64)
                     for c, row in enumerate(_rows_at(builder, x, index, stride, last)):

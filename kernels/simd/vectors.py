@@ -53,6 +53,24 @@ def number_at(typingctx: Any, base: Any, index: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, base: Any) -> Any:
+    """Ask for the cache line at the address ``base``; any address will do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit_prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def emit_prefetch(builder: Any, base: Any) -> None:
+    """Emit a prefetch of the line at the address ``base``, to be read, into the first cache."""
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(base, I8.as_pointer()), I32(0), I32(3), I32(1)])
+
+
 class Emitter:
     """Emits the pieces that the loops are made of."""
 
