@@ -24,7 +24,7 @@ def test_identical_code_is_reported_in_at_most_one_run_of_a_hundred() -> None:
         verdicts.update(each.verdict for each in found)
     assert reported <= 1
     # Quiet, but not because it never commits itself.
-    assert verdicts["same"] > 0.5 * CELLS * REPETITIONS, verdicts
+    assert verdicts["same"] > 0.3 * CELLS * REPETITIONS, verdicts
 
 
 def test_five_percent_are_found_and_nothing_else_is() -> None:

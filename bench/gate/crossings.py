@@ -49,11 +49,11 @@ class Crossed:
             bracket = _bracket(known)
             if bracket is None:
                 return
-            middle = _crossing_of(bracket, [known[s] for s in bracket])
+            middle = line_crossing(bracket, [known[s] for s in bracket])
             known.setdefault(middle, self._speedup(trio, middle))
         bracket = _bracket(known)
         if bracket is not None:
-            self.place = _crossing_of(bracket, [known[s] for s in bracket])
+            self.place = line_crossing(bracket, [known[s] for s in bracket])
 
     def round(self, trio: Trio, generation: int) -> None:
         """Add a round to what was measured."""
@@ -84,12 +84,15 @@ class Crossed:
 
 
 def line_crossing(sparsities: Sequence[float], speedups: Sequence[float]) -> float:
-    """Return where the line through (sparsity, log of speedup) is zero; NaN if it does not rise.
+    """Return where a line through the logs of ``speedups`` is zero; NaN if it does not rise.
 
-    Held to sparsities from 0 to 1: beyond them a line says nothing.
+    A line over the log of the density: a sparse kernel's time is close to a power of it. Held to
+    sparsities from 0 to 1, beyond which it says nothing.
     """
-    slope, height = np.polyfit(sparsities, speedups, 1)
-    return float(np.clip(-height / slope, 0.0, 1.0)) if slope > 0 else float("nan")
+    slope, height = np.polyfit(-np.log1p(-np.asarray(sparsities)), speedups, 1)
+    if slope <= 0:
+        return float("nan")
+    return float(np.clip(-np.expm1(height / slope), 0.0, 1.0))
 
 
 def _bracket(known: dict[float, float]) -> tuple[float, float] | None:
@@ -99,9 +102,3 @@ def _bracket(known: dict[float, float]) -> tuple[float, float] | None:
         if known[low] <= 0 < known[high]:
             return low, high
     return None
-
-
-def _crossing_of(bracket: tuple[float, float], speedups: Sequence[float]) -> float:
-    low, high = bracket
-    share = -speedups[0] / (speedups[1] - speedups[0])
-    return float(low + share * (high - low))
