@@ -224,7 +224,8 @@ def test_the_users_checkout_is_only_read(project: Path, gate: Gate) -> None:
     base = revision(project)
     hook = project / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\ntouch ran\n")
+    trace = project.parent / "ran"
+    hook.write_text(f"#!/bin/sh\ntouch {trace}\n")
     hook.chmod(0o755)
     (project / "ignored.txt").write_text("mine")
     plan = json.loads((project / "plan.json").read_text())
@@ -240,6 +241,7 @@ def test_the_users_checkout_is_only_read(project: Path, gate: Gate) -> None:
     }
     assert after == before
     assert git(project, "status", "--porcelain") == status
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
