@@ -110,9 +110,9 @@ class Checker:
 
     def _problem(self, cell: Cell) -> str | None:
         """Return what the gate's own oracle says of the result that was written last."""
-        if cell not in self._oracles:
-            self._oracles[cell] = Oracle(*cell.operands())
+        if cell.problem not in self._oracles:
+            self._oracles[cell.problem] = Oracle(*cell.operands())
         known = self._kernels.get(cell.kernel)
         arithmetic = known.arithmetic.get("float32", FP32) if known else FP32
         result = np.load(self._path, allow_pickle=False)
-        return self._oracles[cell].check(cell.pass_, result, arithmetic).problem
+        return self._oracles[cell.problem].check(cell.pass_, result, arithmetic).problem

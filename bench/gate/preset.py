@@ -60,6 +60,11 @@ class Cell:
         """Return the cell at another sparsity, with another kernel if one is named."""
         return replace(self, sparsity=sparsity, kernel=kernel or self.kernel)
 
+    @property
+    def problem(self) -> Cell:
+        """Return what cells of other kernels and passes with the same operands share."""
+        return replace(self, kernel="", pass_="forward")
+
     def operands(self) -> tuple[Weight, Array, Array]:
         """Return W, X (k, batch) and dY (m, batch), float32, the same wherever they are drawn."""
         rng = np.random.default_rng([self.seed, self.m, self.k, self.batch])

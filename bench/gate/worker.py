@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.gate.preset import Cell
 from bench.gate.protocol import PROTOCOL
 from bench.timing import Competitor, HostClock, calibrate, sample
 from bench.worker import end_with
-from kernels.base import Kernel, discover
+from kernels.base import Array, Kernel, Weight, discover
 from kernels.oracle import Oracle
 from kernels.processor import aligned, aligned_empty
 
@@ -38,8 +39,7 @@ class Placed:
 
     def __init__(self, cell: Cell, kernel: Kernel) -> None:
         self.cell, self.kernel = cell, kernel
-        self.weight, self.x, self.dy = cell.operands()
-        self.oracle = Oracle(self.weight, self.x, self.dy)
+        self.weight, self.x, self.dy, self.oracle = _drawn(cell.problem)
         self.prepare_s = 0.0
         self._room: Any = None
 
@@ -155,6 +155,13 @@ class Bench:
             cell = Cell(**definition)
             self._placed[key] = Placed(cell, self.kernels[cell.kernel])
         return self._placed[key]
+
+
+@cache
+def _drawn(problem: Cell) -> tuple[Weight, Array, Array, Oracle]:
+    """Return the operands of a problem and their reference, which many cells share."""
+    operands = problem.operands()
+    return *operands, Oracle(*operands)
 
 
 def _digest(*arrays: Any) -> str:
