@@ -57,8 +57,6 @@ class Comparer:
     budget_s: float = BUDGET_S
     seed: int = 0
     report: Report = ignore
-    #: Keeps the cells for which it is true; for tests and self-checks.
-    wanted: Callable[[Cell], bool] = lambda cell: True  # noqa: ARG005
     measured: Measured = field(default_factory=Measured)
 
     def __post_init__(self) -> None:
@@ -109,9 +107,6 @@ class Comparer:
         with self._trio() as trio:
             hellos = greet(trio, titles)
             shared = match(hellos)
-            for name in ("cells", "new", "gone"):
-                setattr(shared, name, [c for c in getattr(shared, name) if self.wanted(c)])
-            shared.crossings = [c for c in shared.crossings if self.wanted(c.cell)]
             if not shared.cells:
                 raise InputError(
                     f"{titles['base']} and {titles['head']} have no cell in common: name others"

@@ -16,7 +16,6 @@ from bench.errors import InputError
 from bench.gate import environments
 from bench.gate.checkout import WORKTREE, Checkout
 from bench.gate.comparison import BUDGET_S, Comparer, Comparison
-from bench.gate.preset import Cell
 from bench.gate.trio import Version
 from bench.progress import Progress, Report, ignore
 
@@ -43,7 +42,6 @@ def compare(
     request: Request,
     report: Report = ignore,
     plant: Plant | None = None,
-    wanted: Callable[[Cell], bool] = lambda cell: True,  # noqa: ARG005
 ) -> Comparison:
     """Return what differs between two versions of the repository of the current folder.
 
@@ -82,7 +80,6 @@ def compare(
             budget_s=request.budget_s,
             seed=request.seed,
             report=report,
-            wanted=wanted,
         )
         return comparer.run()
 
