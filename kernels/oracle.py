@@ -61,8 +61,12 @@ class Oracle:
 
     def check(self, pass_: Pass, result: Array, arithmetic: Arithmetic) -> Verdict:
         """Return the verdict on ``result``; for ``backward_weight`` dense, (m, k)."""
-        (m, k), n = self.weight.shape, self._x.shape[1]
-        shape = {"forward": (m, n), "backward_input": (k, n), "backward_weight": (m, k)}[pass_]
+        m, k = self.weight.shape
+        shape = {
+            "forward": (m, self._x.shape[1]),
+            "backward_input": (k, self._dy.shape[1]),
+            "backward_weight": (m, k),
+        }[pass_]
         if result.shape != shape:
             return Verdict(f"shape {result.shape}, not {shape}", np.inf, np.inf)
         skipped, multiplied, magnitude = self._reference(pass_)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.base import Weight
+from kernels.base import TF32, Weight
 from kernels.numba_cuda import cuda_unavailable
-from kernels.numba_cuda_bsr import TF32, NumbaCudaBsr
+from kernels.numba_cuda_bsr import NumbaCudaBsr
 from kernels.oracle import Oracle
 
 pytestmark = pytest.mark.skipif(
