@@ -263,7 +263,9 @@ def test_nothing_stays_behind_when_it_is_ended(project: Path, number: signal.Sig
     process.send_signal(number)
     process.communicate(timeout=30)
     if number == signal.SIGTERM:
-        assert process.returncode == 130
+        # CPython ends with the signal itself where one met a string in ``exec``: an import of
+        # dataclasses, say. It is cleaned up all the same.
+        assert process.returncode in (130, -signal.SIGINT)
     else:
         assert remove_leftovers(project) == 1
     assert not list(temporary.glob("crossover-gate-*"))
