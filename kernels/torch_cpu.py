@@ -6,11 +6,11 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels.base import Array, Kernel, Weight
+from kernels.base import Array, Device, Kernel, Weight
 from kernels.dense import DenseKernel, DenseOperand
 from kernels.mirrored import MirroredCsrKernel, MirroredOperand
 from kernels.scipy_sparse import ScipyBsr, SparseOperand
@@ -33,7 +33,7 @@ class TorchCsr(MirroredCsrKernel):
 
     name = "torch-csr"
     title = "PyTorch CSR"
-    device = "cpu"
+    device: ClassVar[Device] = "cpu"
     format = "csr"
     source = "torch.mm(csr, dense, out=) and torch.sparse.sampled_addmm(beta=0)"
 
