@@ -41,6 +41,13 @@ def selfcheck(session: nox.Session) -> None:
 
 
 @nox.session
+def regress(session: nox.Session) -> None:
+    """Compare your files with a revision, in turns (arguments after --: --base REV)."""
+    session.install("-e", _project("history"))
+    session.run("crossover", "gate", *(session.posargs or ["--base", "HEAD"]))
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests; those that need a GPU say that they did not run."""
     session.install("-e", _project("test", *_cuda_extras()))

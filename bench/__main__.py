@@ -10,7 +10,9 @@ from typing import cast
 
 from bench.commands import (
     crossover,
+    gate,
     gpu_check,
+    history,
     kernels,
     machine,
     models,
@@ -25,7 +27,20 @@ from bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
 from bench.errors import InputError
 
 #: In the order of ``--help``.
-COMMANDS = (run, crossover, peers, step, scaling, gpu_check, report, machine, kernels, models)
+COMMANDS = (
+    run,
+    crossover,
+    peers,
+    step,
+    scaling,
+    gate,
+    history,
+    gpu_check,
+    report,
+    machine,
+    kernels,
+    models,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     root = Parser(
         prog="crossover",
         description="From which sparsity does a sparse kernel beat the dense one on this machine?",
-        epilog="Without a command: run. Exit codes: 0 fine, 2 bad usage or input or nothing "
-        "measured, 3 a kernel computed a wrong result.",
+        epilog="Without a command: run. Exit codes: 0 fine, 1 a confirmed regression, 2 bad usage "
+        "or input or nothing measured, 3 a kernel computed a wrong result.",
     )
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for module in COMMANDS:

@@ -117,6 +117,29 @@ class Row:
             raise ValueError(f"status {self.status!r} with reason {self.reason!r}: one of the two")
 
 
+@dataclass(frozen=True)
+class CommitRow:
+    """One quantity of one commit, as a gate measured it on a machine."""
+
+    #: Hash of the machine's identity, and its title.
+    machine: str
+    machine_title: str
+    #: The git commit, and when it was committed (ISO 8601).
+    revision: str
+    committed_at: str
+    #: ``time``, ``conversion``, ``memory``, ``compilation`` or ``crossover``.
+    metric: str
+    name: str
+    #: Of the cell's definition: other definitions are other quantities.
+    digest: str
+    threads: int
+    #: Seconds, bytes or sparsity.
+    value: float
+    #: Share of what this machine's measured ceilings would allow; only shown, never judged by.
+    roofline: float | None
+    measured_at: str
+
+
 class Store:
     """The SQLite file of a results folder."""
 
@@ -188,6 +211,16 @@ class Store:
             frame[column] = frame[column].map(json.loads)
         return frame
 
+    def add_commit(self, rows: Sequence[CommitRow]) -> None:
+        """Keep what a gate measured of a commit, in one transaction."""
+        with self._readable_errors():
+            self._insert("commits", [_encoded(row) for row in rows], "NOTHING")
+
+    def commit_frame(self) -> pd.DataFrame:
+        """Return what gates measured of commits, oldest commit first; a column per field."""
+        query = "SELECT * FROM commits ORDER BY committed_at, measured_at"
+        return pd.read_sql_query(query, self._connection)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -248,7 +281,7 @@ class _ReadableErrors:
             ) from error
 
 
-def _encoded(record: Run | Row) -> dict[str, Any]:
+def _encoded(record: Run | Row | CommitRow) -> dict[str, Any]:
     """Return a record's fields as SQLite values; lists and dictionaries as JSON."""
     return {
         name: json.dumps(value) if isinstance(value, (list, dict)) else value
@@ -285,5 +318,10 @@ _TABLES = {
     "rows": (
         f"run_id TEXT NOT NULL REFERENCES runs, {_columns(Row)}, "
         "PRIMARY KEY (run_id, cell_id, kernel)"
+    ),
+    # Added later: it is made in older files as they are opened, and older suites leave it alone.
+    "commits": (
+        f"{_columns(CommitRow)}, "
+        "PRIMARY KEY (machine, revision, metric, name, digest, threads, measured_at)"
     ),
 }

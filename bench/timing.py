@@ -135,11 +135,12 @@ def race(
             competitor = competitors[names[index]]
             if competitor.failure is None:
                 on_turn(names[index])
-                _guarded(competitor, _sample)
+                _guarded(competitor, sample)
     return canary
 
 
-def _sample(competitor: Competitor) -> None:
+def sample(competitor: Competitor) -> None:
+    """Add a sample to what was measured of ``competitor``, after untimed calls."""
     with _Busy(competitor):
         first = _warm_up(competitor)
     problem = competitor.doubt(first)

@@ -191,7 +191,7 @@ def _death(exitcode: int | None) -> str:
 def _serve(pipe: Any, turn: Any, turns: Any, modules: tuple[str, ...], parent: int) -> None:
     """Answer tasks until the parent goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     _limit_memory()
     kernels = discover(modules)
     pipe.send("ready")
@@ -221,7 +221,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process soon after its parent, even in the middle of a kernel."""
     while os.getppid() == parent:
         time.sleep(_ORPHAN_CHECK_S)

@@ -1,0 +1,54 @@
+"""``history``: the results of each commit on this machine, and where they changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench import display
+from bench.commands.arguments import add_output, add_several
+from bench.commands.output import EXIT_FINE, say
+from bench.errors import InputError
+from bench.gate import history
+
+
+def add(commands: Any) -> None:
+    """Add the command to ``commands``."""
+    parser = commands.add_parser(
+        "history",
+        help="what the gate measured of each commit, and where it changed",
+        description="Show the trend of each quantity over the commits that 'gate' measured here.",
+        epilog="example: crossover history --kernels numba-tiled",
+    )
+    add_several(parser, "--kernels", "NAME", (), "only of these (default: all)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the history (default: the user's cache)"
+    )
+    add_output(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    from reports import trends
+
+    store = history.open_store(options.out)
+    try:
+        frame = store.commit_frame()
+    finally:
+        store.close()
+    if options.kernels:
+        words = frame["name"].str.replace(",", " ").str.split()
+        frame = frame[[bool(set(each) & set(options.kernels)) for each in words]]
+    if frame.empty:
+        raise InputError("no commit was measured here: run 'gate --base REV' first")
+    found = history.trends(frame)
+    if options.json:
+        print(json.dumps([asdict(each) for each in found]))
+    else:
+        display.table(trends.table(found))
+    if reason := history.unavailable():
+        say(options, f"change points are not shown: {reason}")
+    return EXIT_FINE
