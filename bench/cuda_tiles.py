@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bench import trial
+from bench import cell_trial, trial
 from bench.errors import InputError
 from bench.intervals import paired_speedup
 from kernels.base import PASSES, Kernel, Pass, Weight
@@ -68,7 +68,7 @@ def contest(
     x, dy = (rng.standard_normal((rows, n), np.float32) for rows in (k, m))
     tiles = candidates(pass_, k if pass_ == "backward_input" else m, weight.nnz, n)
     kernels: dict[str, Kernel] = {tile.name: NumbaCudaTiled({pass_: tile}) for tile in tiles}
-    task = trial.Task(pass_, weight, x, dy, tuple(kernels), budget_s, n, _ROUNDS)
+    task = cell_trial.Task(pass_, weight, x, dy, tuple(kernels), budget_s, n, _ROUNDS)
     outcomes = trial.measure(task, kernels, lambda _: None)
     chosen = outcomes[tiles[0].name]
     lines = [

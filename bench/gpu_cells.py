@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import psutil
 
+from bench.cell_trial import CellTable, Task, prepared
 from bench.measuring import kernel_row
 from bench.records import Store
 from bench.sources import Random, Source, Trained
-from bench.trial import CellTable, Job, Outcome, Task, measure, prepared
+from bench.trial import Job, Outcome, measure
 from bench.workloads.networks import network
 from kernels.base import PASSES, Kernel, Pass, Weight
 from kernels.formats import bytes_by_format

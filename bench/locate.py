@@ -16,12 +16,13 @@ import numpy as np
 
 from bench import machine
 from bench.answers import Answer, Question, SearchInterrupted
+from bench.cell_trial import Task
 from bench.cells import TRAINING_KERNEL, check_axes, runnable
 from bench.errors import InputError
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.search import WIDTH, Search
-from bench.trial import Outcome, Task
+from bench.trial import Outcome
 from bench.worker import Worker
 from bench.workloads import execution, mnist, models, pruning
 from bench.workloads.models import BLOCK, Recipe, TrainedModel

@@ -11,12 +11,13 @@ import numpy as np
 import psutil
 
 from bench import machine
+from bench.cell_trial import Task
 from bench.cells import Cell, OperandSource, Plan, too_large
 from bench.cuda import EXPOSED
 from bench.flags import Evidence, raised
 from bench.intervals import order_half_width
 from bench.records import Row, Store
-from bench.trial import Outcome, Task
+from bench.trial import Outcome
 from bench.worker import Worker
 from bench.workloads import mnist
 from bench.workloads.models import TrainedModel

@@ -13,10 +13,10 @@ import numpy as np
 
 from bench import machine
 from bench.ceilings import Ceilings
+from bench.cell_trial import Task
 from bench.cells import TRAINING_KERNEL, check_axes, runnable
 from bench.errors import InputError
 from bench.progress import Progress, Report, ignore, training_progress
-from bench.trial import Task
 from bench.worker import Worker, in_fresh_process
 from bench.workloads import files, mnist, models, pruning
 from bench.workloads.models import Recipe

@@ -11,11 +11,12 @@ import numpy as np
 
 from bench import machine
 from bench.alternating import balanced_orders
+from bench.cell_trial import Task
 from bench.cells import check_axes, runnable
 from bench.errors import InputError
 from bench.peers import random_operands
 from bench.progress import Progress, Report, ignore
-from bench.trial import Outcome, Task
+from bench.trial import Outcome
 from bench.worker import Worker
 from bench.workloads import pruning
 from kernels.base import PASSES, Pass, Weight

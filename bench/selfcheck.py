@@ -22,12 +22,12 @@ import numpy as np
 
 from bench import locate, machine, sweep
 from bench.alternating import balanced_orders
+from bench.cell_trial import Task
 from bench.cells import TRAINING_KERNEL, Plan
 from bench.intervals import Interval, median_interval, paired_speedup
 from bench.locate import Inquiry
 from bench.progress import Progress, Report
 from bench.records import FILE_NAME, Store
-from bench.trial import Task
 from bench.worker import Worker, thread_environment
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import cuda_tiles, trial
+from bench import cell_trial, cuda_tiles, trial
 from kernels.base import Kernel
 from kernels.gpu import cupy_unavailable
 from kernels.numba_cuda_tiles import choose
@@ -41,7 +41,7 @@ def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 def test_tiles_are_sorted_and_compared_with_the_chosen_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def measure(task: trial.Task, kernels: dict[str, Kernel], take_turn: Any) -> Any:
+    def measure(task: cell_trial.Task, kernels: dict[str, Kernel], take_turn: Any) -> Any:
         names = list(kernels)
         found = {name: trial.Outcome("measured", samples=[2e-6, 2e-6]) for name in names}
         found[names[1]].samples = [1e-6, 1e-6]

@@ -11,8 +11,9 @@ import pytest
 from bench import machine, scaling
 from bench.__main__ import main
 from bench.alternating import balanced_orders
+from bench.cell_trial import Task
 from bench.scaling import Scaled, ScalingInquiry
-from bench.trial import Outcome, Task
+from bench.trial import Outcome
 from reports import scaling as shown
 
 COMMAND = ["scaling", "--shapes", "24x16", "--sparsity", "0.5", "--batch", "8",

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench import selfcheck
+from bench.cell_trial import Task
 from bench.intervals import Interval
-from bench.trial import Outcome, Task
+from bench.trial import Outcome
 
 
 class Planted:
