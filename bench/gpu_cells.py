@@ -23,6 +23,7 @@ from kernels.base import PASSES, Kernel, Pass, Weight
 from kernels.formats import bytes_by_format
 
 SQUARES, DLMC_LIKE = "random-squares", "dlmc-like"
+BLOCK_SQUARES, HALF_SQUARES = "squares-of-blocks", "squares-2-of-4"
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 SIDES = (512, 1024, 2048, 4096, 8192)
 BATCHES = (1, 32, 128, 1024, 8192)
@@ -145,11 +146,22 @@ def tiers(seed: int) -> dict[str, list[GpuCell]]:
         for pass_ in PASSES
         if pass_ != "backward_input"
     ]
+    structured = [
+        GpuCell(Random(BLOCK_SQUARES, side, side, sparsity, seed, "blocks"), batch, "forward")
+        for side in (2048, 4096)
+        for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95)
+        for batch in (128, 1024)
+    ] + [
+        GpuCell(Random(HALF_SQUARES, side, side, 0.5, seed, "2 of 4"), batch, "forward")
+        for side in (2048, 4096)
+        for batch in (1, 128, 1024)
+    ]
     found = {
         "the rate at 90 %, and batch 1 from memory": [GpuCell(large, 1024), *from_memory],
         "layers like DLMC's": layers,
         "crossovers of large layers": squares((2048, 4096), SPARSITIES, (128, 1024)),
         "LeNet-300-100": _network("lenet-300-100", BATCHES, ("forward",), seed),
+        "pruned in blocks of 32, and 2 of 4": structured,
         "squares of 8192": squares((8192,), (0.5, 0.7, 0.8, 0.9, 0.98), (128, 1024)),
         "batch 1 and 32": squares(SIDES, (0.5, 0.7, 0.9, 0.98), (1, 32)),
         "squares of 512 and 1024": squares((512, 1024), SPARSITIES, (128, 1024, 8192)),

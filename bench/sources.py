@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from bench.workloads.execution import LayerOperands
 from bench.workloads.models import Recipe, TrainedModel
 from kernels.base import Weight, discover
 
+#: Which entries a random pattern keeps: single ones, whole blocks of 32 x 32, or 2 of each 4.
+Structure = Literal["entries", "blocks", "2 of 4"]
+BLOCK = 32
 _KEPT_SIDES = 8
 
 
@@ -53,13 +56,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Random:
-    """W (m, k) with a random pattern; values, X and dY from a normal."""
+    """W (m, k) with a random pattern; values, X and dY from a normal.
+
+    Blocks must divide (m, k), as 4 must divide k for 2 of 4, whose sparsity is 0.5.
+    """
 
     network: str
     m: int
     k: int
     sparsity: float
     seed: int = 0
+    structure: Structure = "entries"
 
     @property
     def layer(self) -> str:
@@ -115,8 +122,18 @@ def dense_recipe(network: str, seed: int) -> Recipe:
 def _random_weight(source: Random) -> Weight:
     rng = np.random.default_rng([source.seed, source.m, source.k])
     values = rng.standard_normal((source.m, source.k), np.float32)
-    values[rng.random(values.shape, np.float32) < source.sparsity] = 0
+    values[~_random_pattern(source, rng)] = 0
     return Weight.from_dense(values)
+
+
+def _random_pattern(source: Random, rng: np.random.Generator) -> NDArray[np.bool_]:
+    m, k = source.m, source.k
+    if source.structure == "2 of 4":
+        ranks = rng.random((m, k // 4, 4), np.float32).argsort(axis=2)
+        return (ranks < 2).reshape(m, k)
+    side = BLOCK if source.structure == "blocks" else 1
+    kept = rng.random((m // side, k // side), np.float32) >= source.sparsity
+    return kept if side == 1 else np.kron(kept, np.ones((side, side), bool))
 
 
 @lru_cache(maxsize=_KEPT_SIDES)

@@ -150,7 +150,7 @@ class Kernel(ABC):
     #: What a table shows.
     title: ClassVar[str]
     device: ClassVar[Device]
-    #: ``dense``, ``masked dense``, ``csr``, ``csc``, ``bsr`` or ``sell`` (sliced ELLPACK).
+    #: ``dense``, ``masked dense``, ``csr``, ``csc``, ``bsr``, ``sell`` (sliced ELLPACK), ``2:4``.
     format: ClassVar[str]
     #: Per dtype that is supported, the arithmetic that is really used.
     arithmetic: ClassVar[Mapping[str, Arithmetic]] = {"float32": FP32, "float64": FP64}

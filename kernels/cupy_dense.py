@@ -33,6 +33,15 @@ def elementwise(name: str, inputs: str, outputs: str, operation: str) -> Any:
     return importlib.import_module("cupy").ElementwiseKernel(inputs, outputs, operation, name)
 
 
+def beyond_fp16(weight: Weight) -> str | None:
+    """Return that a finite weight overflows in fp16, as a sentence, or None."""
+    finite = weight.values[np.isfinite(weight.values)]
+    largest = float(np.abs(finite).max(initial=0))
+    if largest <= _LARGEST_FP16:
+        return None
+    return f"A weight of {largest:g} is beyond fp16, which ends at {_LARGEST_FP16:g}."
+
+
 class _FusedUpdate(OnCupy):
     """A mixin: the whole update in one kernel, without room for the product."""
 
@@ -119,11 +128,7 @@ class CupyDenseFp16(_FusedUpdate, DenseKernel):
 
     def unfit(self, weight: Weight) -> str | None:
         """Return that a weight overflows, or None."""
-        finite = weight.values[np.isfinite(weight.values)]
-        largest = float(np.abs(finite).max(initial=0))
-        if largest <= _LARGEST_FP16:
-            return None
-        return f"A weight of {largest:g} is beyond fp16, which ends at {_LARGEST_FP16:g}."
+        return beyond_fp16(weight)
 
     def prepare(self, weight: Weight) -> HalfOperand:
         """Return W in fp32 and fp16."""

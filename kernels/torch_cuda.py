@@ -113,7 +113,7 @@ class TorchCudaCsr(OnTorchCuda, TorchCsr):
 
     def convert(self, host: Any) -> Any:
         """Return a SciPy CSR array as a CSR tensor on the GPU."""
-        with _quiet():
+        with quiet():
             return _torch().sparse_csr_tensor(
                 self.put(host.indptr), self.put(host.indices), self.put(host.data), host.shape
             )
@@ -208,14 +208,14 @@ class TorchCudaBsr(OnTorchCuda, Kernel):
 
     def _upload(self, host: Any) -> Any:
         """Return a SciPy BSR array as a BSR tensor on the GPU."""
-        with _quiet():
+        with quiet():
             return _torch().sparse_bsr_tensor(
                 self.put(host.indptr), self.put(host.indices), self.put(host.data), host.shape
             )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep back what PyTorch says of its sparse tensors: that they are in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -288,6 +288,16 @@ def test_the_cells_are_those_of_the_issue_and_none_twice() -> None:
     assert {cell.source.network for cell in flat} >= {"lenet-300-100", "lenet-5"}
 
 
+def test_random_weights_are_of_their_structure() -> None:
+    blocks = Random("any", 96, 128, 0.5, 1, "blocks").weight()
+    stored = blocks.pattern.reshape(3, 32, 4, 32).sum(axis=(1, 3))
+    assert set(stored.ravel()) == {0, 32 * 32}
+    half = Random("any", 96, 128, 0.5, 1, "2 of 4").weight()
+    assert (half.pattern.reshape(-1, 4).sum(axis=1) == 2).all()
+    entries = Random("any", 96, 128, 0.9, 1).weight()
+    assert abs(entries.sparsity - 0.9) < 0.02
+
+
 def test_folder_names_are_plain() -> None:
     assert folder_name("NVIDIA H200, 580.159.03") == "nvidia-h200"
     assert folder_name("") == "gpu"
