@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 import nox
 
@@ -51,7 +52,9 @@ def regress(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; those that need a GPU say that they did not run."""
     session.install("-e", _project("test", *_cuda_extras()))
-    session.run("python", "-m", "pytest", *session.posargs)
+    # A few processes, each with whole files: many tests start kernels with threads of their own.
+    processes = str(min(4, os.cpu_count() or 1))
+    session.run("python", "-m", "pytest", "-n", processes, "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

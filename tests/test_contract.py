@@ -203,7 +203,7 @@ def test_declaration_is_complete(name: str) -> None:
     assert kernel.title
     assert kernel.source
     assert kernel.device in ("cpu", "cuda")
-    assert kernel.format in ("dense", "masked dense", "csr", "csc", "bsr", "sell")
+    assert kernel.format in ("dense", "masked dense", "csr", "csc", "bsr", "sell", "2:4")
     assert set(kernel.passes) <= set(PASSES)
     reason = kernel.unavailable()
     assert reason is None or reason.endswith(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -82,12 +83,14 @@ def test_pytest_benchmark_compares_base_and_head(folder: Path) -> None:
 
 
 def test_the_suite_runs_and_compares_itself_with_an_export(folder: Path, tmp_path: Path) -> None:
+    # Not one of xdist's workers, in which pytest-benchmark times nothing.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(ROOT / "bench"), "--benchmark-only", "-p",
          "no:cacheprovider", "-k", "numpy-dense and fc1 and forward and (1] or 64])", "--rootdir",
          str(ROOT), f"--benchmark-compare={folder / 'pytest-benchmark-head.json'}",
          f"--benchmark-json={tmp_path / 'mine.json'}", "--benchmark-columns=median"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     mine = {each["param"]: each for each in _benchmarks(tmp_path / "mine.json")}
