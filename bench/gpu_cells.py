@@ -171,6 +171,7 @@ def tiers(seed: int) -> dict[str, list[GpuCell]]:
         "the backward passes of LeNet-300-100": _network(
             "lenet-300-100", (128, 1024), PASSES[1:], seed
         ),
+        "wide": _network("wide", (1, 128, 1024), ("forward",), seed),
         "LeNet-5": _network("lenet-5", (1, 128), ("forward",), seed),
         "all squares": squares(SIDES, SPARSITIES, BATCHES),
     }
