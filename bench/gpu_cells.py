@@ -15,8 +15,8 @@ import psutil
 
 from bench.cell_trial import CellTable, Task, prepared
 from bench.measuring import kernel_row
-from bench.records import Store
 from bench.sources import Random, Source, Trained
+from bench.store import Store
 from bench.trial import Job, Outcome, measure
 from bench.workloads.networks import network
 from kernels.base import PASSES, Kernel, Pass, Weight

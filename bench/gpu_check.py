@@ -7,12 +7,9 @@ there.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +18,18 @@ from bench.cells import TRAINING_KERNEL
 from bench.errors import InputError
 from bench.gpu_cells import Carrier, GpuCell, measure_cell, tiers
 from bench.gpu_contract import SHAPES, Examination, HardShape
+from bench.gpu_findings import Checks, resumed, save
 from bench.gpu_training import TrainingCheck
 from bench.progress import Progress, Report, ignore
-from bench.records import FILE_NAME, Run, Store
+from bench.records import Run
 from bench.sources import Trained, dense_recipe
+from bench.store import FILE_NAME, Store
 from bench.sweep import new_run
 from bench.trial import Job, Outcome
 from bench.worker import Worker, in_fresh_process
 from bench.workloads import mnist, models
 from kernels.base import Kernel, discover
 
-CHECKS_NAME = "checks.json"
 #: What does not run without a GPU, in words.
 STAGES = (
     "correctness at real sizes", "training", "conversions", "ceilings", "timing", "crossovers",
@@ -50,41 +48,6 @@ class Inquiry:
     budget_s: float = 600.0
     seed: int = 0
     modules: tuple[str, ...] = ()
-
-
-@dataclass
-class Checks:
-    """What was found beside the times; kept in ``checks.json``."""
-
-    run_id: str
-    #: Of the operands of the examinations: fresh in each run.
-    seed: int
-    #: Per kernel, why it cannot run here.
-    absent: dict[str, str] = field(default_factory=dict)
-    #: By shape, then kernel: status, reason and remarks.
-    examined: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    #: By kernel.
-    trained: dict[str, dict[str, Any]] = field(default_factory=dict)
-    conversions: list[dict[str, Any]] = field(default_factory=list)
-    #: What there was no time for: stage or tier, then titles.
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def wrong(self) -> list[tuple[str, str, str]]:
-        """Return (where, kernel, reason) of what computed a wrong result, or broke."""
-        parts = [*self.examined.items(), ("training", self.trained)]
-        inexact = [
-            ("conversions", each["name"], "the round trip is not exact")
-            for each in self.conversions
-            if not each["exact"]
-        ]
-        return inexact + [
-            (where, name, found["reason"])
-            for where, part in parts
-            for name, found in part.items()
-            if found["status"] in ("wrong", "failed")
-        ]
 
 
 @dataclass(frozen=True)
@@ -142,7 +105,7 @@ def check(
     running = {name: kernel for name, kernel in kernels.items() if name not in absent}
     store = Store(folder / FILE_NAME)
     run = new_run(command, inquiry.seed, inquiry.modules)
-    checks = _resumed(folder, run.run_id)
+    checks = resumed(folder, run.run_id)
     checks.absent, checks.left_out = absent, {}
     state = _State(inquiry, folder, tools, report, running, store, run, checks, begin)
     try:
@@ -153,7 +116,7 @@ def check(
         state.time()
     finally:
         checks.seconds += time.monotonic() - begin
-        _save(folder, checks)
+        save(folder, checks)
         tools.carrier.close()
         store.close()
     return checks
@@ -190,7 +153,7 @@ class _State:
                 self._left_out("correctness at real sizes", shape.name)
                 continue
             self.checks.examined[shape.name] = known | self._examined(shape, missing)
-            _save(self.folder, self.checks)
+            save(self.folder, self.checks)
         self.report(Progress("correctness", "done", 1, 1))
 
     def ceilings(self) -> None:
@@ -209,7 +172,7 @@ class _State:
             self.report(Progress("training", f"{len(missing)} kernels", 0, 1))
             done = self._carried_out(TrainingCheck(missing, self.checks.seed))
             self.checks.trained |= done
-            _save(self.folder, self.checks)
+            save(self.folder, self.checks)
 
     def convert(self) -> None:
         """Time the conversions."""
@@ -220,7 +183,7 @@ class _State:
             return
         self.report(Progress("conversions", "host and GPU, dense and CSR", 0, 1))
         self.checks.conversions = [asdict(each) for each in self.tools.conversions()]
-        _save(self.folder, self.checks)
+        save(self.folder, self.checks)
 
     def time(self) -> None:
         """Time cell after cell, the most important first, until the time is up."""
@@ -287,37 +250,3 @@ _TRAINING_S = 120.0
 
 def _kept(outcome: Outcome) -> dict[str, Any]:
     return {"status": outcome.status, "reason": outcome.reason, "remarks": outcome.remarks}
-
-
-def _resumed(folder: Path, run_id: str) -> Checks:
-    """Return the checks in ``folder`` if they are of this run, or new ones."""
-    try:
-        found = Checks(**json.loads((folder / CHECKS_NAME).read_text()))
-        if found.run_id == run_id:
-            return found
-    except (OSError, ValueError, TypeError):  # none, or half of one, or of another version
-        pass
-    return Checks(run_id, int.from_bytes(os.urandom(4), "big"))
-
-
-def load(folder: Path) -> Checks:
-    """Return the checks that were kept in ``folder``.
-
-    Raises:
-        InputError: if there are none that can be read.
-    """
-    try:
-        return Checks(**json.loads((folder / CHECKS_NAME).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{folder / CHECKS_NAME} cannot be read ({error}): run gpu-check"
-        ) from None
-
-
-def _save(folder: Path, checks: Checks) -> None:
-    """Write ``checks`` whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{CHECKS_NAME}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(checks), file, indent=1)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / CHECKS_NAME)

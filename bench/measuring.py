@@ -16,7 +16,8 @@ from bench.cells import Cell, OperandSource, Plan, too_large
 from bench.cuda import EXPOSED
 from bench.flags import Evidence, raised
 from bench.intervals import order_half_width
-from bench.records import Row, Store
+from bench.records import Row
+from bench.store import Store
 from bench.trial import Outcome
 from bench.worker import Worker
 from bench.workloads import mnist

@@ -27,7 +27,7 @@ from bench.cells import TRAINING_KERNEL, Plan
 from bench.intervals import Interval, median_interval, paired_speedup
 from bench.locate import Inquiry
 from bench.progress import Progress, Report
-from bench.records import FILE_NAME, Store
+from bench.store import FILE_NAME, Store
 from bench.worker import Worker, thread_environment
 from bench.workloads import mnist, models
 from bench.workloads.models import Recipe

@@ -14,7 +14,8 @@ from bench import ceilings, cuda_ceilings, machine
 from bench.cells import TRAINING_KERNEL, Cell, Plan, cells_of, check
 from bench.measuring import Measuring, Visited
 from bench.progress import Progress, Report, ignore, training_progress
-from bench.records import Run, Store
+from bench.records import Run
+from bench.store import Store
 from bench.timing import PRECISION
 from bench.worker import in_fresh_process
 from bench.workloads import mnist, models

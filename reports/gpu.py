@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from bench import machine
-from bench.gpu_check import Checks
-from bench.records import FILE_NAME, Run, Store
+from bench.gpu_findings import Checks
+from bench.records import Run
+from bench.store import FILE_NAME, Store
 from reports import page, tables, targets
 from reports.tables import seconds
 from reports.targets import Target

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench import display, machine
 from bench.errors import InputError
-from bench.records import FILE_NAME, Store
+from bench.store import FILE_NAME, Store
 from reports import plots, tables
 from reports.tables import Report, Table
 

@@ -11,7 +11,8 @@ import pytest
 
 from bench.__main__ import main
 from bench.gate import history
-from bench.records import FILE_NAME, CommitRow, Store
+from bench.records import CommitRow
+from bench.store import FILE_NAME, Store
 from reports import trends
 
 ROW = CommitRow(

@@ -13,16 +13,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import gpu_cells, gpu_check, gpu_contract, gpu_conversions, gpu_training, machine, timing
+from bench import (
+    gpu_cells,
+    gpu_check,
+    gpu_contract,
+    gpu_conversions,
+    gpu_findings,
+    gpu_training,
+    machine,
+    timing,
+)
 from bench.__main__ import main
 from bench.commands.gpu_check import folder_name
 from bench.cuda_ceilings import CudaCeilings
-from bench.errors import InputError
 from bench.gpu_cells import SQUARES, GpuCell
-from bench.gpu_check import Checks, Inquiry, Tools
+from bench.gpu_check import Inquiry, Tools
 from bench.gpu_contract import HardShape
-from bench.records import FILE_NAME, Store
+from bench.gpu_findings import Checks
 from bench.sources import Random
+from bench.store import FILE_NAME, Store
 from bench.trial import Job, Outcome
 from bench.workloads import networks
 from kernels.base import Kernel, discover
@@ -182,8 +191,8 @@ def test_an_interrupted_check_goes_on(
     monkeypatch.setattr(gpu_check, "measure_cell", stopped)
     with pytest.raises(KeyboardInterrupt):
         check(tmp_path, monkeypatch)
-    kept = gpu_check.load(tmp_path)
-    assert set(kept.examined) == {shape.name for shape in SHAPES}
+    kept = json.loads((tmp_path / gpu_findings.CHECKS_NAME).read_text())
+    assert set(kept["examined"]) == {shape.name for shape in SHAPES}
     monkeypatch.setattr(gpu_check, "measure_cell", measure)
     checks, carrier = check(tmp_path, monkeypatch)
     assert len(carrier.jobs) == 2  # the second tier alone
@@ -304,12 +313,10 @@ def test_folder_names_are_plain() -> None:
 
 
 def test_checks_of_another_run_are_not_taken_over(tmp_path: Path) -> None:
-    (tmp_path / gpu_check.CHECKS_NAME).write_text(json.dumps({"run_id": "other", "seed": 1}))
-    assert gpu_check._resumed(tmp_path, "mine").run_id == "mine"
-    (tmp_path / gpu_check.CHECKS_NAME).write_text("{")
-    assert gpu_check._resumed(tmp_path, "mine").examined == {}
-    with pytest.raises(InputError, match="cannot be read"):
-        gpu_check.load(tmp_path)
+    (tmp_path / gpu_findings.CHECKS_NAME).write_text(json.dumps({"run_id": "other", "seed": 1}))
+    assert gpu_findings.resumed(tmp_path, "mine").run_id == "mine"
+    (tmp_path / gpu_findings.CHECKS_NAME).write_text("{")
+    assert gpu_findings.resumed(tmp_path, "mine").examined == {}
 
 
 def test_targets_of_given_times() -> None:

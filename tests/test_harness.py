@@ -17,7 +17,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.errors import InputError
-from bench.records import FILE_NAME, Store
+from bench.store import FILE_NAME, Store
 from bench.timing import Competitor, HostClock, calibrate, race
 from bench.trial import Outcome
 

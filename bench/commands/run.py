@@ -24,7 +24,7 @@ from bench.commands.arguments import (
 from bench.commands.output import EXIT_WRONG, say
 from bench.commands.report import write_report
 from bench.errors import InputError
-from bench.records import FILE_NAME, Store
+from bench.store import FILE_NAME, Store
 from bench.workloads.networks import NETWORKS
 
 

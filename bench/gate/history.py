@@ -23,7 +23,8 @@ from bench.gate.comparison import Comparison
 from bench.gate.preset import Cell
 from bench.gate.trio import Version
 from bench.gate.verdicts import POLICIES
-from bench.records import FILE_NAME, CommitRow, Store
+from bench.records import CommitRow
+from bench.store import FILE_NAME, Store
 from bench.workloads import pruning
 from bench.workloads.models import cache_folder
 
