@@ -15,14 +15,14 @@ import numpy as np
 
 from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
 from kernels.layout import check_layout, rows_of
-from kernels.processor import LINE, aligned, aligned_empty
+from kernels.processor import aligned, aligned_empty
 from kernels.simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
     scaled_entries,
 )
 from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
-from kernels.simd.vectors import TILE, address, number_at, prefetch
+from kernels.simd.vectors import TILE, address, number_at
 from kernels.spread import spread_product
 from kernels.structure import BLOCK, Structure, TiledOperand
 from kernels.tuning import chosen, fastest
@@ -50,22 +50,19 @@ def _sum(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
             base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-            here, after = b * rows, min(b + step, blocks) * rows
-            for i in range(begin, stop):
-                start, end = number_at(pointers, here + i), number_at(pointers, after + i)
-                ahead = min(i + _ROWS_AHEAD, stop - 1)
-                first, last = number_at(pointers, here + ahead), number_at(pointers, after + ahead)
-                _prefetch_lines(order if order else values, 4 * first, 4 * last)
-                _prefetch_lines(indices, 2 * first, 2 * last)
-                result, add = address(out) + 4 * (i * n + left), b > 0
-                if start == end and add:
-                    continue
-                if order:
-                    sum_rows_permuted(
-                        values, order, indices, start, end, base, stride, result, width, add
-                    )
-                else:
-                    sum_rows(values, order, indices, start, end, base, stride, result, width, add)
+            starts = pointers + 4 * rows * b
+            ends = pointers + 4 * rows * min(b + step, blocks)
+            result, add, apart = address(out) + 4 * left, b > 0, step < blocks
+            if order:
+                sum_rows_permuted(
+                    values, order, indices, starts, ends, begin, stop, base, stride,
+                    result, 4 * n, width, add, apart,
+                )  # fmt: skip
+            else:
+                sum_rows(
+                    values, order, indices, starts, ends, begin, stop, base, stride,
+                    result, 4 * n, width, add, apart,
+                )  # fmt: skip
 
 
 @numba.njit(cache=True)
@@ -83,28 +80,13 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
         width = min(TILE, n - left)
         for b in range(0, blocks, step):
             base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-            here, after = b * rows, min(b + step, blocks) * rows
-            for i in range(begin, stop):
-                start, end = number_at(pointers, here + i), number_at(pointers, after + i)
-                ahead = min(i + _ROWS_AHEAD, stop - 1)
-                first, last = number_at(pointers, here + ahead), number_at(pointers, after + ahead)
-                _prefetch_lines(indices, 2 * first, 2 * last)
-                _prefetch_lines(address(out), 4 * first, 4 * last)
-                if start < end:
-                    given = address(dy) + 4 * (i * n + left)
-                    dot_rows(
-                        given, indices, start, end, base, stride, address(out), width, left > 0
-                    )
-
-
-@numba.njit(cache=True)
-def _prefetch_lines(base, first, last):  # type: ignore[no-untyped-def]
-    """Ask for bytes ``first`` to ``last`` after ``base``.
-
-    The entries of a block's rows lie a row apart: the processor cannot guess where the next are.
-    """
-    for offset in range(first, last, LINE):
-        prefetch(base + offset)
+            starts = pointers + 4 * rows * b
+            ends = pointers + 4 * rows * min(b + step, blocks)
+            given, add, apart = address(dy) + 4 * left, left > 0, step < blocks
+            dot_rows(
+                given, 4 * n, indices, starts, ends, begin, stop, base, stride,
+                address(out), width, add, apart,
+            )  # fmt: skip
 
 
 @numba.njit(parallel=True, cache=True)
@@ -119,8 +101,6 @@ def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-u
         _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
 
 
-# Rows whose entries are asked for before they are needed.
-_ROWS_AHEAD = 4
 # Columns that an index of 16 bits can name.
 _MOST_COLUMNS = 1 << 16
 

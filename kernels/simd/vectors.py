@@ -47,21 +47,9 @@ def number_at(typingctx: Any, base: Any, index: Any) -> Any:
     """Return the ``index``-th 32-bit integer at the address ``base``."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emitter = Emitter(builder)
-        return builder.sext(emitter.read(arguments[0], arguments[1], I32), I64)
+        return Emitter(builder).read_int(*arguments)
 
     return types.int64(types.int64, types.int64), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(typingctx: Any, base: Any) -> Any:
-    """Ask for the cache line at the address ``base``; any address will do."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit_prefetch(builder, arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
 
 
 def emit_prefetch(builder: Any, base: Any) -> None:
@@ -128,6 +116,10 @@ class Emitter:
         pointer = self.builder.inttoptr(base, kind.as_pointer())
         return self.builder.load(self.builder.gep(pointer, [index]))
 
+    def read_int(self, base: Any, index: Any) -> Any:
+        """Return the ``index``-th 32-bit integer at the address ``base``."""
+        return self.builder.sext(self.read(base, index, I32), I64)
+
     def values(self, base: Any, order: Any, p: Any) -> list[Any]:
         """Return a group of values from the ``p``-th on, or of those that ``order`` names."""
         if order is None:
@@ -162,11 +154,6 @@ class Emitter:
             ir.VectorType(kind, GROUP).as_pointer(),
         )
         return self.builder.load(pointer, align=UNALIGNED)
-
-    def row_of(self, x: Any, indices: Any, p: Any, stride: Any) -> Any:
-        """Return the address of the row of ``x`` that the ``p``-th 16-bit index names."""
-        index = self.builder.zext(self.read(indices, p, I16), I64)
-        return self.builder.add(x, self.builder.mul(index, stride))
 
     def sums(self, vectors: Sequence[Any]) -> Any:
         """Return the sum of each of ``vectors`` across its lanes, as a short vector."""
@@ -266,7 +253,26 @@ def _for_vectors(
             builder.branch(done)
 
 
-def loop(builder: Any, start: Any, end: Any, step: int, carried: Sequence[Any], body: Any) -> Any:
+def for_stride(emitter: Emitter, stride: Any, emit: Callable[[Emitter, Any], None]) -> None:
+    """Emit ``emit`` (emitter, stride in bytes), and again for rows as long as a tile of 2ⁱ vectors.
+
+    There the stride is a constant: a shift finds a row, where else a multiplication does, of
+    which processors do one a cycle.
+    """
+    if emitter.mask is not None or emitter.vectors.bit_count() > 1:
+        emit(emitter, stride)
+        return
+    whole = I64(4 * emitter.lanes * emitter.vectors)
+    with emitter.builder.if_else(emitter.builder.icmp_signed("==", stride, whole)) as (then, other):
+        with then:
+            emit(emitter, whole)
+        with other:
+            emit(emitter, stride)
+
+
+def loop(
+    builder: Any, start: Any, end: Any, step: int, carried: Sequence[Any], body: Any
+) -> tuple[Any, list[Any]]:
     """Emit a loop over [start, end) in whole steps; return (where it stopped, carried values)."""
     entry = builder.block
     head, inside, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
