@@ -15,6 +15,8 @@ from kernels.tuning import chosen, shortest_s
 
 # Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
 _SERIAL_LOADS = 1 << 14
+# NumPy compares a type with an instance faster than with the class.
+_FLOAT32 = np.dtype(np.float32)
 _CACHED = 1 << 12  # numbers that lie in the first cache
 
 
@@ -25,7 +27,7 @@ def check_layout(*arrays: Array) -> None:
         ValueError: if it is not fp32 in C order.
     """
     for array in arrays:
-        if not array.flags.c_contiguous or array.dtype != np.float32:
+        if not array.flags.c_contiguous or array.dtype != _FLOAT32:
             raise ValueError(
                 f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
                 "order (numpy.ascontiguousarray)"

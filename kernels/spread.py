@@ -23,7 +23,7 @@ def spread_product(
 
     With ``skips`` rows whose number is zero are left out.
     """
-    if structure.serial(1):
+    if structure.way(1).serial:
         _spread(plan, 0, structure.shape[0], skips, x, out.reshape(-1))
     else:
         _spread_on_threads(plan, structure.splits, skips, x, out)

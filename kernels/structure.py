@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,17 @@ _LEAST_READS = 3
 _LEAST_PER_BLOCK = 12
 
 
+class Way(NamedTuple):
+    """How a batch is gone through."""
+
+    #: Blocks that are gone through together.
+    step: int
+    #: Whether tiles of X are packed.
+    packs: bool
+    #: Whether threads cost more than they give.
+    serial: bool
+
+
 @dataclass(frozen=True)
 class Structure:
     """Where the nonzeros of a matrix (rows, columns) are, row after row."""
@@ -37,6 +48,8 @@ class Structure:
     fill: int
     #: Loads below which threads cost more than they give.
     serial_loads: int
+    #: By batch, once asked: finding it out takes as long as a small product.
+    _ways: dict[int, Way] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -63,6 +76,13 @@ class Structure:
     def nbytes(self) -> int:
         """Return the bytes of pointers and indices."""
         return self.pointers.nbytes + self.indices.nbytes
+
+    def way(self, n: int) -> Way:
+        """Return how a batch of ``n`` is gone through."""
+        found = self._ways.get(n)
+        if found is None:
+            found = self._ways[n] = Way(self.step(n), self.packs(n), self.serial(n))
+        return found
 
     def step(self, n: int) -> int:
         """Return how many blocks are gone through together for a batch of ``n``."""

@@ -148,9 +148,10 @@ class NumbaTiled(Kernel):
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
         check_layout(dy, x, out)
-        structure, n = operand.forward, x.shape[1]
-        how = structure.step(n), structure.packs(n), dy, x, out
-        if structure.serial(n):
+        structure = operand.forward
+        way = structure.way(x.shape[1])
+        how = way.step, way.packs, dy, x, out
+        if way.serial:
             _dot(operand.plans[0], 0, structure.shape[0], *how)
         else:
             _dot_on_threads(operand.plans[0], structure.splits, *how)
@@ -176,9 +177,9 @@ class NumbaTiled(Kernel):
 
 
 def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) -> Array:
-    n = x.shape[1]
-    how = structure.step(n), structure.packs(n), x, out
-    if structure.serial(n):
+    way = structure.way(x.shape[1])
+    how = way.step, way.packs, x, out
+    if way.serial:
         _sum(plan, 0, structure.shape[0], *how)
     else:
         _sum_on_threads(plan, structure.splits, *how)
