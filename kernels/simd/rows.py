@@ -54,7 +54,7 @@ def _gathered_rows(permuted: bool) -> Any:
             def emit_rows(emitter: Emitter, stride: Any) -> None:
                 def row(i: Any, start: Any, end: Any) -> None:
                     streams = (order if permuted else values, 4), (indices, 2)
-                    _ask_ahead(emitter, starts, ends, i, stop, apart, streams)
+                    _ask_ahead(builder, starts, ends, i, stop, apart, streams)
                     target = builder.add(out, builder.mul(i, out_stride))
                     nothing = builder.and_(add, builder.icmp_signed("==", start, end))
                     with builder.if_then(builder.not_(nothing)):
@@ -92,16 +92,16 @@ def dot_rows(
         y, y_stride, indices, starts, ends, begin, stop, x = arguments[:8]
         stride, out, width, add, apart = arguments[8:]
 
-        def emit_rows(emitter: Emitter, stride: Any) -> None:
+        def emit_rows(emitter: Emitter) -> None:
             def row(i: Any, start: Any, end: Any) -> None:
-                _ask_ahead(emitter, starts, ends, i, stop, apart, ((indices, 2), (out, 4)))
+                _ask_ahead(builder, starts, ends, i, stop, apart, ((indices, 2), (out, 4)))
                 with builder.if_then(builder.icmp_signed("<", start, end)):
                     tile = emitter.load_tile(builder.add(y, builder.mul(i, y_stride)))
                     _dots(emitter, tile, indices, start, end, x, stride, out, add)
 
             _each_row(emitter, starts, ends, begin, stop, row)
 
-        for_width(builder, width, lambda e: for_stride(e, stride, emit_rows))
+        for_width(builder, width, emit_rows)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 11, types.boolean, types.boolean), codegen
@@ -146,28 +146,48 @@ def _each_row(
 
 
 def _ask_ahead(
-    emitter: Emitter, starts: Any, ends: Any, i: Any, stop: Any, apart: Any,
+    builder: Any, starts: Any, ends: Any, i: Any, stop: Any, apart: Any,
     streams: Sequence[tuple[Any, int]],
 ) -> None:  # fmt: skip
     """Emit prefetches of a later row's entries, from ``streams`` of (address, bytes of an entry).
 
     The entries of a block's rows lie ``apart``: the processor cannot guess where the next are.
     """
-    builder = emitter.builder
+    bases, sizes = zip(*streams, strict=True)
     with builder.if_then(apart):
-        later = builder.add(i, I64(_ROWS_AHEAD))
-        last = builder.sub(stop, I64(1))
-        later = builder.select(builder.icmp_signed("<", later, last), later, last)
-        first, after = emitter.read_int(starts, later), emitter.read_int(ends, later)
-        for base, size in streams:
+        asker = _asker(builder.module, sizes)
+        builder.call(asker, [starts, ends, i, stop, *bases])
 
-            def line(place: Any, _: Any, base: Any = base) -> list[Any]:
-                emit_prefetch(builder, builder.add(base, place))
-                return []
 
-            # Whole steps up to here are all that begin before the end.
-            limit = builder.add(builder.mul(after, I64(size)), I64(LINE - 1))
-            loop(builder, builder.mul(first, I64(size)), limit, LINE, [], line)
+def _asker(module: Any, sizes: Sequence[int]) -> Any:
+    """Return a function that asks for a later row's entries of so many bytes each.
+
+    A function, since LLVM would compile it anew in the loop of each width.
+    """
+    name = f"ask_ahead_{'_'.join(map(str, sizes))}"
+    if name in module.globals:
+        return module.globals[name]
+    kind = ir.FunctionType(ir.VoidType(), [I64] * (4 + len(sizes)))
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    starts, ends, i, stop, *bases = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    emitter = Emitter(builder)
+    later, last = builder.add(i, I64(_ROWS_AHEAD)), builder.sub(stop, I64(1))
+    later = builder.select(builder.icmp_signed("<", later, last), later, last)
+    first, after = emitter.read_int(starts, later), emitter.read_int(ends, later)
+    for base, size in zip(bases, sizes, strict=True):
+
+        def line(place: Any, _: Any, base: Any = base) -> list[Any]:
+            emit_prefetch(builder, builder.add(base, place))
+            return []
+
+        # Whole steps up to here are all that begin before the end.
+        limit = builder.add(builder.mul(after, I64(size)), I64(LINE - 1))
+        loop(builder, builder.mul(first, I64(size)), limit, LINE, [], line)
+    builder.ret_void()
+    return function
 
 
 def _loaded_if(emitter: Emitter, condition: Any, base: Any) -> list[Any]:

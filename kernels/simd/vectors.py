@@ -254,15 +254,15 @@ def _for_vectors(
 
 
 def for_stride(emitter: Emitter, stride: Any, emit: Callable[[Emitter, Any], None]) -> None:
-    """Emit ``emit`` (emitter, stride in bytes), and again for rows as long as a tile of 2ⁱ vectors.
+    """Emit ``emit`` (emitter, stride in bytes), and again for rows as long as a tile of one vector.
 
     There the stride is a constant: a shift finds a row, where else a multiplication does, of
-    which processors do one a cycle.
+    which processors do one a cycle. In wider tiles loads hide it.
     """
-    if emitter.mask is not None or emitter.vectors.bit_count() > 1:
+    if emitter.mask is not None or emitter.vectors > 1:
         emit(emitter, stride)
         return
-    whole = I64(4 * emitter.lanes * emitter.vectors)
+    whole = I64(4 * emitter.lanes)
     with emitter.builder.if_else(emitter.builder.icmp_signed("==", stride, whole)) as (then, other):
         with then:
             emit(emitter, whole)
