@@ -91,7 +91,9 @@ def level(finding: Finding, value: float | None) -> str:
         return f"{value:,.0f} B"
     if finding.metric == "crossover":
         return f"{100 * value:.1f} %"
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e6:.1f} µs"
+    if value >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.1f} µs"
 
 
 def _line(finding: Finding) -> dict[str, str]:
