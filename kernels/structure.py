@@ -49,7 +49,7 @@ class Structure:
     #: Loads below which threads cost more than they give.
     serial_loads: int
     #: By batch, once asked: finding it out takes as long as a small product.
-    _ways: dict[int, Way] = field(default_factory=dict, repr=False, compare=False)
+    _ways: dict[int, Way] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(

@@ -23,7 +23,14 @@ import pytest
 import scipy.sparse as sp
 
 from bench import cuda
+from bench.cuda_ceilings import CudaCeilings
 from kernels import cupy_dense, cusparse_plans, gpu
+
+#: Of a GPU that is not there.
+LIMITS = CudaCeilings(
+    fp32_gflops=100.0, tf32_gflops=400.0, fp16_gflops=800.0, copy_gbs={"L2": 9.0, "memory": 3.0},
+    l2_bytes=1 << 16, launch_s=1e-6, call_s=8e-6, replay_s=1e-6,
+)  # fmt: skip
 
 _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
 
