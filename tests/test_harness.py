@@ -59,7 +59,7 @@ def test_fast_and_slow_are_told_apart(run: Run, tmp_path: Path) -> None:
     times = found.groupby("kernel")["samples"].agg(
         lambda all_: np.median(np.concatenate(list(all_)))
     )
-    assert times["fake-slow"] > 0.003
+    assert times["fake-slow"] > 0.03
     assert times["fake-fast"] < times["fake-slow"]
     assert (
         found.groupby("cell_id")["samples"]
