@@ -111,7 +111,7 @@ def test_zeros_are_drawn_to_their_share() -> None:
 
 
 def test_the_zeros_of_the_activations_are_an_axis() -> None:
-    answers = locate.locate(replace(ASKED, zeros=(None, 0.0, 0.9), budget_s=4.0))
+    answers = locate.locate(replace(ASKED, zeros=(None, 0.0, 0.9)))
     assert [answer.question.zeros for answer in answers] == [None, 0.0, 0.9]
     assert answers[1].zeros_of == (0.0, 0.0)
     assert np.allclose(answers[2].zeros_of, 0.9, atol=0.01)
