@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 import nox
 
@@ -69,10 +70,13 @@ def ptx(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style and the format of the code."""
+    """Check the style and the format of the code, and the forms of the CI jobs."""
     session.install(*_PYPROJECT["project"]["optional-dependencies"]["lint"])
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    schema = "check-jsonschema", "--builtin-schema"
+    session.run(*schema, "vendor.github-workflows", *map(str, Path(".github/workflows").iterdir()))
+    session.run(*schema, "vendor.gitlab-ci", "bench/gate/gitlab-ci.yml")
 
 
 @nox.session
