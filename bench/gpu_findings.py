@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from bench.whole_files import write_whole
 
 CHECKS_NAME = "checks.json"
 
@@ -60,8 +61,4 @@ def resumed(folder: Path, run_id: str) -> Checks:
 
 def save(folder: Path, checks: Checks) -> None:
     """Write ``checks`` into ``folder``, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{CHECKS_NAME}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(checks), file, indent=1)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / CHECKS_NAME)
+    write_whole(folder / CHECKS_NAME, json.dumps(asdict(checks), indent=1))

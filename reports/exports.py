@@ -6,8 +6,6 @@ pytest-benchmark compares two files, so base and head get one each; the rest is 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from bench import machine
-from bench.errors import InputError
 from bench.gate.comparison import Comparison
 from bench.gate.preset import Cell
 from bench.gate.statistics import Levels
 from bench.gate.verdicts import Finding
+from bench.whole_files import write_whole
 from reports import asv
 from reports.gate import change, level, markdown
 
@@ -45,7 +43,9 @@ def write(found: Comparison, folder: Path) -> list[Path]:
         "bencher.json": _json(bencher(found)),
         **{f"asv/{name}": _json(content) for name, content in asv.files(found).items()},
     }
-    return [_write(folder / name, content) for name, content in files.items()]
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in files]
 
 
 def junit(found: Comparison) -> str:
@@ -202,15 +202,3 @@ def _statistics(samples: list[float]) -> dict[str, Any]:
 
 def _json(content: Any) -> str:
     return json.dumps(content, indent=1) + "\n"
-
-
-def _write(path: Path, content: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-        with os.fdopen(handle, "w") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error}): name another folder") from error
-    return path

@@ -13,6 +13,7 @@ from bench import machine
 from bench.gpu_findings import Checks
 from bench.records import Run
 from bench.store import FILE_NAME, Store
+from bench.whole_files import write_whole
 from reports import page, tables, targets
 from reports.tables import seconds
 from reports.targets import Target
@@ -40,7 +41,7 @@ def write(folder: Path, checks: Checks) -> Findings:
     measured = rows[rows["status"] == "measured"]
     ceilings = tables.ceilings_from("cuda", run.ceilings["cuda"]) if run else None
     found = targets.targets(measured, ceilings)  # type: ignore[arg-type]
-    page.write_whole(folder / "README.md", readme(run, checks, rows, found))
+    write_whole(folder / "README.md", readme(run, checks, rows, found))
     if len(measured):
         page.write(page.load(folder, checks.run_id), folder)
     return Findings(found, len(measured))

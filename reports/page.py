@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pandas as pd
 from bench import display, machine
 from bench.errors import InputError
 from bench.store import FILE_NAME, Store
+from bench.whole_files import write_whole
 from reports import plots, tables
 from reports.tables import Report, Table
 
@@ -65,7 +64,7 @@ def write(report: Report, folder: Path) -> list[Path]:
         "results.csv": tables.flat(report).to_csv(index=False),
     } | {plot["file"]: plot["svg"] for plot in drawn}
     for name, content in contents.items():
-        write_whole(folder / name, content)
+        write_whole(folder / name, content, "free space, or use another --out")
     return [folder / name for name in contents]
 
 
@@ -239,25 +238,3 @@ def _markdown(frame: pd.DataFrame) -> str:
 def _print(table: Table) -> None:
     if not table.frame.empty:
         display.table(table.frame, table.title)
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write ``content`` to ``path``, all of it or nothing.
-
-    Raises:
-        InputError: if it cannot be written.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise InputError(
-            f"cannot write {path} ({error.strerror or error}): free space, or use another --out"
-        ) from error

@@ -6,7 +6,6 @@ Every run is kept as it ends, so that the same command goes on where it was stop
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from bench.gate.checkout import WORKTREE
 from bench.gate.comparison import Comparison
 from bench.gate.session import Plant, Request, compare
 from bench.progress import Progress, Report, ignore
+from bench.whole_files import write_whole
 
 #: A run of identical code may report a regression in so many runs at most.
 _FALSE_ALARMS = 0.01
@@ -214,7 +214,4 @@ def _read(path: Path) -> list[Run]:
 
 
 def _write(path: Path, runs: Sequence[Run]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps([asdict(each) for each in runs], indent=1))
-    partial.replace(path)
+    write_whole(path, json.dumps([asdict(each) for each in runs], indent=1))

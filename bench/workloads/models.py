@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from bench.errors import InputError
+from bench.whole_files import write_whole
 from bench.workloads import execution, pruning, training
 from bench.workloads.execution import LayerState, Model
 from bench.workloads.mnist import Dataset
@@ -40,6 +41,7 @@ PRUNINGS: tuple[Pruning, ...] = ("gradual", "one-shot", "random", "block")
 BLOCK = (4, 4)
 # Raised whenever training changes what a recipe yields.
 _RECIPE_VERSION = 1
+_OTHER_CACHE = "free space, or name another folder in CROSSOVER_CACHE"
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,7 @@ def check_cache() -> None:
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"cannot keep checkpoints in {path} ({error.strerror or error}): free space, or name "
-        "another folder in CROSSOVER_CACHE"
+        f"cannot keep checkpoints in {path} ({error.strerror or error}): {_OTHER_CACHE}"
     )
 
 
@@ -268,17 +269,7 @@ def _save(path: Path, trained: TrainedModel) -> None:
         "accuracy": repr(trained.accuracy),
         "train_s": repr(trained.train_s),
     }
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(save(tensors, metadata))
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(path.parent, error) from error
+    write_whole(path, save(tensors, metadata), _OTHER_CACHE)
 
 
 def _load(path: Path, recipe: Recipe) -> TrainedModel:
