@@ -178,7 +178,7 @@ class Kernel(ABC):
         return None
 
     def unfit(self, weight: Weight) -> str | None:
-        """Return why ``weight``'s pattern or values are not for the kernel, a sentence, or None."""
+        """Return why the kernel cannot hold ``weight``'s pattern or values, or None if it can."""
         return None
 
     def needed_bytes(self, problem: Problem) -> int:

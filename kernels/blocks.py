@@ -34,8 +34,6 @@ from kernels.simd.blocks import (
 from kernels.simd.vectors import LANES, TILE, address
 
 _MOST_BLOCKS = 1 << 16
-# Share of the blocks that are stored from which there is nothing to gain over a dense product.
-_DENSE = 0.95
 # Reads of a row of X by a thread, below which packing costs more than it gives.
 _LEAST_READS = 3
 
@@ -127,13 +125,6 @@ class NumbaBsr(Kernel):
             return f"{self.name} has 16-bit indices: at most {most:,} rows and columns."
         return super().unsupported(problem)
 
-    def unfit(self, weight: Weight) -> str | None:
-        """Return that blocks leave next to nothing out, which makes the product dense, or None."""
-        stored = float(_stored(_in_blocks(weight.pattern)).mean())
-        if stored < _DENSE:
-            return None
-        return f"{stored:.0%} of all {SIDE} x {SIDE} blocks hold entries: as good as numba-dense."
-
     def needed_bytes(self, problem: Problem) -> int:
         """Return the bytes for the worst pattern: each nonzero in a block of its own."""
         blocks = min(problem.nnz, -(-problem.m // SIDE) * -(-problem.k // SIDE))
@@ -143,7 +134,7 @@ class NumbaBsr(Kernel):
     def prepare(self, weight: Weight) -> BlockOperand:
         """Return W as 4 x 4 blocks with 16-bit indices, and their transposed structure."""
         pattern = _in_blocks(weight.pattern)
-        stored = _stored(pattern)
+        stored = np.asarray(pattern.any(axis=(2, 3)))
         values = aligned_empty((int(stored.sum()), SIDE, SIDE), weight.values.dtype)
         values[...] = _in_blocks(weight.values)[stored]
         m, k = weight.shape
@@ -233,10 +224,6 @@ class NumbaDense(NumbaBsr):
     source = "as numba-bsr, zeros stored like all else"
     keeps_zeros = False
 
-    def unfit(self, weight: Weight) -> str | None:
-        """Return None: any weight is dense with its zeros."""
-        return None
-
     def prepare(self, weight: Weight) -> BlockOperand:
         """Return W as 4 x 4 blocks, all of them."""
         return super().prepare(Weight(weight.values, np.ones_like(weight.pattern)))
@@ -249,11 +236,6 @@ def _in_blocks(matrix: Array) -> Array:
     padded = np.zeros((rows * SIDE, columns * SIDE), matrix.dtype)
     padded[:m, :k] = matrix
     return padded.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2)
-
-
-def _stored(blocks: Array) -> NDArray[np.bool_]:
-    """Return which of the ``blocks`` (m/4, k/4, 4, 4) of a pattern hold an entry, (m/4, k/4)."""
-    return np.asarray(blocks.any(axis=(2, 3)))
 
 
 def _product(

