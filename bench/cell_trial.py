@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ import numpy as np
 
 from bench import compilation
 from bench.timing import LEAST_ROUNDS, MOST_ROUNDS
-from bench.trial import Entrant, Outcome, Table, measure, nonfinite, too_large
+from bench.trial import FILLED, Entrant, Outcome, Table, measure, nonfinite, too_large
 from kernels.base import Array, Kernel, Pass, Problem, Weight
 from kernels.oracle import Oracle, Verdict
 from kernels.processor import aligned, aligned_empty
 
 # A problem this small, in floats, takes the GPU no longer than its launch takes the host.
 _LAUNCH_BOUND = 1 << 22
+# Share of W that blocks may hold before nothing is gained by leaving the others out.
+_FILLED = 0.95
 #: What a cell gets operands from, with the seconds of converting and of compiling.
 Prepare = Callable[[Kernel, Weight], tuple[Any, float, float]]
 
@@ -133,6 +136,7 @@ def _enter(task: Task, kernel: Kernel, table: CellTable) -> tuple[Outcome, Entra
         nbytes=operand.nbytes,
         relative_error=verdict.relative_error,
         share_of_bound=verdict.share_of_bound,
+        remarks=[FILLED] if _filled(kernel, operand, task.weight) else [],
         busy_s=prepare_s + first_call_s,
     )
     entrant = Entrant(
@@ -142,6 +146,14 @@ def _enter(task: Task, kernel: Kernel, table: CellTable) -> tuple[Outcome, Entra
         capturable=check if _launch_bound(problem) else None,
     )
     return outcome, entrant if verdict.right else None
+
+
+def _filled(kernel: Kernel, operand: Any, weight: Weight) -> bool:
+    """Return whether the blocks of a sparse weight hold next to all of W, zeros included."""
+    if kernel.format != "bsr":
+        return False
+    stored = math.prod(kernel.gradient_shape(operand))
+    return weight.nnz < _FILLED * weight.values.size <= stored
 
 
 def _launch_bound(problem: Problem) -> bool:

@@ -18,7 +18,7 @@ from bench.flags import Evidence, raised
 from bench.intervals import order_half_width
 from bench.records import Row
 from bench.store import Store
-from bench.trial import Outcome
+from bench.trial import FILLED, Outcome
 from bench.worker import Worker
 from bench.workloads import mnist
 from bench.workloads.models import TrainedModel
@@ -45,7 +45,11 @@ class Visited:
             return 0.0
         by_time = sorted(measured, key=lambda name: float(np.median(measured[name].samples)))
         dense = [name for name in by_time if kernels[name].format == "dense"] or by_time[:1]
-        sparse = [name for name in by_time if "dense" not in kernels[name].format]
+        sparse = [
+            name
+            for name in by_time
+            if "dense" not in kernels[name].format and FILLED not in measured[name].remarks
+        ]
         other = next((name for name in (*sparse, *by_time) if name != dense[0]), dense[0])
         one, two = measured[dense[0]].samples, measured[other].samples
         return order_half_width(np.log(one) - np.log(two)) if len(one) == len(two) else 0.0

@@ -116,6 +116,10 @@ class Outcome:
         )
 
 
+#: The remark on a sparse operand that stores W with its zeros: a dense product by another name.
+FILLED = "blocks fill W"
+
+
 @dataclass(frozen=True)
 class Entrant:
     """A kernel that passed its check."""

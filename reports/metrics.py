@@ -13,6 +13,7 @@ from bench.ceilings import Ceilings
 from bench.crossover import Crossover, bracket
 from bench.cuda_ceilings import CudaCeilings
 from bench.intervals import Interval, median_intervals
+from bench.trial import FILLED
 
 DENSE = "dense"
 #: Formats that store the zeros.
@@ -137,8 +138,12 @@ def measured(frame: pd.DataFrame, ceilings: Mapping[str, Ceilings | CudaCeilings
 
 
 def best_sparse(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device."""
-    sparse = rows[~rows["format"].isin(DENSE_FORMATS)]
+    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device.
+
+    One whose blocks fill W is none: it would only tie with a dense kernel.
+    """
+    filled = rows["remarks"].map(lambda remarks: FILLED in remarks).astype(bool)
+    sparse = rows[~rows["format"].isin(DENSE_FORMATS) & ~filled]
     return sparse.loc[sparse.groupby(["cell_id", "device"], sort=False)["time_s"].idxmin()]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.crossover import bracket
 from bench.intervals import Interval, median_interval, paired_speedup
+from bench.trial import FILLED
 from reports import metrics
 
 SURE = 0.02
@@ -87,6 +89,21 @@ def test_break_even_repays(dense: float, sparse: float, prepare: float) -> None:
         assert calls == float("inf")
     else:
         assert calls * (dense - sparse) == pytest.approx(prepare, abs=1e-9)
+
+
+def test_a_sparse_kernel_that_stores_all_of_w_is_not_the_fastest_sparse() -> None:
+    rows = pd.DataFrame(
+        {
+            "cell_id": ["a"] * 3,
+            "device": ["cpu"] * 3,
+            "kernel": ["dense", "blocks", "csr"],
+            "format": ["dense", "bsr", "csr"],
+            "remarks": [[], [FILLED], []],
+            "time_s": [1.0, 1.0, 2.0],
+        }
+    )
+    assert list(metrics.best_sparse(rows)["kernel"]) == ["csr"]
+    assert metrics.best_sparse(rows[:2]).empty
 
 
 def test_break_even_refuses_what_is_no_time() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cell_trial import CellTable, Task
+from bench.trial import FILLED
 from bench.workloads.pruning import block_masks
 from kernels.base import FP32, PASSES, Pass, Weight
 from kernels.blocks import NumbaBsr, NumbaDense
@@ -83,3 +85,17 @@ def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> Non
     if os.uname().machine != "x86_64":
         pytest.skip("not run: the features are those of x86-64")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+def test_blocks_that_fill_a_scattered_weight_are_remarked() -> None:
+    scattered = np.random.default_rng(0).standard_normal((64, 64), np.float32)
+    scattered[scattered > 0] = 0
+    x, dy = np.ones((64, 2), np.float32), np.ones((64, 2), np.float32)
+
+    def remarks(weight: Weight) -> list[str]:
+        task = Task("forward", weight, x, dy, (KERNEL.name,), 0.1, 0)
+        return CellTable(task).enter(KERNEL)[0].remarks
+
+    assert remarks(Weight.from_dense(scattered)) == [FILLED]
+    assert remarks(pruned(64, 64, 0.5)) == []
+    assert remarks(pruned(64, 64, 0.0)) == []
