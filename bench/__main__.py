@@ -46,6 +46,7 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
+    options = argparse.Namespace()
     try:
         options = parser().parse_args(given or ["run"])
         return cast(int, options.run(options, shlex.join(["crossover", *given])))
@@ -53,10 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"crossover: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        print(
-            "crossover: stopped; what was measured is kept, and the same command resumes",
-            file=sys.stderr,
-        )
+        # Set by the commands that keep what they measured.
+        kept = getattr(options, "kept", "nothing was kept")
+        print(f"crossover: stopped; {kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -66,7 +66,8 @@ def parser() -> argparse.ArgumentParser:
         prog="crossover",
         description="From which sparsity does a sparse kernel beat the dense one on this machine?",
         epilog="Without a command: run. Exit codes: 0 fine, 1 a confirmed regression, 2 bad usage "
-        "or input or nothing measured, 3 a kernel computed a wrong result.",
+        "or input, nothing measured or a failed self-check, 3 a kernel computed a wrong result, "
+        "130 stopped by Ctrl-C.",
     )
     commands = root.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for module in COMMANDS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,11 +109,3 @@ class Answer:
         if not self.begun:
             return ()
         return tuple(sorted(self.search.found().probes, key=lambda each: each.sparsity))
-
-
-class SearchInterrupted(KeyboardInterrupt):
-    """Raised when the user stops a search; ``answers`` are as far as it came."""
-
-    def __init__(self, answers: Sequence[Answer]) -> None:
-        super().__init__()
-        self.answers = list(answers)

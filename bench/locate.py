@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from bench import machine
-from bench.answers import Answer, Question, SearchInterrupted
+from bench.answers import Answer, Question
 from bench.cell_trial import Task
 from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError
+from bench.errors import InputError, Interrupted
 from bench.intervals import CONFIDENCE
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.search import WIDTH, Search
@@ -73,6 +73,9 @@ def check(inquiry: Inquiry) -> dict[str, Kernel]:
             raise InputError(f"unknown layer {layer!r}: {inquiry.model} has {', '.join(names)}")
     against = (inquiry.against,) if inquiry.against else ()
     kernels = runnable((*inquiry.kernels, *against), inquiry.modules)
+    for name in inquiry.kernels:
+        if name == inquiry.against or (not against and kernels[name].format == "dense"):
+            raise InputError(f"kernel {name!r} would be compared with itself: give a sparse one")
     if not 0.5 <= inquiry.confidence < 1:
         raise InputError(f"confidence {inquiry.confidence:g} is outside [0.5, 1): give 0.95, say")
     if not 0.001 <= inquiry.width <= 0.2:
@@ -90,7 +93,7 @@ def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
 
     Raises:
         InputError: if the inquiry is not possible, or its budget too small for any probe.
-        SearchInterrupted: if the user stops it; with the answers so far.
+        Interrupted: if the user stops it; with the answers so far.
     """
     kernels = check(inquiry)
     dataset = mnist.load()
@@ -107,7 +110,7 @@ def locate(inquiry: Inquiry, report: Report = ignore) -> list[Answer]:
     try:
         _spend(inquiry, answers, bench, report)
     except KeyboardInterrupt:
-        raise SearchInterrupted(answers) from None
+        raise Interrupted(answers) from None
     finally:
         bench.close()
     if not any(answer.begun or answer.failure for answer in answers):

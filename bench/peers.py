@@ -15,7 +15,7 @@ from bench import machine
 from bench.ceilings import Ceilings
 from bench.cell_trial import Task
 from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError
+from bench.errors import InputError, Interrupted
 from bench.progress import Progress, Report, ignore, training_progress
 from bench.worker import Worker, in_fresh_process
 from bench.workloads import files, mnist, models, pruning
@@ -99,6 +99,8 @@ def check(contest: Contest) -> dict[str, Kernel]:
     for side in contest.squares:
         if not 1 <= side <= 1 << 15:
             raise InputError(f"square of side {side} is outside 1 to {1 << 15}")
+    if not (contest.models or contest.squares or contest.dlmc):
+        raise InputError("nothing to compare on: give --model, --squares or --dlmc")
     check_axes((), [contest.threads] if contest.threads else (), 0)
     return kernels
 
@@ -110,10 +112,12 @@ def compete(contest: Contest, report: Report = ignore) -> tuple[list[Match], int
 
     Raises:
         InputError: if the contest is not possible.
+        Interrupted: if the user stops it; with what it would return.
     """
     kernels = check(contest)
     threads = contest.threads or machine.available_cores()
     entries = list(_entries(contest, report))
+    check_room([entry.shape for entry in entries], contest.batches)
     ceilings = in_fresh_process(_ceilings, threads)
     names = [n for n in (*contest.kernels, *PEERS, *DENSE) if not kernels[n].unavailable()]
     rng = np.random.default_rng(contest.seed)
@@ -134,6 +138,10 @@ def compete(contest: Contest, report: Report = ignore) -> tuple[list[Match], int
                 report(Progress("contest", f"{entry.name} {pass_} {n}", len(matches), total))
                 matches.append(_meet(entry, weight, pass_, n, names, worker, len(matches)))
         report(Progress("contest", "done", 1, 1))
+    except KeyboardInterrupt:
+        if not matches:
+            raise
+        raise Interrupted((matches, total, ceilings)) from None
     finally:
         worker.close()
     return matches, total, ceilings
@@ -183,6 +191,20 @@ def _random(side: int, sparsity: float, contest: Contest) -> Weight:
     """Return a square weight with a random pattern, of blocks or of entries."""
     rng = np.random.default_rng([contest.seed, side])
     return pruning.random_weight((side, side), sparsity, rng, contest.blocks)
+
+
+def check_room(shapes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
+    """Raise if the largest problem does not fit into the free memory.
+
+    The operands are copied to the worker; the reference is in float64: W, X, dY and two results.
+
+    Raises:
+        InputError: if so.
+    """
+    (m, k), n = max(shapes, key=sum), max(batches)
+    needed, free = 12 * (m + k) * n + 24 * (m * k + (m + k) * n), machine.free_bytes()
+    if needed > free:
+        raise InputError(f"{m} × {k}, batch {n}: {machine.too_little(needed, free)}")
 
 
 def random_operands(weight: Weight, n: int, seed: int) -> tuple[Array, Array]:

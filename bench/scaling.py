@@ -13,8 +13,8 @@ from bench import machine
 from bench.alternating import balanced_orders
 from bench.cell_trial import Task
 from bench.cells import check_axes, runnable
-from bench.errors import InputError
-from bench.peers import random_operands
+from bench.errors import InputError, Interrupted
+from bench.peers import check_room, random_operands
 from bench.progress import Progress, Report, ignore
 from bench.trial import Outcome
 from bench.worker import Worker
@@ -84,6 +84,7 @@ def check(inquiry: ScalingInquiry) -> int:
     for batch in inquiry.batches:
         if batch < 1:
             raise InputError(f"batch {batch} is below 1")
+    check_room(inquiry.shapes, inquiry.batches)
     threads = inquiry.threads or machine.available_cores()
     if threads < 2:
         raise InputError(f"threads {threads} against one: at least 2 are needed, on as many cores")
@@ -98,6 +99,7 @@ def measure(inquiry: ScalingInquiry, report: Report = ignore) -> tuple[list[Scal
 
     Raises:
         InputError: if the inquiry is not possible.
+        Interrupted: if the user stops it; with what it would return.
     """
     threads = check(inquiry)
     rng = np.random.default_rng(inquiry.seed)
@@ -121,6 +123,10 @@ def measure(inquiry: ScalingInquiry, report: Report = ignore) -> tuple[list[Scal
                 found += _meet(inquiry.kernels, weight, pass_, n, workers, rng)
                 done += 1
         report(Progress("scaling", "done", 1, 1))
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        raise Interrupted((found, total * len(inquiry.kernels))) from None
     finally:
         for worker in workers.values():
             worker.close()

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench import machine
 from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError
+from bench.errors import InputError, Interrupted
 from bench.intervals import Interval, paired_speedup
 from bench.peers import DENSE, PEERS
 from bench.progress import Progress, Report, ignore, training_progress
@@ -136,6 +136,7 @@ def measure(inquiry: StepInquiry, report: Report = ignore) -> list[StepTimes]:
 
     Raises:
         InputError: if the inquiry is not possible.
+        Interrupted: if the user stops it; with what was measured.
     """
     kernels = check(inquiry)
     threads = inquiry.threads or machine.available_cores()
@@ -151,6 +152,11 @@ def measure(inquiry: StepInquiry, report: Report = ignore) -> list[StepTimes]:
         for done, (times, task) in enumerate(visits):
             report(Progress("step", f"batch {times.batch}", done, len(visits)))
             _visit(times, replace(task, seed=[inquiry.seed, done], budget_s=share_s), worker)
+    except KeyboardInterrupt:
+        begun = [times for times, _ in found if times.measured]
+        if not begun:
+            raise
+        raise Interrupted(begun) from None
     finally:
         worker.close()
     report(Progress("step", "done", 1, 1))

@@ -51,7 +51,8 @@ class Store:
     def has_run(self, run_id: str) -> bool:
         """Return whether ``run_id`` was begun before."""
         query = "SELECT count(*) FROM runs WHERE run_id = ?"
-        return bool(self._connection.execute(query, (run_id,)).fetchone()[0])
+        with self._readable_errors():
+            return bool(self._connection.execute(query, (run_id,)).fetchone()[0])
 
     def add_run(self, run: Run) -> None:
         """Keep ``run``, unless it is there: a resumed run keeps its first start."""
@@ -75,26 +76,35 @@ class Store:
 
     def latest_run(self) -> str | None:
         """Return the run that was measured last, or None in an empty file."""
-        found = self._connection.execute(
-            "SELECT run_id FROM rows ORDER BY measured_at DESC LIMIT 1"
-        ).fetchone()
+        query = "SELECT run_id FROM rows ORDER BY measured_at DESC LIMIT 1"
+        with self._readable_errors():
+            found = self._connection.execute(query).fetchone()
         return found[0] if found else None
 
     def run(self, run_id: str) -> Run:
-        """Return the run called ``run_id``."""
-        cursor = self._connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,))
-        values = dict(zip((d[0] for d in cursor.description), cursor.fetchone(), strict=True))
-        return Run(**_decoded(Run, values))
+        """Return the run called ``run_id``.
+
+        Raises:
+            InputError: if there is none.
+        """
+        with self._readable_errors():
+            cursor = self._connection.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,))
+            values = cursor.fetchone()
+            if values is None:
+                known = [row[0] for row in self._connection.execute("SELECT run_id FROM runs")]
+                raise InputError(
+                    f"{self.path} has no run {run_id!r}: choose from {', '.join(known) or 'none'}"
+                )
+            names = (column[0] for column in cursor.description)
+            return Run(**_decoded(Run, dict(zip(names, values, strict=True))))
 
     def frame(self, run_id: str) -> pd.DataFrame:
         """Return the rows of ``run_id``, in the order they were measured; a column per field."""
-        frame = pd.read_sql_query(
-            "SELECT * FROM rows WHERE run_id = ? ORDER BY rowid",
-            self._connection,
-            params=(run_id,),
-        )
-        for column in _json_fields(Row):
-            frame[column] = frame[column].map(json.loads)
+        query = "SELECT * FROM rows WHERE run_id = ? ORDER BY rowid"
+        with self._readable_errors():
+            frame = pd.read_sql_query(query, self._connection, params=(run_id,))
+            for column in _json_fields(Row):
+                frame[column] = frame[column].map(json.loads)
         return frame
 
     def add_commit(self, rows: Sequence[CommitRow]) -> None:
@@ -105,7 +115,8 @@ class Store:
     def commit_frame(self) -> pd.DataFrame:
         """Return what gates measured of commits, oldest commit first; a column per field."""
         query = "SELECT * FROM commits ORDER BY committed_at, measured_at"
-        return pd.read_sql_query(query, self._connection)
+        with self._readable_errors():
+            return pd.read_sql_query(query, self._connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -161,7 +172,17 @@ class _ReadableErrors:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (sqlite3.Error, OSError)):
+        # What pandas raises is an OSError, too.
+        if isinstance(error, pd.errors.DatabaseError | json.JSONDecodeError) or (
+            isinstance(error, sqlite3.DatabaseError)
+            and not isinstance(error, sqlite3.OperationalError)
+        ):
+            raise InputError(
+                f"{self.path} is damaged, or no results file ({error}): use another --out"
+            ) from error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise InputError(f"{self.path.parent} is no folder: use another --out") from error
+        if isinstance(error, sqlite3.Error | OSError):
             raise InputError(
                 f"cannot write results to {self.path} ({error}): free space, or use another --out"
             ) from error

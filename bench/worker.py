@@ -13,8 +13,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Worker:
             args=(theirs, self._turn, self._turns, self.modules, os.getpid()),
             daemon=True,
         )
-        with _environment(self.environment):
+        with _environment(self.environment), _without_interrupts():
             self._process.start()
         theirs.close()
         if not self._pipe.poll(_START_LIMIT_S) or self._pipe.recv() != "ready":
@@ -175,6 +176,19 @@ class _environment:  # noqa: N801 - used like a function
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C from the first: their parent decides what it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say so
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _death(exitcode: int | None) -> str:

@@ -272,20 +272,25 @@ def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
     """Return every kernel of this package, and of the named ``modules``, by name.
 
     Raises:
-        ValueError: if two kernels have the same name, or a named module cannot be imported.
+        ValueError: if two kernels have the same name, or a named module cannot be imported, or
+            holds no kernel.
     """
-    package = importlib.import_module("kernels")
+    package, own = importlib.import_module("kernels"), tuple(modules)
     names = [f"kernels.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
     found: dict[str, Kernel] = {}
-    for module_name in [*names, *modules]:
+    for module_name in [*names, *own]:
         try:
-            module = importlib.import_module(module_name)
-        except ImportError as error:
+            kernels = _kernels_in(importlib.import_module(module_name))
+        except Exception as error:  # whatever a module of the user's does while it is imported
             raise ValueError(
-                f"kernel module {module_name!r} cannot be imported ({error}): "
+                f"kernel module {module_name!r} cannot be used ({type(error).__name__}: {error}): "
                 "give a module that Python finds, with what it needs installed"
             ) from error
-        for kernel in _kernels_in(module):
+        if not kernels and module_name in own:
+            raise ValueError(
+                f"module {module_name!r} holds no kernel: give its class a name (CONTRIBUTING.md)"
+            )
+        for kernel in kernels:
             if kernel.name in found:
                 raise ValueError(f"two kernels are named {kernel.name!r}: rename one")
             found[kernel.name] = kernel

@@ -95,10 +95,9 @@ class Structure:
 
     def explain(self, n: int) -> list[Choice]:
         """Return how a batch of ``n`` is gone through, and why."""
-        blocks, rows = self.pointers.shape[0] - 1, self.shape[0]
-        step = self.step(n)
-        per_block = self.indices.size / max(1, rows * -(-blocks // step))
+        step, rows = self.step(n), self.shape[0]
         cut = min(self.shape[1], step * BLOCK)
+        per_block = self.indices.size * cut / max(1, rows * self.shape[1])
         fill = f"{self.fill} x the first cache ({_L1_BYTES >> 10} KB), as measured on this machine"
         width = min(n, TILE)
         return [

@@ -40,8 +40,8 @@ def table(found: Sequence[Scaled]) -> pd.DataFrame:
                 "sparsity": f"{each.sparsity:.0%}",
                 "pass": each.pass_,
                 "batch": f"{each.n}",
-                "µs on 1 thread": f"{1e6 * one:.0f}",
-                f"on {each.threads}": f"{1e6 * several:.0f}",
+                "µs on 1 thread": f"{1e6 * one:.3g}",
+                f"µs on {each.threads}": f"{1e6 * several:.3g}",
                 "× one thread": f"{over.median:.2f} [{over.low:.2f}, {over.high:.2f}]",
                 "useful GFLOP/s": f"{_gflops(each, several):.3g}",
             }

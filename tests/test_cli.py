@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from bench import machine
 from bench.__main__ import main
+from bench.store import FILE_NAME
+from bench.worker import Worker
 from kernels.base import discover
 
 SWEEP = ["--sparsity", "0", "0.9", "--batch", "1,16", "--budget", "1s", "--quiet"]
@@ -39,10 +44,13 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["run", "--passes", "sideways"], "unknown pass 'sideways'"),
         (["run", "--threads", "4096"], "threads 4096"),
         (["run", "--caches", "warm"], "unknown state of the caches 'warm'"),
-        (["run", "--budget", "-3s"], "budget"),
+        (["run", "--budget", "-3s"], "'-3s' is not a duration"),
         (["run", "--budget", "0s"], "'0s' is not a duration"),
         (["run", "--data", "/nowhere"], "/nowhere/.* is missing"),
-        (["run", "--kernel-module", "no.such.module"], "'no.such.module' cannot be imported"),
+        (
+            ["run", "--kernel-module", "no.such.module"],
+            "'no.such.module' cannot be used",
+        ),
         (["run", "--frobnicate"], "--frobnicate"),
         (["dance"], "dance"),
         (["models", "show", "lenet-5", "--sparsity", "0.123"], "is not trained yet"),
@@ -60,6 +68,19 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["kernels", "explain", "numba-tiled", "--shape", "300"], "shape '300' is not of the form"),
         (["kernels", "explain", "numba-tiled", "--shape", "0x5"], "shape '0x5' is not of the form"),
         (["kernels", "explain", "numba-tiled", "--shape", "99999x99999"], "has more than"),
+        (["kernels", "explain", "numba-tiled", "--shape", "3x4", "--batch", "0"], "batch 0"),
+        (
+            ["kernels", "list", "--kernel-module", "tests.problems"],
+            "holds no kernel",
+        ),
+        (["crossover", "--kernels", "numpy-dense"], "'numpy-dense' would be compared with itself"),
+        (
+            ["crossover", "--kernels", "numba-csr", "--against", "numba-csr"],
+            "'numba-csr' would be compared with itself",
+        ),
+        (["scaling", "--batch", "99999999999"], "GiB are free: give a smaller --batch"),
+        (["history", "--out", "new"], "no history in new"),
+        (["gate", "--base", "HEAD", "--export", __file__], "is no folder: name another"),
         (["report", "--out", "/nowhere"], "/nowhere holds no results.sqlite"),
     ],
 )
@@ -104,6 +125,121 @@ def test_an_unwritable_cache_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("raise RuntimeError('planted')", "RuntimeError: planted"),
+        (
+            "from kernels.base import Kernel\nclass Half(Kernel):\n    name = 'half'\n",
+            "abstract",
+        ),
+    ],
+)
+def test_a_broken_kernel_module_is_one_line(
+    code: str,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"broken_{len(code)}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["kernels", "list", "--kernel-module", name]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"kernel module '{name}' cannot be used" in line
+    assert says in line
+
+
+def test_a_run_that_is_not_there_is_one_line(
+    measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--out", str(measured), "--run", "zzz"]) == 2
+    assert re.search("has no run 'zzz': choose from [0-9a-f]{16}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("damage", ["pages", "cell", "file", "folder"])
+def test_damaged_results_are_one_line(
+    damage: str, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "copy"
+    path = out / FILE_NAME
+    out.mkdir()
+    with sqlite3.connect(measured / FILE_NAME) as source, sqlite3.connect(path) as target:
+        source.backup(target)
+        if damage == "cell":
+            target.execute("UPDATE rows SET samples = 'not json'")
+    target.close()
+    source.close()
+    if damage == "pages":
+        content = bytearray(path.read_bytes())
+        content[4096:] = b"\xff" * (len(content) - 4096)
+        path.write_bytes(content)
+    elif damage == "file":
+        path.write_text("no database" * 1000)
+    elif damage == "folder":
+        shutil.rmtree(out)
+        out.write_text("")
+    command = ["run", *SWEEP] if damage == "folder" else ["report"]
+    assert main([*command, "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert ("is no folder" if damage == "folder" else "is damaged, or no results file") in line
+    assert "use another --out" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "calls", "of"),
+    [
+        (["peers", "--model", "none", "--squares", "16", "--batch", "8", "--budget", "20s"], 1,
+         "matches"),
+        (["scaling", "--shapes", "16x16", "--batch", "8", "--sparsity", "0.5"], 16, "scaling"),
+        (["step", "--model", "lenet-300-100", "--pattern", "initial", "--batch", "8", "--budget",
+          "1s", "--kernels", "numpy-masked-update"], 1, "steps"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else str(each),
+)  # fmt: skip
+@pytest.mark.skipif(machine.available_cores() < 2, reason="one core")
+def test_ctrl_c_shows_what_was_found_so_far(
+    command: list[str],
+    calls: int,
+    of: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure = Worker.measure
+    done: list[Any] = []
+
+    def stopped(self: Worker, task: Any) -> Any:
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        done.append(task)
+        return measure(self, task)
+
+    monkeypatch.setattr(Worker, "measure", stopped)
+    assert main([*command, "--json", "--quiet"]) == 130
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[of]
+    assert captured.err.endswith("stopped; what was found so far is above\n")
+
+
+def test_ctrl_c_says_what_was_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for target, command, says in (
+        ("bench.commands.machine.machine.identity", ["machine"], "nothing was kept"),
+        ("bench.sweep.sweep", ["run"], "what was measured is kept"),
+    ):
+        monkeypatch.setattr(target, stopped)
+        assert main(command) == 130
+        assert says in capsys.readouterr().err
+
+
 def test_kernels_list_names_all_with_their_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kernels", "list", "--json"]) == 0
     listed = {line["name"]: line for line in json.loads(capsys.readouterr().out)}
@@ -122,7 +258,7 @@ def test_models_train_list_and_show(small_mnist: Path, capsys: pytest.CaptureFix
     assert main(["models", "show", *options]) == 0
     assert capsys.readouterr().out == trained
     assert main(["models", "show", *options, "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    (shown,) = json.loads(capsys.readouterr().out)
     assert shown["parameters"] == 266_610
     assert shown["nnz"] == 26_620
     assert main(["models", "list"]) == 0

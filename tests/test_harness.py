@@ -309,7 +309,7 @@ def test_another_schema_is_refused_by_name_and_version(tmp_path: Path) -> None:
 
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("not a database, but long enough to be looked at" * 100)
-    with pytest.raises(InputError, match="cannot write results"):
+    with pytest.raises(InputError, match="damaged, or no results file"):
         Store(tmp_path / FILE_NAME)
     connection = sqlite3.connect(tmp_path / "other.sqlite")
     connection.execute("CREATE TABLE mine (a)")

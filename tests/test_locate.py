@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_the_answers_so_far(
     captured = capsys.readouterr()
     (record,) = json.loads(captured.out)
     assert len(record["probes"]) == 3
-    assert "answers so far" in captured.err
+    assert "found so far is above" in captured.err
 
 
 def test_memory_crossover_is_where_the_bytes_are_equal() -> None:

@@ -41,6 +41,7 @@ def test_a_pattern_is_read(tmp_path: Path) -> None:
         ("3, 4, 9\n0 2 2 3\n0 3 1\n", "9 nonzeros"),
         ("3, 4, 3\n0 2 1 3\n0 3 1\n", "do not rise"),
         ("3, 4, 3\n0 2 2 3\n0 4 1\n", "not all in 0 to 3"),
+        ("3, 4, 3\n0 2 2 3\n3 3 1\n", "twice in a row"),
         ("3, 99999999999, 3\n0 2 2 3\n0 3 1\n", "GiB are free"),
     ],
 )
@@ -96,7 +97,9 @@ def test_squares_can_be_left_out() -> None:
         (["--squares", "0"], "outside 1 to 32768"),
         (["--squares", "big"], "whole number"),
         (["--batch", "0"], "below 1"),
-        (["--dlmc", "nowhere", "--model", "none"], "no .smtx file under nowhere"),
+        (["--model", "none", "--squares", "none"], "nothing to compare on"),
+        (["--model", "none", "--squares", "64", "--batch", "99999999999"], "GiB are free"),
+        (["--dlmc", "nowhere", "--model", "none"], "nowhere is no folder"),
     ],
 )
 def test_bad_input_is_one_line(

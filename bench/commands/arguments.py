@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,11 @@ _MOST_WEIGHTS = 1 << 28
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # What looks like a negative number is a value: -5s is refused as a time, not as an option.
+        self._negative_number_matcher = re.compile(r"-\d")
 
     def error(self, message: str) -> NoReturn:
         """Raise ``message`` as an :class:`InputError`."""
@@ -103,6 +109,7 @@ def add_several(
     **options: Any,
 ) -> None:
     """Add an option that takes one value or several, each converted and checked."""
+    text = text.replace("%(default)s", " ".join(map(str, default)).replace("%", "%%"))
     parser.add_argument(
         name,
         nargs="+",

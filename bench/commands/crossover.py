@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from bench import display, locate, machine, sweep
-from bench.answers import SearchInterrupted
 from bench.commands.arguments import (
     add_batch,
     add_budget,
@@ -21,7 +19,8 @@ from bench.commands.arguments import (
     number,
     zeros,
 )
-from bench.commands.output import EXIT_FINE, EXIT_INTERRUPTED, EXIT_WRONG, say
+from bench.commands.output import EXIT_FINE, EXIT_WRONG, ended, say, so_far
+from bench.errors import InputError
 from bench.locate import PATTERNS, Inquiry
 from bench.workloads.networks import NETWORKS
 
@@ -111,22 +110,19 @@ def _run(options: argparse.Namespace, command: str) -> int:
         seed=options.seed,
         modules=tuple(options.kernel_module),
     )
-    interrupted = False
     locate.check(inquiry)
     limits = sweep.ceilings_of(inquiry.threads or (machine.available_cores(),))
-    try:
-        with display.progress(options.quiet) as report:
-            found = locate.locate(inquiry, report)
-    except SearchInterrupted as stopped:
-        interrupted, found = True, stopped.answers
+    with display.progress(options.quiet) as report:
+        found, stopped = so_far(lambda: locate.locate(inquiry, report))
     if options.json:
         print(json.dumps([answers.record(answer, limits) for answer in found]))
     else:
         display.table(answers.table(found, limits))
-    if interrupted:
-        print("crossover: stopped; the answers so far are above", file=sys.stderr)
-        return EXIT_INTERRUPTED
     unfinished = [a for a in found if not a.failure and a.search.wanted() is not None]
-    if unfinished:
+    if unfinished and not stopped:
         say(options, f"{len(unfinished)} of {len(found)} could be narrower: give more --budget")
-    return EXIT_WRONG if any(answer.wrong for answer in found) else EXIT_FINE
+    if any(answer.wrong for answer in found):
+        return ended(stopped, EXIT_WRONG)
+    if not any(answer.begun for answer in found) and not stopped:
+        raise InputError(f"nothing was measured: {found[0].failure}")
+    return ended(stopped, EXIT_FINE)

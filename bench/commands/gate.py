@@ -23,6 +23,7 @@ from bench.gate import environments, history
 from bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
 from bench.gate.comparison import BUDGET_S, Comparison
 from bench.gate.session import Request, compare
+from bench.store import Store
 from bench.worker import in_fresh_process
 from bench.workloads.models import cache_folder
 
@@ -77,7 +78,9 @@ def add(commands: Any) -> None:
     )
     add_several(parser, "--checks", "WORD", (), "only those whose name has it (default: all)")
     add_output(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(
+        run=_run, kept="the checks that ended are kept, and the same command resumes"
+    )
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
@@ -97,7 +100,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
         return _selfcheck(options, request)
     if not options.base:
         raise InputError("no --base is given: name a revision to compare with, as --base main")
-    kept = history.open_store(options.out)
+    if options.export and options.export.exists() and not options.export.is_dir():
+        raise InputError(f"--export {options.export} is no folder: name another")
+    kept = Store(history.path_in(options.out))
     with display.progress(options.quiet) as report:
         try:
             found = compare(request, report)

@@ -39,7 +39,8 @@ def add(commands: Any) -> None:
     add_seed(parser)
     add_kernel_module(parser)
     add_output(parser, "print the targets as JSON")
-    parser.set_defaults(run=_run)
+    kept = "what was measured is kept, and the same command resumes"
+    parser.set_defaults(run=_run, kept=kept)
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

@@ -13,6 +13,7 @@ from bench.commands.arguments import add_output, add_several
 from bench.commands.output import EXIT_FINE, say
 from bench.errors import InputError
 from bench.gate import history
+from bench.store import Store
 
 
 def add(commands: Any) -> None:
@@ -34,7 +35,10 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace, command: str) -> int:
     from reports import trends
 
-    store = history.open_store(options.out)
+    path = history.path_in(options.out)
+    if not path.exists():
+        raise InputError(f"no history in {path.parent}: run 'gate --base REV' first")
+    store = Store(path)
     try:
         frame = store.commit_frame()
     finally:

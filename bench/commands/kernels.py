@@ -19,8 +19,11 @@ from bench.commands.arguments import (
     share,
 )
 from bench.commands.output import EXIT_FINE, print_table
+from bench.errors import InputError
 from bench.workloads import pruning
 from kernels.base import PASSES, Problem
+
+_MOST_COLUMNS = 1 << 24
 
 
 def add(commands: Any) -> None:
@@ -72,6 +75,9 @@ def _list(options: argparse.Namespace, command: str) -> int:
 
 
 def _explain(options: argparse.Namespace, command: str) -> int:
+    for batch in options.batch:
+        if not 1 <= batch <= _MOST_COLUMNS:
+            raise InputError(f"batch {batch} is outside 1 to {_MOST_COLUMNS:,}")
     kernel = runnable([options.name], options.kernel_module)[options.name]
     rng = np.random.default_rng(options.seed)
     blocks = options.pattern == "block"

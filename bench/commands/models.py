@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,7 +43,7 @@ def add(commands: Any) -> None:
         )
         add_recipe(parser)
         add_output(parser, quiet="no progress bar")
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=run, kept="the networks whose training ended are kept")
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
@@ -84,14 +85,14 @@ def _train(options: argparse.Namespace, command: str) -> int:
     with display.progress(options.quiet) as report:
         tell = training_progress(recipes, report)
         trained = [models.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
-    for model in trained:
-        _print(model, options.json)
+    _print(trained, options.json)
     return EXIT_FINE
 
 
 def _show(options: argparse.Namespace, command: str) -> int:
     network(options.name)
     dataset = mnist.load(options.data)
+    kept = []
     for sparsity in options.sparsity:
         recipe = _recipe(options, sparsity)
         if not models.checkpoint_path(recipe).exists():
@@ -99,7 +100,8 @@ def _show(options: argparse.Namespace, command: str) -> int:
                 f"{recipe.title} is not trained yet: run 'models train {options.name} "
                 f"--sparsity {sparsity:g}' with the same options"
             )
-        _print(models.obtain(recipe, dataset, discover()[options.kernel]), options.json)
+        kept.append(models.obtain(recipe, dataset, discover()[options.kernel]))
+    _print(kept, options.json)
     return EXIT_FINE
 
 
@@ -110,9 +112,30 @@ def _recipe(options: argparse.Namespace, sparsity: float) -> Recipe:
     )
 
 
-def _print(model: models.TrainedModel, as_json: bool) -> None:
-    """Print a network's layers and what it reaches."""
-    lines = [
+def _print(trained: Sequence[models.TrainedModel], as_json: bool) -> None:
+    """Print the layers of networks and what they reach."""
+    if as_json:
+        print(json.dumps([_record(model) for model in trained]))
+        return
+    for model in trained:
+        print_table(_layers(model), False)
+        fewer = 1 / (1 - model.sparsity)
+        print(
+            f"{model.recipe.title}: {model.network.parameters:,} parameters, {model.nnz:,} weights "
+            f"stored ({fewer:.1f} x fewer, sparsity {100 * model.sparsity:.2f} %), "
+            f"test accuracy {100 * model.accuracy:.2f} % "
+            f"(error {100 * (1 - model.accuracy):.2f} %), trained in {model.train_s:.0f} s"
+        )
+
+
+def _record(model: models.TrainedModel) -> dict[str, Any]:
+    figures = {"accuracy": model.accuracy, "nnz": model.nnz, "train_s": model.train_s}
+    described = {"recipe": asdict(model.recipe), "layers": _layers(model)}
+    return described | figures | {"parameters": model.network.parameters}
+
+
+def _layers(model: models.TrainedModel) -> list[dict[str, str]]:
+    return [
         {
             "layer": layer.name,
             "shape (m × k)": f"{layer.shape[0]} × {layer.shape[1]}",
@@ -122,16 +145,3 @@ def _print(model: models.TrainedModel, as_json: bool) -> None:
         }
         for layer, state in zip(model.network.layers, model.states, strict=True)
     ]
-    if as_json:
-        summary = {"recipe": asdict(model.recipe), "layers": lines}
-        figures = {"accuracy": model.accuracy, "nnz": model.nnz, "train_s": model.train_s}
-        print(json.dumps(summary | figures | {"parameters": model.network.parameters}))
-        return
-    print_table(lines, as_json)
-    fewer = 1 / (1 - model.sparsity)
-    print(
-        f"{model.recipe.title}: {model.network.parameters:,} parameters, {model.nnz:,} weights "
-        f"stored ({fewer:.1f} x fewer, sparsity {100 * model.sparsity:.2f} %), "
-        f"test accuracy {100 * model.accuracy:.2f} % (error {100 * (1 - model.accuracy):.2f} %), "
-        f"trained in {model.train_s:.0f} s"
-    )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from bench import display, machine
+from bench.errors import Interrupted
 
+_Found = TypeVar("_Found")
 EXIT_FINE, EXIT_USAGE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 3, 130
 
 
@@ -21,6 +24,21 @@ def conditions() -> dict[str, Any]:
         "versions": machine.versions(),
         "revision": machine.revision(),
     }
+
+
+def so_far(measure: Callable[[], _Found]) -> tuple[_Found, bool]:
+    """Return what ``measure`` found, all or until the user stopped it; and whether that was so."""
+    try:
+        return measure(), False
+    except Interrupted as stopped:
+        return stopped.found, True
+
+
+def ended(stopped: bool, code: int) -> int:
+    """Return the exit code of a command that has shown what it found; says if it was stopped."""
+    if stopped:
+        print("crossover: stopped; what was found so far is above", file=sys.stderr)
+    return EXIT_INTERRUPTED if stopped else code
 
 
 def print_table(lines: list[dict[str, Any]], as_json: bool) -> None:

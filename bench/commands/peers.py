@@ -12,13 +12,13 @@ from bench import display, peers
 from bench.commands.arguments import (
     add_budget,
     add_output,
+    add_passes,
     add_seed,
     add_several,
-    one_pass,
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, conditions, say
+from bench.commands.output import EXIT_FINE, conditions, ended, say, so_far
 from bench.peers import Contest
 
 
@@ -31,17 +31,29 @@ def add(commands: Any) -> None:
         epilog="example: crossover peers --squares 256 1024 --batch 64 256 --passes forward",
     )
     default = Contest()
-    add_several(parser, "--kernels", "NAME", default.kernels, "ours")
+    add_several(parser, "--kernels", "NAME", default.kernels, "ours (default: %(default)s)")
     add_several(
-        parser, "--model", "NAME", default.models, "networks whose layers, or 'none'", none=True
+        parser,
+        "--model",
+        "NAME",
+        default.models,
+        "networks whose layers to take, or 'none' (default: %(default)s)",
+        none=True,
     )
-    add_several(parser, "--sparsity", "S", default.sparsities, "of them", share)
+    add_several(
+        parser,
+        "--sparsity",
+        "S",
+        default.sparsities,
+        "to prune them and the squares to (default: %(default)s)",
+        share,
+    )
     add_several(
         parser,
         "--squares",
         "SIDE",
         default.squares,
-        "sides of square matrices of random numbers, or 'none'",
+        "sides of square matrices of random numbers, or 'none' (default: %(default)s)",
         whole,
         none=True,
     )
@@ -49,8 +61,10 @@ def add(commands: Any) -> None:
         "--blocks", action="store_true", help="prune networks and squares in blocks of 4 x 4"
     )
     parser.add_argument("--dlmc", type=Path, metavar="DIR", help="a folder with .smtx files")
-    add_several(parser, "--batch", "N", default.batches, "columns of X", whole)
-    add_several(parser, "--passes", "PASS", default.passes, "of X", one_pass)
+    add_several(
+        parser, "--batch", "N", default.batches, "columns of X (default: %(default)s)", whole
+    )
+    add_passes(parser, default.passes, "all")
     parser.add_argument("--threads", type=whole, default=0, help="default: all cores")
     add_budget(parser, default.budget_s, "default: 10m")
     add_seed(parser)
@@ -75,7 +89,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         seed=options.seed,
     )
     with display.progress(options.quiet) as report:
-        matches, total, limits = peers.compete(asked, report)
+        (matches, total, limits), stopped = so_far(lambda: peers.compete(asked, report))
     results = contest.frame(matches, asked.kernels, limits)
     missing = {name: why for match in matches for name, why in match.reasons.items()}
     if options.json:
@@ -87,4 +101,4 @@ def _run(options: argparse.Namespace, command: str) -> int:
     say(options, f"{len(matches)} of {total} problems measured, in random order of the matrices")
     for name, reason in missing.items():
         say(options, f"{name} did not run everywhere: {reason}")
-    return EXIT_FINE
+    return ended(stopped, EXIT_FINE)

@@ -78,7 +78,8 @@ def add(commands: Any) -> None:
     add_recipe(parser)
     add_kernel_module(parser)
     add_results(parser)
-    parser.set_defaults(run=_run)
+    kept = "what was measured is kept, and the same command resumes"
+    parser.set_defaults(run=_run, kept=kept)
 
 
 def _run(options: argparse.Namespace, command: str) -> int:

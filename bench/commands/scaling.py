@@ -20,7 +20,7 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, say
+from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
 from bench.errors import InputError
 from bench.scaling import ScalingInquiry
 from bench.worker import in_fresh_process
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     threads = scaling.check(inquiry)
     limits = in_fresh_process(ceilings.measure, threads)
     with display.progress(options.quiet) as report:
-        found, total = scaling.measure(inquiry, report)
+        (found, total), stopped = so_far(lambda: scaling.measure(inquiry, report))
     failed = [each for each in found if each.failure]
     if len(failed) == len(found):
         raise InputError(f"nothing was measured: {failed[0].title}: {failed[0].failure}")
@@ -82,6 +82,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         print(f"{each.title}: {each.failure}", file=sys.stderr)
     for line in shown.summary(found):
         say(options, line)
-    say(options, f"multiply-adds in registers: {limits.fma_gflops / limits.fma_one_gflops:.2f}")
+    ideal = limits.fma_gflops / limits.fma_one_gflops
+    say(options, f"multiply-adds in registers, for comparison: {ideal:.2f} times one thread")
     say(options, f"{len(found)} of {total} problems measured, in random order of the matrices")
-    return EXIT_WRONG if any(each.wrong for each in failed) else EXIT_FINE
+    return ended(stopped, EXIT_WRONG if any(each.wrong for each in failed) else EXIT_FINE)

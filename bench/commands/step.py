@@ -18,7 +18,7 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, say
+from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
 from bench.errors import InputError
 from bench.step import PATTERNS, StepInquiry
 from bench.workloads.networks import NETWORKS
@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         modules=tuple(options.kernel_module),
     )
     with display.progress(options.quiet) as report:
-        found = step.measure(inquiry, report)
+        found, stopped = so_far(lambda: step.measure(inquiry, report))
     lost = {
         (name, each.status, each.reason)
         for times in found
@@ -99,4 +99,5 @@ def _run(options: argparse.Namespace, command: str) -> int:
         print(f"{name}: {status}: {reason}", file=sys.stderr)
     if inquiry.pattern is None and any(times.pattern == "initial" for times in found):
         say(options, f"{inquiry.model} is not trained at this sparsity: --pattern trained does it")
-    return EXIT_WRONG if any(status == "wrong" for _, status, _ in lost) else EXIT_FINE
+    wrong = any(status == "wrong" for _, status, _ in lost)
+    return ended(stopped, EXIT_WRONG if wrong else EXIT_FINE)

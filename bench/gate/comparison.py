@@ -250,5 +250,5 @@ class Comparer:
         if usable and 2 * len(enough) < len(usable):
             raise InputError(
                 f"budget {self.budget_s:g} s ended with {len(enough)} of {len(usable)} cells "
-                "measured: give more --budget"
+                "measured: give more --budget (default: 4m)"
             )

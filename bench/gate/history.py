@@ -62,15 +62,12 @@ class Trend:
     changes: tuple[Change, ...]
 
 
-def open_store(folder: Path | None) -> Store:
-    """Return the store of the history: in ``folder``, or in the user's cache.
+def path_in(folder: Path | None) -> Path:
+    """Return where the history is: in ``folder``, or in the user's cache.
 
     A fresh checkout, as CI makes one each time, finds the history of its machine there.
-
-    Raises:
-        InputError: if it cannot be written, or is no file of ours.
     """
-    return Store((folder or cache_folder() / "history") / FILE_NAME)
+    return (folder or cache_folder() / "history") / FILE_NAME
 
 
 def keep(store: Store, found: Comparison, ceilings: Ceilings | None = None) -> int:

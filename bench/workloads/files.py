@@ -23,7 +23,9 @@ def patterns(folder: Path) -> list[Path]:
     Raises:
         InputError: if there is none.
     """
-    found = sorted(folder.rglob("*.smtx")) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give the folder of a matrix collection")
+    found = sorted(folder.rglob("*.smtx"))
     if not found:
         raise InputError(f"no .smtx file under {folder}: give the folder of a matrix collection")
     return found
@@ -66,4 +68,7 @@ def _problem(
         return f"row pointers do not rise from 0 to {nnz}"
     if nnz and not 0 <= columns.min() <= columns.max() < k:
         return f"column indices are not all in 0 to {k - 1}"
+    rows = np.repeat(np.arange(m), np.diff(pointers))
+    if nnz and np.unique(rows * (columns.max() + 1) + columns).size < nnz:
+        return "a column index is twice in a row"
     return None
