@@ -15,6 +15,10 @@ from kernels.simd.entries import scatter_row, scatter_row_permuted
 from kernels.simd.vectors import address, number_at
 from kernels.structure import Structure
 
+# Each thread clears a result of its own, and one adds them up: threads pay from so many times the
+# loads from which they do elsewhere.
+_THREADS_COST = 3
+
 
 def spread_product(
     structure: Structure, plan: tuple[int, ...], skips: bool, x: Array, out: Array
@@ -23,7 +27,7 @@ def spread_product(
 
     With ``skips`` rows whose number is zero are left out.
     """
-    if structure.way(1).serial:
+    if structure.threads == 1 or structure.loads(1) < _THREADS_COST * structure.serial_loads:
         _spread(plan, 0, structure.shape[0], skips, x, out.reshape(-1))
     else:
         _spread_on_threads(plan, structure.splits, skips, x, out)

@@ -77,6 +77,11 @@ class Structure:
         """Return the bytes of pointers and indices."""
         return self.pointers.nbytes + self.indices.nbytes
 
+    @property
+    def threads(self) -> int:
+        """Return how many threads share a product."""
+        return self.splits.size - 1
+
     def way(self, n: int) -> Way:
         """Return how a batch of ``n`` is gone through."""
         found = self._ways.get(n)
@@ -128,11 +133,11 @@ class Structure:
 
     def reads(self) -> float:
         """Return how often a thread reads each row of X."""
-        return float(self.indices.size / max(1, self.shape[1] * (self.splits.size - 1)))
+        return float(self.indices.size / max(1, self.shape[1] * self.threads))
 
     def serial(self, n: int) -> bool:
         """Return whether threads cost more than they give."""
-        return self.splits.size == 2 or self.loads(n) < self.serial_loads
+        return self.threads == 1 or self.loads(n) < self.serial_loads
 
     def loads(self, n: int) -> int:
         """Return how many loads a product takes, roughly a cycle each."""
