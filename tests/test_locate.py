@@ -71,6 +71,13 @@ def test_a_failing_kernel_ends_its_own_search_only(kernel: str) -> None:
     assert fine.search.found().crossover.kind == "between"
 
 
+def test_nothing_but_failures_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["crossover", "--layer", "fc2", "--kernels", "fake-raising", "--against",
+                 "fake-steady", "--kernel-module", "tests.fakes", "--quiet"]  # fmt: skip
+    assert main(arguments) == 2
+    assert "nothing was measured: fake-raising" in capsys.readouterr().err
+
+
 def test_a_budget_too_small_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="ended before any probe"):
         locate.locate(replace(ASKED, budget_s=1e-9))
