@@ -137,14 +137,19 @@ def measured(frame: pd.DataFrame, ceilings: Mapping[str, Ceilings | CudaCeilings
     return rows.join(pd.DataFrame(computed, index=rows.index))
 
 
-def best_sparse(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device.
+def sparse(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of sparse kernels that leave something out.
 
-    One whose blocks fill W is none: it would only tie with a dense kernel.
+    One whose blocks fill W is none: it is a dense kernel by another name.
     """
     filled = rows["remarks"].map(lambda remarks: FILLED in remarks).astype(bool)
-    sparse = rows[~rows["format"].isin(DENSE_FORMATS) & ~filled]
-    return sparse.loc[sparse.groupby(["cell_id", "device"], sort=False)["time_s"].idxmin()]
+    return rows[~rows["format"].isin(DENSE_FORMATS) & ~filled]
+
+
+def best_sparse(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device."""
+    found = sparse(rows)
+    return found.loc[found.groupby(["cell_id", "device"], sort=False)["time_s"].idxmin()]
 
 
 def crossovers(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from bench.crossover import Crossover, bracket
 from bench.cuda_ceilings import CudaCeilings
 from bench.gpu_cells import DLMC_LIKE, SQUARES
 from bench.intervals import Interval, median_interval
+from reports import metrics
 
 OURS, CUSPARSE = "numba-cuda", "cusparse-"
 DENSE_FP32, DENSE_TF32, DENSE_FP16 = "cupy-dense", "cupy-dense-tf32", "cupy-dense-fp16"
@@ -150,7 +151,7 @@ def _pair(cell: pd.DataFrame, kernels: str, other: str, sparse: bool = False) ->
 
     Of the sparse kernels alone where ``sparse``; ``other`` is then one kernel's whole name.
     """
-    ours = cell[~cell["format"].str.contains("dense")] if sparse else cell
+    ours = metrics.sparse(cell) if sparse else cell
     one = _fastest(ours, kernels)
     theirs = cell[cell["kernel"] == other] if sparse else cell
     two = _fastest(theirs, other)
