@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-from bench.commands import (
+from crossover.bench.commands import (
     crossover,
     gate,
     gpu_check,
@@ -22,9 +22,9 @@ from bench.commands import (
     scaling,
     step,
 )
-from bench.commands.arguments import Parser
-from bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
-from bench.errors import InputError
+from crossover.bench.commands.arguments import Parser
+from crossover.bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
+from crossover.bench.errors import InputError
 
 #: In the order of ``--help``.
 COMMANDS = (

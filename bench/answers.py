@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from bench.ceilings import Ceilings
-from bench.cuda_ceilings import CudaCeilings
-from bench.search import Probe, Search
-from kernels.base import Pass
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.bench.search import Probe, Search
+from crossover.kernels.base import Pass
 
 _FLOAT_BYTES = 4
 

@@ -10,13 +10,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
-from bench import compilation
-from bench.timing import LEAST_ROUNDS, MOST_ROUNDS
-from bench.trial import FILLED, Entrant, Outcome, Table, measure, nonfinite, too_large
-from kernels.base import Array, Kernel, Pass, Problem, Weight
-from kernels.oracle import Oracle, Verdict
-from kernels.processor import aligned, aligned_empty
+from crossover.bench import compilation
+from crossover.bench.timing import LEAST_ROUNDS, MOST_ROUNDS
+from crossover.bench.trial import FILLED, Entrant, Outcome, Table, measure, nonfinite, too_large
+from crossover.kernels.base import Array, Kernel, Pass, Problem, Weight
+from crossover.kernels.oracle import Oracle, Verdict
+from crossover.kernels.processor import aligned, aligned_empty
 
 # A problem this small, in floats, takes the GPU no longer than its launch takes the host.
 _LAUNCH_BOUND = 1 << 22

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-
-from bench import machine
-from bench.errors import InputError
-from bench.workloads import execution, mnist, models
-from bench.workloads.models import Pruning, Recipe, TrainedModel
-from bench.workloads.networks import Network, network
-from bench.workloads.pruning import Scope
-from kernels.base import PASSES, Kernel, Pass, discover
+from crossover.bench import machine
+from crossover.bench.errors import InputError
+from crossover.bench.workloads import execution, mnist, models
+from crossover.bench.workloads.models import Pruning, Recipe, TrainedModel
+from crossover.bench.workloads.networks import Network, network
+from crossover.bench.workloads.pruning import Scope
+from crossover.kernels.base import PASSES, Kernel, Pass, discover
 
 TRAINING_KERNEL = "numpy-masked-update"
 Temperature = Literal["hot", "cold"]

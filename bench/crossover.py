@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bench.intervals import CONFIDENCE, Interval
+from crossover.bench.intervals import CONFIDENCE, Interval
 
 Kind = Literal["between", "always", "never", "several", "open"]
 

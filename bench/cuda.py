@@ -15,8 +15,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-
-from bench.timing import Call
+from crossover.bench.timing import Call
 
 #: More launches than this do not fit into a stream's queue (1,024, and a call may launch several).
 _MOST_LOOPS = 200

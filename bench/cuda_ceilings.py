@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from bench.cuda import EventClock, ReplayClock, WaitingClock, l2_bytes
-from bench.timing import Call
+from crossover.bench.cuda import EventClock, ReplayClock, WaitingClock, l2_bytes
+from crossover.bench.timing import Call
 
 _SIDE = 4096
 _MEASURE_S = 0.02

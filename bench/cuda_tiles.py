@@ -1,4 +1,4 @@
-"""Which tile of ``numba-cuda-tiled`` is fastest: ``python3 -m bench.cuda_tiles`` on a GPU.
+"""Which tile of ``numba-cuda-tiled`` is fastest: ``python3 -m crossover.bench.cuda_tiles``.
 
 The kernel chooses its tiles by arithmetic (``kernels/numba_cuda_tiles.py``). This times them
 against each other, each checked first, in interleaved rounds, to correct that choice.
@@ -13,22 +13,21 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-
-from bench import cell_trial, trial
-from bench.errors import InputError
-from bench.intervals import paired_speedup
-from kernels.base import PASSES, Kernel, Pass, Weight
-from kernels.gpu import cupy_unavailable
-from kernels.numba_cuda import cuda_unavailable
-from kernels.numba_cuda_tiled import NumbaCudaTiled
-from kernels.numba_cuda_tiles import candidates
+from crossover.bench import cell_trial, trial
+from crossover.bench.errors import InputError
+from crossover.bench.intervals import paired_speedup
+from crossover.kernels.base import PASSES, Kernel, Pass, Weight
+from crossover.kernels.gpu import cupy_unavailable
+from crossover.kernels.numba_cuda import cuda_unavailable
+from crossover.kernels.numba_cuda_tiled import NumbaCudaTiled
+from crossover.kernels.numba_cuda_tiles import candidates
 
 _ROUNDS = 5, 30
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see 'python3 -m bench.cuda_tiles --help'")
+        raise InputError(f"{message}; see 'python3 -m crossover.bench.cuda_tiles --help'")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +100,7 @@ def _line(
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python3 -m bench.cuda_tiles", description=__doc__)
+    parser = _Parser(prog="python3 -m crossover.bench.cuda_tiles", description=__doc__)
     parser.add_argument("--shape", nargs=2, type=int, default=[4096, 4096], metavar=("M", "K"))
     parser.add_argument("--sparsity", type=float, default=0.9, help="default: %(default)s")
     parser.add_argument("--batch", nargs="+", type=int, default=[128, 1024], metavar="N")

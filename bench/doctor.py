@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
-from bench.ceilings import Ceilings
+from crossover.bench.ceilings import Ceilings
 
 #: A BLAS below this share of the FMA rate is a weak baseline.
 _WEAK_BLAS = 0.7

@@ -12,15 +12,14 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import psutil
-
-from bench.cell_trial import CellTable, Task, prepared
-from bench.measuring import kernel_row
-from bench.sources import Random, Source, Trained
-from bench.store import Store
-from bench.trial import Job, Outcome, measure
-from bench.workloads.networks import network
-from kernels.base import PASSES, Kernel, Pass, Weight
-from kernels.formats import bytes_by_format
+from crossover.bench.cell_trial import CellTable, Task, prepared
+from crossover.bench.measuring import kernel_row
+from crossover.bench.sources import Random, Source, Trained
+from crossover.bench.store import Store
+from crossover.bench.trial import Job, Outcome, measure
+from crossover.bench.workloads.networks import network
+from crossover.kernels.base import PASSES, Kernel, Pass, Weight
+from crossover.kernels.formats import bytes_by_format
 
 SQUARES, DLMC_LIKE = "random-squares", "dlmc-like"
 BLOCK_SQUARES, HALF_SQUARES = "squares-of-blocks", "squares-2-of-4"
@@ -60,7 +59,7 @@ class GpuCell:
 
 
 class Carrier(Protocol):
-    """What carries jobs out: a :class:`bench.worker.Worker`, or a stand-in of the tests."""
+    """What carries jobs out: a :class:`.worker.Worker`, or a stand-in of the tests."""
 
     def measure(self, task: Job) -> dict[str, Outcome]:
         """Return the outcome of every kernel of ``task``."""

@@ -13,22 +13,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import cuda_ceilings, gpu_conversions, machine
-from bench.cells import TRAINING_KERNEL
-from bench.errors import InputError
-from bench.gpu_cells import Carrier, GpuCell, measure_cell, tiers
-from bench.gpu_contract import SHAPES, Examination, HardShape
-from bench.gpu_findings import Checks, resumed, save
-from bench.gpu_training import TrainingCheck
-from bench.progress import Progress, Report, ignore
-from bench.records import Run
-from bench.sources import Trained, dense_recipe
-from bench.store import FILE_NAME, Store
-from bench.sweep import new_run
-from bench.trial import Job, Outcome
-from bench.worker import Worker, in_fresh_process
-from bench.workloads import mnist, models
-from kernels.base import Kernel, discover
+from crossover.bench import cuda_ceilings, gpu_conversions, machine
+from crossover.bench.cells import TRAINING_KERNEL
+from crossover.bench.errors import InputError
+from crossover.bench.gpu_cells import Carrier, GpuCell, measure_cell, tiers
+from crossover.bench.gpu_contract import SHAPES, Examination, HardShape
+from crossover.bench.gpu_findings import Checks, resumed, save
+from crossover.bench.gpu_training import TrainingCheck
+from crossover.bench.progress import Progress, Report, ignore
+from crossover.bench.records import Run
+from crossover.bench.sources import Trained, dense_recipe
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.sweep import new_run
+from crossover.bench.trial import Job, Outcome
+from crossover.bench.worker import Worker, in_fresh_process
+from crossover.bench.workloads import mnist, models
+from crossover.kernels.base import Kernel, discover
 
 #: What does not run without a GPU, in words.
 STAGES = (

@@ -12,10 +12,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
-
-from bench.trial import Outcome, captured, end_if_lost
-from kernels.base import Array, Kernel, Pass, Problem, Weight
-from kernels.oracle import Oracle
+from crossover.bench.trial import Outcome, captured, end_if_lost
+from crossover.kernels.base import Array, Kernel, Pass, Problem, Weight
+from crossover.kernels.oracle import Oracle
 
 Kind = Literal["random", "empty rows", "skewed", "blocks", "2:4", "explicit zeros", "not finite"]
 _RATE = 0.5

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.whole_files import write_whole
+from crossover.bench.whole_files import write_whole
 
 CHECKS_NAME = "checks.json"
 

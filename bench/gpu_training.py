@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from bench.cells import TRAINING_KERNEL
-from bench.trial import Outcome, end_if_lost
-from bench.workloads import execution, mnist, pruning, training
-from bench.workloads.execution import LayerState, Model
-from bench.workloads.networks import network
-from kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
-from kernels.oracle import Oracle
+from crossover.bench.cells import TRAINING_KERNEL
+from crossover.bench.trial import Outcome, end_if_lost
+from crossover.bench.workloads import execution, mnist, pruning, training
+from crossover.bench.workloads.execution import LayerState, Model
+from crossover.bench.workloads.networks import network
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
+from crossover.kernels.oracle import Oracle
 
 _NETWORK, _SPARSITY, _RATE, _BATCH = "lenet-300-100", 0.8, 1e-3, training.BATCH
 

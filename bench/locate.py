@@ -13,21 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-
-from bench import machine
-from bench.answers import Answer, Question
-from bench.cell_trial import Task
-from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError, Interrupted
-from bench.intervals import CONFIDENCE
-from bench.progress import Progress, Report, ignore, training_progress
-from bench.search import WIDTH, Search
-from bench.trial import Outcome
-from bench.worker import Worker
-from bench.workloads import execution, mnist, models, pruning
-from bench.workloads.models import BLOCK, Recipe, TrainedModel
-from bench.workloads.networks import network
-from kernels.base import Kernel, Pass, Weight, discover
+from crossover.bench import machine
+from crossover.bench.answers import Answer, Question
+from crossover.bench.cell_trial import Task
+from crossover.bench.cells import TRAINING_KERNEL, check_axes, runnable
+from crossover.bench.errors import InputError, Interrupted
+from crossover.bench.intervals import CONFIDENCE
+from crossover.bench.progress import Progress, Report, ignore, training_progress
+from crossover.bench.search import WIDTH, Search
+from crossover.bench.trial import Outcome
+from crossover.bench.worker import Worker
+from crossover.bench.workloads import execution, mnist, models, pruning
+from crossover.bench.workloads.models import BLOCK, Recipe, TrainedModel
+from crossover.bench.workloads.networks import network
+from crossover.kernels.base import Kernel, Pass, Weight, discover
 
 Pattern = Literal["trained", "random", "row-skewed", "block"]
 PATTERNS: tuple[Pattern, ...] = ("trained", "random", "row-skewed", "block")

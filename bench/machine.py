@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import threadpoolctl
-
-from kernels.processor import cache_sizes
+from crossover.kernels.processor import cache_sizes
 
 ROOT = Path(__file__).resolve().parent.parent
 #: In the order of preference: an empty parallel loop costs 1 µs under OpenMP, 3.5 µs under TBB,

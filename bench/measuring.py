@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 import psutil
-
-from bench import machine
-from bench.cell_trial import Task
-from bench.cells import Cell, OperandSource, Plan, too_large
-from bench.cuda import EXPOSED
-from bench.flags import Evidence, raised
-from bench.intervals import order_half_width
-from bench.records import Row
-from bench.store import Store
-from bench.trial import FILLED, Outcome
-from bench.worker import Worker
-from bench.workloads import mnist
-from bench.workloads.models import TrainedModel
-from kernels.base import Kernel
-from kernels.formats import bytes_by_format
+from crossover.bench import machine
+from crossover.bench.cell_trial import Task
+from crossover.bench.cells import Cell, OperandSource, Plan, too_large
+from crossover.bench.cuda import EXPOSED
+from crossover.bench.flags import Evidence, raised
+from crossover.bench.intervals import order_half_width
+from crossover.bench.records import Row
+from crossover.bench.store import Store
+from crossover.bench.trial import FILLED, Outcome
+from crossover.bench.worker import Worker
+from crossover.bench.workloads import mnist
+from crossover.bench.workloads.models import TrainedModel
+from crossover.kernels.base import Kernel
+from crossover.kernels.formats import bytes_by_format
 
 
 @dataclass

@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-from bench import machine
-from bench.ceilings import Ceilings
-from bench.cell_trial import Task
-from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError, Interrupted
-from bench.progress import Progress, Report, ignore, training_progress
-from bench.worker import Worker, in_fresh_process
-from bench.workloads import files, mnist, models, pruning
-from bench.workloads.models import Recipe
-from kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
+from crossover.bench import machine
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.cell_trial import Task
+from crossover.bench.cells import TRAINING_KERNEL, check_axes, runnable
+from crossover.bench.errors import InputError, Interrupted
+from crossover.bench.progress import Progress, Report, ignore, training_progress
+from crossover.bench.worker import Worker, in_fresh_process
+from crossover.bench.workloads import files, mnist, models, pruning
+from crossover.bench.workloads.models import Recipe
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
 
 #: Sparse kernels of libraries, and the dense baselines.
 PEERS = (
@@ -148,7 +147,7 @@ def compete(contest: Contest, report: Report = ignore) -> tuple[list[Match], int
 
 
 def _ceilings(threads: int) -> Ceilings:
-    from bench import ceilings
+    from crossover.bench import ceilings
 
     return ceilings.measure(threads)
 

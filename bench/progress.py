@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.workloads import models
-from bench.workloads.models import Recipe
+from crossover.bench.workloads import models
+from crossover.bench.workloads.models import Recipe
 
 
 @dataclass(frozen=True)

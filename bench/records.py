@@ -26,8 +26,8 @@ class Run:
     #: Library versions.
     versions: dict[str, str]
     seed: int
-    #: Measured before the first cell: the fields of :class:`bench.ceilings.Ceilings` by threads;
-    #: under ``cuda`` those of :class:`bench.cuda_ceilings.CudaCeilings`.
+    #: Measured before the first cell: the fields of :class:`.ceilings.Ceilings` by threads;
+    #: under ``cuda`` those of :class:`.cuda_ceilings.CudaCeilings`.
     ceilings: dict[str, Any]
 
 
@@ -83,7 +83,7 @@ class Row:
     relative_error: float | None
     share_of_bound: float | None
     #: Seconds of the fixed canary, one value a round; Numba's threading layer; the load average
-    #: before the cell; and the doubts that they raise (see :mod:`bench.flags`).
+    #: before the cell; and the doubts that they raise (see :mod:`crossover.bench.flags`).
     canary: list[float]
     threading_layer: str
     #: On a GPU, seconds per call as the host sees it, and in a replayed CUDA graph; and remarks.

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from bench import machine
-from bench.alternating import balanced_orders
-from bench.cell_trial import Task
-from bench.cells import check_axes, runnable
-from bench.errors import InputError, Interrupted
-from bench.peers import check_room, random_operands
-from bench.progress import Progress, Report, ignore
-from bench.trial import Outcome
-from bench.worker import Worker
-from bench.workloads import pruning
-from kernels.base import PASSES, Pass, Weight
+from crossover.bench import machine
+from crossover.bench.alternating import balanced_orders
+from crossover.bench.cell_trial import Task
+from crossover.bench.cells import check_axes, runnable
+from crossover.bench.errors import InputError, Interrupted
+from crossover.bench.peers import check_room, random_operands
+from crossover.bench.progress import Progress, Report, ignore
+from crossover.bench.trial import Outcome
+from crossover.bench.worker import Worker
+from crossover.bench.workloads import pruning
+from crossover.kernels.base import PASSES, Pass, Weight
 
 # Of each worker to each problem; a pair of them is the statistical unit.
 _VISITS = 8

@@ -19,21 +19,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
-
-from bench import locate, machine, sweep
-from bench.alternating import balanced_orders
-from bench.cell_trial import Task
-from bench.cells import TRAINING_KERNEL, Plan
-from bench.intervals import Interval, median_interval, paired_speedup
-from bench.locate import Inquiry
-from bench.progress import Progress, Report
-from bench.store import FILE_NAME, Store
-from bench.worker import Worker, thread_environment
-from bench.workloads import mnist, models
-from bench.workloads.models import Recipe
-from kernels.base import Weight, discover
-from kernels.numba_cpu import CsrOperand, NumbaCsr
-from kernels.processor import aligned, aligned_empty
+from crossover.bench import locate, machine, sweep
+from crossover.bench.alternating import balanced_orders
+from crossover.bench.cell_trial import Task
+from crossover.bench.cells import TRAINING_KERNEL, Plan
+from crossover.bench.intervals import Interval, median_interval, paired_speedup
+from crossover.bench.locate import Inquiry
+from crossover.bench.progress import Progress, Report
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.worker import Worker, thread_environment
+from crossover.bench.workloads import mnist, models
+from crossover.bench.workloads.models import Recipe
+from crossover.kernels.base import Weight, discover
+from crossover.kernels.numba_cpu import CsrOperand, NumbaCsr
+from crossover.kernels.processor import aligned, aligned_empty
 
 Verdict = Literal["passed", "failed", "not decided", "not run"]
 _REPETITIONS = 100
@@ -220,7 +219,7 @@ def _pyperf_values(kernel: str) -> list[float]:
     """Return pyperf's seconds per call, from one process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pyperf.json"
-        setup = f"from bench.selfcheck import call; f = call({kernel!r})"
+        setup = f"from crossover.bench.selfcheck import call; f = call({kernel!r})"
         options = ["-p", "1", "-n", "5", "-w", "1", "--quiet", "-o", str(path)]
         environment = os.environ | thread_environment(machine.available_cores())
         environment["PYTHONPATH"] = os.pathsep.join(

@@ -7,22 +7,21 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-
-from bench import machine
-from bench.cells import TRAINING_KERNEL, check_axes, runnable
-from bench.errors import InputError, Interrupted
-from bench.intervals import Interval, paired_speedup
-from bench.peers import DENSE, PEERS
-from bench.progress import Progress, Report, ignore, training_progress
-from bench.step_trial import LEAST_ROUNDS, StepTask
-from bench.timing import MOST_ROUNDS
-from bench.trial import Outcome
-from bench.worker import Worker
-from bench.workloads import execution, mnist, models, pruning, training
-from bench.workloads.execution import LayerState
-from bench.workloads.models import Recipe
-from bench.workloads.networks import network
-from kernels.base import PASSES, Kernel, discover
+from crossover.bench import machine
+from crossover.bench.cells import TRAINING_KERNEL, check_axes, runnable
+from crossover.bench.errors import InputError, Interrupted
+from crossover.bench.intervals import Interval, paired_speedup
+from crossover.bench.peers import DENSE, PEERS
+from crossover.bench.progress import Progress, Report, ignore, training_progress
+from crossover.bench.step_trial import LEAST_ROUNDS, StepTask
+from crossover.bench.timing import MOST_ROUNDS
+from crossover.bench.trial import Outcome
+from crossover.bench.worker import Worker
+from crossover.bench.workloads import execution, mnist, models, pruning, training
+from crossover.bench.workloads.execution import LayerState
+from crossover.bench.workloads.models import Recipe
+from crossover.bench.workloads.networks import network
+from crossover.kernels.base import PASSES, Kernel, discover
 
 #: ``trained``: trained and pruned; ``initial``: He-initialised, the largest stay; ``random``:
 #: He-initialised, a random choice stays.

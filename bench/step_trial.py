@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from crossover.bench.timing import MOST_ROUNDS, Call, HostClock
+from crossover.bench.trial import Entrant, Outcome, Table, measure, nonfinite, too_large
+from crossover.bench.workloads.execution import LayerState, Model, loss_gradient
+from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.training import OPTIMIZERS
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight
+from crossover.kernels.oracle import Oracle, Verdict, check_update
 from numpy.typing import NDArray
-
-from bench.timing import MOST_ROUNDS, Call, HostClock
-from bench.trial import Entrant, Outcome, Table, measure, nonfinite, too_large
-from bench.workloads.execution import LayerState, Model, loss_gradient
-from bench.workloads.networks import Network
-from bench.workloads.training import OPTIMIZERS
-from kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight
-from kernels.oracle import Oracle, Verdict, check_update
 
 LEAST_ROUNDS = 6
 _CHECKED_RATE = 0.1
@@ -41,7 +40,7 @@ class StepTask:
     #: Pixels (784, n) and labels (n,).
     pixels: NDArray[np.float32]
     labels: NDArray[np.uint8]
-    #: Of :data:`bench.workloads.training.OPTIMIZERS`.
+    #: Of :data:`crossover.bench.workloads.training.OPTIMIZERS`.
     optimizer: str
     kernels: Sequence[str]
     budget_s: float

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from bench.errors import InputError
-from bench.records import CommitRow, Row, Run
+from crossover.bench.errors import InputError
+from crossover.bench.records import CommitRow, Row, Run
 
 SCHEMA_VERSION = 4
 # Marks the file as ours: "Xovr" (SQLite's application_id).

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from bench import ceilings, cuda_ceilings, machine
-from bench.cells import TRAINING_KERNEL, Cell, Plan, cells_of, check
-from bench.measuring import Measuring, Visited
-from bench.progress import Progress, Report, ignore, training_progress
-from bench.records import Run
-from bench.store import Store
-from bench.timing import PRECISION
-from bench.worker import in_fresh_process
-from bench.workloads import mnist, models
-from bench.workloads.models import Recipe, TrainedModel
-from kernels.base import Kernel, discover
-from kernels.gpu import cupy_unavailable
+from crossover.bench import ceilings, cuda_ceilings, machine
+from crossover.bench.cells import TRAINING_KERNEL, Cell, Plan, cells_of, check
+from crossover.bench.measuring import Measuring, Visited
+from crossover.bench.progress import Progress, Report, ignore, training_progress
+from crossover.bench.records import Run
+from crossover.bench.store import Store
+from crossover.bench.timing import PRECISION
+from crossover.bench.worker import in_fresh_process
+from crossover.bench.workloads import mnist, models
+from crossover.bench.workloads.models import Recipe, TrainedModel
+from crossover.kernels.base import Kernel, discover
+from crossover.kernels.gpu import cupy_unavailable
 
 #: Of the budget, for a first look at every cell; the rest goes where the answers are widest.
 _FIRST_SHARE = 0.6

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.gate import preset
-from bench.gate.preset import Cell
-from bench.gate.worker import Placed
-from bench.timing import Competitor, HostClock, calibrate
-from kernels.base import Kernel, discover
+from crossover.bench.gate import preset
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.worker import Placed
+from crossover.bench.timing import Competitor, HostClock, calibrate
+from crossover.kernels.base import Kernel, discover
 
 _KERNELS = discover()
 _CELLS = list(dict.fromkeys([*preset.cells(_KERNELS), *preset.canonical(_KERNELS)]))

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-
-from bench.intervals import order_half_width
+from crossover.bench.intervals import order_half_width
 
 Call = Callable[[], Any]
 
@@ -21,7 +20,7 @@ SAMPLE_S = 2e-3
 _MOST_LOOPS = 1 << 20
 _MOST_COLD_LOOPS = 5
 #: Seconds of untimed calls before each sample: the threads of the competitor before have gone to
-#: sleep by then (see :func:`bench.worker.thread_environment`).
+#: sleep by then (see :func:`crossover.bench.worker.thread_environment`).
 _WARM_UP_S = 2e-4
 #: A speedup known this well needs no further round.
 PRECISION = 0.02

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-
-from bench import cuda
-from bench.machine import free_bytes, too_little
-from bench.timing import Call, Clock, Competitor, HostClock, race
-from kernels.base import Kernel, Problem
-from kernels.oracle import Verdict
-from kernels.processor import cache_sizes
+from crossover.bench import cuda
+from crossover.bench.machine import free_bytes, too_little
+from crossover.bench.timing import Call, Clock, Competitor, HostClock, race
+from crossover.kernels.base import Kernel, Problem
+from crossover.kernels.oracle import Verdict
+from crossover.kernels.processor import cache_sizes
 
 Status = Literal["measured", "skipped", "failed", "wrong"]
 #: With which a worker ends that can no longer use the GPU.

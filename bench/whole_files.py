@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench.errors import InputError
+from crossover.bench.errors import InputError
 
 
 def write_whole(

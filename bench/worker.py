@@ -1,6 +1,6 @@
 """The process that runs kernels, so that a crash or a hang costs one kernel of one cell.
 
-The parent sends a job (:mod:`bench.trial`) and waits for outcomes. Meanwhile the worker writes into
+The parent sends a job (:mod:`.trial`) and waits for outcomes. Meanwhile the worker writes into
 shared memory which kernel has its turn, and counts the turns. If it dies, or stays in one turn
 for longer than the time limit, that kernel is blamed: its row says so, a fresh worker takes over
 and measures the rest of the cell.
@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
-from bench.machine import THREADING_LAYERS
-from bench.trial import EXIT_GPU_LOST, Job, Outcome
-from kernels.base import discover
+from crossover.bench.machine import THREADING_LAYERS
+from crossover.bench.trial import EXIT_GPU_LOST, Job, Outcome
+from crossover.kernels.base import discover
 
 resource: Any
 try:

@@ -1,6 +1,10 @@
 """Kernels that multiply a pruned weight by a batch, all on one contract.
 
-See :mod:`kernels.base` for the contract and ``kernels/README.md`` for how a kernel is added.
+See :mod:`.base` for the contract and CONTRIBUTING.md for how a kernel is added. To use one::
+
+    from crossover.kernels import Weight, discover
+    kernel = discover()["numba-tiled"]
+    y = kernel.forward(kernel.prepare(Weight.from_dense(w)), x, np.empty((m, n), np.float32))
 """
 
 import hashlib
@@ -33,3 +37,8 @@ def _keep_compiled_code() -> None:
 
 
 _keep_compiled_code()
+
+# Only now: what a kernel imports may bring Numba.
+from .base import Kernel, Problem, Weight, discover  # noqa: E402
+
+__all__ = ["Kernel", "Problem", "Weight", "discover"]

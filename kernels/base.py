@@ -275,8 +275,8 @@ def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
         ValueError: if two kernels have the same name, or a named module cannot be imported, or
             holds no kernel.
     """
-    package, own = importlib.import_module("kernels"), tuple(modules)
-    names = [f"kernels.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
+    package, own = importlib.import_module(__package__), tuple(modules)
+    names = [f"{__package__}.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
     found: dict[str, Kernel] = {}
     for module_name in [*names, *own]:
         try:

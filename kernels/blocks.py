@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
-from kernels.layout import (
+from .base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from .layout import (
     check_layout,
     explain_threads,
     explain_vectors,
@@ -22,8 +22,8 @@ from kernels.layout import (
     serial_loads,
     splits,
 )
-from kernels.processor import aligned_empty
-from kernels.simd.blocks import (
+from .processor import aligned_empty
+from .simd.blocks import (
     BLOCK_TILE,
     BLOCKS_AHEAD,
     SIDE,
@@ -31,7 +31,7 @@ from kernels.simd.blocks import (
     sum_blocks,
     sum_blocks_transposed,
 )
-from kernels.simd.vectors import LANES, TILE, address
+from .simd.vectors import LANES, TILE, address
 
 _MOST_BLOCKS = 1 << 16
 # Reads of a row of X by a thread, below which packing costs more than it gives.

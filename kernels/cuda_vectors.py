@@ -12,7 +12,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from kernels import cuda_simulated
+from . import cuda_simulated
 
 # numba.cuda, imported by operations(): a machine where that fails still lists the kernels.
 cuda: Any = None

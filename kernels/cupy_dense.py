@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels import gemm
-from kernels.base import FP16, TF32, Weight
-from kernels.dense import (
+from . import gemm
+from .base import FP16, TF32, Weight
+from .dense import (
     DenseKernel,
     DenseOperand,
     MaskedCallKernel,
     MaskedUpdateKernel,
     weight_product,
 )
-from kernels.gpu import OnCupy, older_than
+from .gpu import OnCupy, older_than
 
 _LARGEST_FP16 = 65504.0
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from kernels.gpu import OnCupy
-from kernels.scipy_sparse import LibrarySparseKernel
+from .gpu import OnCupy
+from .scipy_sparse import LibrarySparseKernel
 
 
 class _CupySparseKernel(OnCupy, LibrarySparseKernel):

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from kernels import cusparse_plans, formats
-from kernels.base import Array, Kernel, Weight
-from kernels.cupy_dense import elementwise
-from kernels.cusparse_plans import ProductPlan, SamplePlan, Structure
-from kernels.gpu import OnCupy
+from . import cusparse_plans, formats
+from .base import Array, Kernel, Weight
+from .cupy_dense import elementwise
+from .cusparse_plans import ProductPlan, SamplePlan, Structure
+from .gpu import OnCupy
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.base import Array, Kernel, Weight
+from .base import Array, Kernel, Weight
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Conversions between dense, CSR, CSC and BSR, exact both ways, and the bytes of each.
 
-Only the stored entries of a :class:`~kernels.base.Weight` are converted, explicit zeros among
+Only the stored entries of a :class:`~.base.Weight` are converted, explicit zeros among
 them, and no value is computed with, so that a round trip gives back every bit. Index arrays are
 int32: a weight is dense once, so it has fewer than 2^31 entries.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from kernels.base import Weight
+from .base import Weight
 
 Indices = NDArray[np.int32]
 

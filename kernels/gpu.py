@@ -8,7 +8,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from kernels.base import Array, Device
+from .base import Array, Device
 
 
 @cache

@@ -8,10 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Array, Choice
-from kernels.simd.rows import copy_rows
-from kernels.simd.vectors import LANES, TILE, address
-from kernels.tuning import chosen, shortest_s
+from .base import Array, Choice
+from .simd.rows import copy_rows
+from .simd.vectors import LANES, TILE, address
+from .tuning import chosen, shortest_s
 
 # Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
 _SERIAL_LOADS = 1 << 14

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels import formats
-from kernels.base import Array, Kernel, Weight
+from . import formats
+from .base import Array, Kernel, Weight
 
 
 @dataclass

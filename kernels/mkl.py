@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernels.mirrored import MirroredCsrKernel, MirroredOperand
+from .mirrored import MirroredCsrKernel, MirroredOperand
 
 
 @cache

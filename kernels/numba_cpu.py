@@ -12,8 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels import formats
-from kernels.base import Array, Kernel, Weight
+from . import formats
+from .base import Array, Kernel, Weight
 
 # Fused and reordered sums, as every BLAS does; NaN and infinity keep their meaning.
 _FASTMATH = {"contract", "reassoc"}

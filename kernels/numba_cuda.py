@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels import gpu
-from kernels.base import Array, Device, Kernel, Weight
-from kernels.numba_cpu import CsrOperand
+from . import gpu
+from .base import Array, Device, Kernel, Weight
+from .numba_cpu import CsrOperand
 
 _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
 _THREADS = 256

@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels import formats
-from kernels.base import TF32, Arithmetic, Array, Kernel, Problem, Weight
-from kernels.cuda_vectors import operations
-from kernels.numba_cuda import OnNumbaCuda, current_stream, device_functions, simulated
-from kernels.numba_cuda_tiled import Rows, aligned, padded_places, padded_rows, sample
+from . import formats
+from .base import TF32, Arithmetic, Array, Kernel, Problem, Weight
+from .cuda_vectors import operations
+from .numba_cuda import OnNumbaCuda, current_stream, device_functions, simulated
+from .numba_cuda_tiled import Rows, aligned, padded_places, padded_rows, sample
 
 # numba.cuda, a global of this module because the simulator exchanges it there.
 cuda: Any = None

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cuda_vectors import operations
-from kernels.numba_cuda import simulated
-from kernels.numba_cuda_tiles import Tile
+from .cuda_vectors import operations
+from .numba_cuda import simulated
+from .numba_cuda_tiles import Tile
 
 # numba.cuda, a global of this module because the simulator exchanges it there.
 cuda: Any = None

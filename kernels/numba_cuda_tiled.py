@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels import formats, numba_cuda_sddmm, numba_cuda_spmm
-from kernels.base import FP32, Arithmetic, Array, Kernel, Pass, Weight
-from kernels.numba_cuda import OnNumbaCuda, current_stream, device_functions, simulated
-from kernels.numba_cuda_tiles import Tile, choose
+from . import formats, numba_cuda_sddmm, numba_cuda_spmm
+from .base import FP32, Arithmetic, Array, Kernel, Pass, Weight
+from .numba_cuda import OnNumbaCuda, current_stream, device_functions, simulated
+from .numba_cuda_tiles import Tile, choose
 
 _THREADS = 256
 _QUAD = 4

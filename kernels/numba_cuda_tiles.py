@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from kernels.base import Pass
+from .base import Pass
 
 _WARP = 32
 #: About 1,024 threads for each of 132 multiprocessors: enough to hide the caches' latency.

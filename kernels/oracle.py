@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Arithmetic, Array, Kernel, Pass, Weight
+from .base import Arithmetic, Array, Kernel, Pass, Weight
 
 # The smallest normal float32: covers products that underflow.
 _UNDERFLOW = 2.0**-126

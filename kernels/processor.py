@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from kernels.base import Array
+from .base import Array
 
 #: Bytes of a cache line, and of the widest vector.
 LINE = 64

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from kernels import formats
-from kernels.base import Array, Kernel, Weight
-from kernels.dense import weight_product
+from . import formats
+from .base import Array, Kernel, Weight
+from .dense import weight_product
 
 # At 10 % density (300 x 784, n = 64, one thread) the dense product took a thirteenth of the time
 # of the gathers, at 2 % 1.8 times as long.

@@ -17,12 +17,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
-from kernels.layout import check_layout, serial_loads, splits
-from kernels.processor import LINE, aligned_empty
-from kernels.simd.entries import add_entries
-from kernels.simd.slices import COLUMNS, PLACES, add_group
-from kernels.simd.vectors import LANES, address, number_at
+from .base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from .layout import check_layout, serial_loads, splits
+from .processor import LINE, aligned_empty
+from .simd.entries import add_entries
+from .simd.slices import COLUMNS, PLACES, add_group
+from .simd.vectors import LANES, address, number_at
 
 # Lanes that make a step worth its cycles: a step costs about what three entries left over cost.
 _LEAST_LANES = max(1, LANES // 4)

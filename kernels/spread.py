@@ -10,10 +10,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels.base import Array
-from kernels.simd.entries import scatter_row, scatter_row_permuted
-from kernels.simd.vectors import address, number_at
-from kernels.structure import Structure
+from .base import Array
+from .simd.entries import scatter_row, scatter_row_permuted
+from .simd.vectors import address, number_at
+from .structure import Structure
 
 # Each thread clears a result of its own, and one adds them up: threads pay from so many times the
 # loads from which they do elsewhere.

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.base import Array, Choice
-from kernels.layout import explain_threads, explain_vectors, serial_loads, splits
-from kernels.processor import aligned_empty, cache_sizes
-from kernels.simd.vectors import LANES, TILE
+from .base import Array, Choice
+from .layout import explain_threads, explain_vectors, serial_loads, splits
+from .processor import aligned_empty, cache_sizes
+from .simd.vectors import LANES, TILE
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: Columns of a block: a tile of as many rows of X fills the first cache.

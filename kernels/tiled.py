@@ -13,19 +13,19 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernels.base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
-from kernels.layout import check_layout, rows_of
-from kernels.processor import aligned, aligned_empty
-from kernels.simd.entries import (
+from .base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from .layout import check_layout, rows_of
+from .processor import aligned, aligned_empty
+from .simd.entries import (
     gathered_dot,
     gathered_dot_permuted,
     scaled_entries,
 )
-from kernels.simd.rows import dot_rows, sum_rows, sum_rows_permuted
-from kernels.simd.vectors import TILE, address, number_at
-from kernels.spread import spread_product
-from kernels.structure import BLOCK, Structure, TiledOperand
-from kernels.tuning import chosen, fastest
+from .simd.rows import dot_rows, sum_rows, sum_rows_permuted
+from .simd.vectors import TILE, address, number_at
+from .spread import spread_product
+from .structure import BLOCK, Structure, TiledOperand
+from .tuning import chosen, fastest
 
 # The loops get a *plan* instead of arrays, so that one loop serves both structures: addresses of
 # values, of their order (0 where they are in it), of indices and pointers; rows and blocks.

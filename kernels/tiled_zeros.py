@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.layout import check_layout
-from kernels.spread import spread_product
-from kernels.structure import TiledOperand
-from kernels.tiled import NumbaTiled
+from .layout import check_layout
+from .spread import spread_product
+from .structure import TiledOperand
+from .tiled import NumbaTiled
 
 
 class NumbaTiledZeros(NumbaTiled):

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels.base import Array, Device, Kernel, Weight
-from kernels.dense import DenseKernel, DenseOperand
-from kernels.mirrored import MirroredCsrKernel, MirroredOperand
-from kernels.scipy_sparse import ScipyBsr, SparseOperand
+from .base import Array, Device, Kernel, Weight
+from .dense import DenseKernel, DenseOperand
+from .mirrored import MirroredCsrKernel, MirroredOperand
+from .scipy_sparse import ScipyBsr, SparseOperand
 
 
 @cache

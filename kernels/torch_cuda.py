@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernels import formats
-from kernels.base import Array, Device, Kernel, Pass, Weight
-from kernels.gpu import cupy_unavailable
-from kernels.mirrored import MirroredOperand
-from kernels.torch_cpu import TorchCsr
+from . import formats
+from .base import Array, Device, Kernel, Pass, Weight
+from .gpu import cupy_unavailable
+from .mirrored import MirroredOperand
+from .torch_cpu import TorchCsr
 
 
 @cache

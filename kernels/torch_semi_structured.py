@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.base import FP16, Arithmetic, Array, Kernel, Pass, Weight
-from kernels.cupy_dense import beyond_fp16
-from kernels.gpu import older_than
-from kernels.torch_cuda import OnTorchCuda, quiet
+from .base import FP16, Arithmetic, Array, Kernel, Pass, Weight
+from .cupy_dense import beyond_fp16
+from .gpu import older_than
+from .torch_cuda import OnTorchCuda, quiet
 
 #: What PyTorch asks of W's rows and columns in fp16, and of X's columns.
 ROWS, COLUMNS, BATCH = 32, 64, 8

@@ -18,7 +18,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numba
 
-from kernels.processor import cache_sizes
+from .processor import cache_sizes
 
 # A measured choice must be so much better than the predicted one: less is noise.
 _LEAST_GAIN = 0.05

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+from crossover.bench.answers import Answer
+from crossover.reports.tables import ceilings_from, percent
 
-from bench.answers import Answer
-from reports.tables import ceilings_from, percent
-
-#: Measured ceilings by number of threads, and ``cuda``: as :class:`bench.records.Run` keeps them.
+#: Measured ceilings by number of threads, and ``cuda``: as ``bench.records.Run`` keeps them.
 Limits = Mapping[str, Mapping[str, Any]]
 
 

@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-
-from bench import machine
-from bench.gate.comparison import Comparison
-from bench.gate.preset import Cell
-from bench.gate.statistics import Levels
+from crossover.bench import machine
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.statistics import Levels
 
 _MACHINE = "this"
 _ENVIRONMENT = "gate"

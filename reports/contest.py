@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from bench.ceilings import Ceilings
-from bench.peers import DENSE, PEERS, Match
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.peers import DENSE, PEERS, Match
 
 
 def frame(matches: Sequence[Match], kernels: Iterable[str], ceilings: Ceilings) -> pd.DataFrame:

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-
-from bench import machine
-from bench.gate.comparison import Comparison
-from bench.gate.preset import Cell
-from bench.gate.statistics import Levels
-from bench.gate.verdicts import Finding
-from bench.whole_files import write_whole
-from reports import asv
-from reports.gate import change, level, markdown
+from crossover.bench import machine
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.statistics import Levels
+from crossover.bench.gate.verdicts import Finding
+from crossover.bench.whole_files import write_whole
+from crossover.reports import asv
+from crossover.reports.gate import change, level, markdown
 
 Side = Literal["base", "head"]
 #: The suite's test whose cases the exported ones are: see ``bench/test_benchmarks.py``.

@@ -7,9 +7,8 @@ from collections import Counter
 from dataclasses import asdict
 
 import pandas as pd
-
-from bench.gate.comparison import Comparison
-from bench.gate.verdicts import POLICIES, VERDICTS, Finding
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.verdicts import POLICIES, VERDICTS, Finding
 
 # In the order of urgency.
 _ORDER = ("wrong", "slower", "ambiguous", "faster", "new", "gone", "same")

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from bench import machine
-from bench.gpu_findings import Checks
-from bench.records import Run
-from bench.store import FILE_NAME, Store
-from bench.whole_files import write_whole
-from reports import page, tables, targets
-from reports.tables import seconds
-from reports.targets import Target
+from crossover.bench import machine
+from crossover.bench.gpu_findings import Checks
+from crossover.bench.records import Run
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.whole_files import write_whole
+from crossover.reports import page, tables, targets
+from crossover.reports.tables import seconds
+from crossover.reports.targets import Target
 
 
 @dataclass(frozen=True)

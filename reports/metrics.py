@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-
-from bench.ceilings import Ceilings
-from bench.crossover import Crossover, bracket
-from bench.cuda_ceilings import CudaCeilings
-from bench.intervals import Interval, median_intervals
-from bench.trial import FILLED
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.crossover import Crossover, bracket
+from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.bench.intervals import Interval, median_intervals
+from crossover.bench.trial import FILLED
 
 DENSE = "dense"
 #: Formats that store the zeros.

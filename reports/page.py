@@ -9,13 +9,12 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-
-from bench import display, machine
-from bench.errors import InputError
-from bench.store import FILE_NAME, Store
-from bench.whole_files import write_whole
-from reports import plots, tables
-from reports.tables import Report, Table
+from crossover.bench import display, machine
+from crossover.bench.errors import InputError
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.whole_files import write_whole
+from crossover.reports import plots, tables
+from crossover.reports.tables import Report, Table
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

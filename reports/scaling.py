@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from bench.intervals import Interval, paired_speedup
-from bench.scaling import Scaled
+from crossover.bench.intervals import Interval, paired_speedup
+from crossover.bench.scaling import Scaled
 
 
 def speedup(scaled: Scaled) -> Interval:

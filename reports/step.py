@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from bench.intervals import median_interval
-from bench.step import Pattern, StepTimes
+from crossover.bench.intervals import median_interval
+from crossover.bench.step import Pattern, StepTimes
 
 _WEIGHTS: Mapping[Pattern, str] = {
     "trained": "trained and pruned",

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from bench.ceilings import Ceilings
-from bench.cuda_ceilings import CudaCeilings
-from bench.flags import FLAGS
-from bench.records import Run
-from reports import metrics
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.bench.flags import FLAGS
+from crossover.bench.records import Run
+from crossover.reports import metrics
 
 _PASS_TITLES = {
     "forward": "forward (Y = W X)",

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from bench.crossover import Crossover, bracket
-from bench.cuda_ceilings import CudaCeilings
-from bench.gpu_cells import DLMC_LIKE, SQUARES
-from bench.intervals import Interval, median_interval
-from reports import metrics
+from crossover.bench.crossover import Crossover, bracket
+from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.bench.gpu_cells import DLMC_LIKE, SQUARES
+from crossover.bench.intervals import Interval, median_interval
+from crossover.reports import metrics
 
 OURS, CUSPARSE = "numba-cuda", "cusparse-"
 DENSE_FP32, DENSE_TF32, DENSE_FP16 = "cupy-dense", "cupy-dense-tf32", "cupy-dense-fp16"

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-
-from bench.gate.history import Trend
-from bench.gate.verdicts import POLICIES, Finding
-from reports.gate import level
+from crossover.bench.gate.history import Trend
+from crossover.bench.gate.verdicts import POLICIES, Finding
+from crossover.reports.gate import level
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 24

@@ -45,7 +45,7 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first 512 training and 128 test images of MNIST."""
-    from bench.workloads import mnist
+    from crossover.bench.workloads import mnist
 
     folder = tmp_path_factory.mktemp("small-mnist")
     full = mnist.load()

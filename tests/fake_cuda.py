@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-from bench import cuda
-from bench.cuda_ceilings import CudaCeilings
-from kernels import cupy_dense, cusparse_plans, gpu
+from crossover.bench import cuda
+from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.kernels import cupy_dense, cusparse_plans, gpu
 
 #: Of a GPU that is not there.
 LIMITS = CudaCeilings(

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-
-from bench import timing
-from kernels.base import Problem, Weight
-from kernels.dense import DenseKernel, DenseOperand
+from crossover.bench import timing
+from crossover.kernels.base import Problem, Weight
+from crossover.kernels.dense import DenseKernel, DenseOperand
 
 
 class _Clock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from crossover.bench.gate.preset import Cell
 
-from bench.gate.preset import Cell
-
+ROOT = Path(__file__).parent.parent
 _WORKER = """
 import json, os, random, shutil, sys, time
 plan = json.load(open("plan.json"))
@@ -70,6 +71,7 @@ def cell(kernel: str, seed: int = 1) -> Cell:
 def repository(folder: Path) -> Path:
     """Return a new repository with a first commit of the project, without a plan."""
     folder.mkdir(parents=True)
+    shutil.copy(ROOT / "crossover.py", folder)
     package = folder / "bench" / "gate"
     package.mkdir(parents=True)
     for path in (folder / "bench" / "__init__.py", package / "__init__.py"):

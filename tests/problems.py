@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from kernels.base import Array, Weight
+from crossover.kernels.base import Array, Weight
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from crossover.kernels import numba_cuda_bsr
+from crossover.kernels.base import PASSES, Pass
+from crossover.kernels.numba_cuda import device_functions
+from crossover.kernels.numba_cuda_sddmm import update
+from crossover.kernels.numba_cuda_tiled import kernel_of
+from crossover.kernels.numba_cuda_tiles import Tile, choose
 from numba import cuda, types
-
-from kernels import numba_cuda_bsr
-from kernels.base import PASSES, Pass
-from kernels.numba_cuda import device_functions
-from kernels.numba_cuda_sddmm import update
-from kernels.numba_cuda_tiled import kernel_of
-from kernels.numba_cuda_tiles import Tile, choose
 
 f32, i32 = types.float32, types.int32
 VECTOR, INDICES = types.Array(f32, 1, "C"), types.Array(i32, 1, "C")

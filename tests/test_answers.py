@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from crossover.bench.crossover import bracket
+from crossover.bench.intervals import Interval, median_interval, paired_speedup
+from crossover.bench.trial import FILLED
+from crossover.reports import metrics
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bench.crossover import bracket
-from bench.intervals import Interval, median_interval, paired_speedup
-from bench.trial import FILLED
-from reports import metrics
 
 SURE = 0.02
 

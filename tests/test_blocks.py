@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench.cell_trial import CellTable, Task
-from bench.trial import FILLED
-from bench.workloads.pruning import block_masks
-from kernels.base import FP32, PASSES, Pass, Weight
-from kernels.blocks import NumbaBsr, NumbaDense
-from kernels.oracle import Oracle
+from crossover.bench.cell_trial import CellTable, Task
+from crossover.bench.trial import FILLED
+from crossover.bench.workloads.pruning import block_masks
+from crossover.kernels.base import FP32, PASSES, Pass, Weight
+from crossover.kernels.blocks import NumbaBsr, NumbaDense
+from crossover.kernels.oracle import Oracle
 
 ROOT = Path(__file__).parent.parent
 KERNEL = NumbaBsr()

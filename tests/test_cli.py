@@ -12,12 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-
-from bench import machine
-from bench.__main__ import main
-from bench.store import FILE_NAME
-from bench.worker import Worker
-from kernels.base import discover
+from crossover.bench import machine
+from crossover.bench.__main__ import main
+from crossover.bench.store import FILE_NAME
+from crossover.bench.worker import Worker
+from crossover.kernels.base import discover
 
 SWEEP = ["--sparsity", "0", "0.9", "--batch", "1,16", "--budget", "1s", "--quiet"]
 
@@ -131,7 +130,7 @@ def test_an_unwritable_cache_is_one_line(
         ("def broken(:", "SyntaxError"),
         ("raise RuntimeError('planted')", "RuntimeError: planted"),
         (
-            "from kernels.base import Kernel\nclass Half(Kernel):\n    name = 'half'\n",
+            "from crossover.kernels.base import Kernel\nclass Half(Kernel):\n    name = 'half'\n",
             "abstract",
         ),
     ],
@@ -232,8 +231,8 @@ def test_ctrl_c_says_what_was_kept(
         raise KeyboardInterrupt
 
     for target, command, says in (
-        ("bench.commands.machine.machine.identity", ["machine"], "nothing was kept"),
-        ("bench.sweep.sweep", ["run"], "what was measured is kept"),
+        ("crossover.bench.commands.machine.machine.identity", ["machine"], "nothing was kept"),
+        ("crossover.bench.sweep.sweep", ["run"], "what was measured is kept"),
     ):
         monkeypatch.setattr(target, stopped)
         assert main(command) == 130

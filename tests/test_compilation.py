@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numba
-
-from bench import compilation
+from crossover.bench import compilation
 
 
 def test_only_compiling_counts() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight, discover
+from crossover.kernels.numba_cuda import simulated
+from crossover.kernels.oracle import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight, discover
-from kernels.numba_cuda import simulated
-from kernels.oracle import Oracle
 from tests.problems import SHAPES, Drawn, Shape, draw
 
 KERNELS = discover()

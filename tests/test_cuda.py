@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from bench import cuda, cuda_ceilings
+from crossover.bench import cuda, cuda_ceilings
 
 WORK_S, LAUNCH_S = 3e-6, 8e-6
 
@@ -98,7 +97,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     )
     fake = types.SimpleNamespace(cuda=runtime, RawKernel=lambda *_: hold)
     monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr("bench.cuda.time.perf_counter", lambda: simulated.host)
+    monkeypatch.setattr("crossover.bench.cuda.time.perf_counter", lambda: simulated.host)
     cuda._hold_kernel.cache_clear()
     yield simulated
     cuda._hold_kernel.cache_clear()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from bench import cell_trial, cuda_tiles, trial
-from kernels.base import Kernel
-from kernels.gpu import cupy_unavailable
-from kernels.numba_cuda_tiles import choose
+from crossover.bench import cell_trial, cuda_tiles, trial
+from crossover.kernels.base import Kernel
+from crossover.kernels.gpu import cupy_unavailable
+from crossover.kernels.numba_cuda_tiles import choose
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.flags import FLAGS, Evidence, raised
-from bench.intervals import order_half_width
+from crossover.bench.flags import FLAGS, Evidence, raised
+from crossover.bench.intervals import order_half_width
 
 STEADY = Evidence(
     samples=[1e-3 + 1e-6 * (i % 5) for i in range(30)],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crossover.kernels import formats, gpu
+from crossover.kernels.base import Weight
 
-from kernels import formats, gpu
-from kernels.base import Weight
 from tests.problems import SHAPES, Shape, draw
 
 CONVERSIONS = {"csr": formats.to_csr, "csc": formats.to_csc, "bsr": formats.to_bsr}
@@ -69,7 +69,7 @@ def test_an_impossible_weight_is_refused(
 def test_host_to_device_and_back_is_exact() -> None:
     if reason := gpu.cupy_unavailable():
         pytest.skip(f"not run: {reason}")
-    from kernels.cupy_sparse import CupyCsc, CupyCsr
+    from crossover.kernels.cupy_sparse import CupyCsc, CupyCsr
 
     weight = _with_awkward_values(draw(SHAPES[5]).weight)
     for kernel in (CupyCsr(), CupyCsc()):

@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.bench.__main__ import main
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.errors import InputError
+from crossover.bench.gate import comparison, crossings, environments, preset
+from crossover.bench.gate.checkout import Checkout, remove_leftovers
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.protocol import WorkerError, WorkerProcess
+from crossover.bench.gate.session import Request, compare
+from crossover.bench.gate.verdicts import Finding
+from crossover.bench.worker import thread_environment
+from crossover.kernels.base import PASSES, discover
 
-from bench.__main__ import main
-from bench.ceilings import Ceilings
-from bench.errors import InputError
-from bench.gate import comparison, crossings, environments, preset
-from bench.gate.checkout import Checkout, remove_leftovers
-from bench.gate.comparison import Comparison
-from bench.gate.protocol import WorkerError, WorkerProcess
-from bench.gate.session import Request, compare
-from bench.gate.verdicts import Finding
-from bench.worker import thread_environment
-from kernels.base import PASSES, discover
 from tests import gate_project
 from tests.gate_project import cell, crossing, git, repository, revision
 
@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     # To measure the real ones takes seconds.
     limits = Ceilings(2, 1.0, 2.0, 1.0, {"L1": 1.0, "L3": 1.0}, {"L1": 1, "L3": 1 << 30}, 0, 0)
-    monkeypatch.setattr("bench.commands.gate.in_fresh_process", lambda *_: limits)
+    monkeypatch.setattr("crossover.bench.commands.gate.in_fresh_process", lambda *_: limits)
     monkeypatch.chdir(folder)
     return folder
 

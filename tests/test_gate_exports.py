@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench.gate import preset
-from bench.gate.comparison import Comparison
-from bench.gate.statistics import Levels
-from bench.gate.trio import Version
-from bench.gate.verdicts import Finding
-from kernels.base import discover
-from reports import exports, gate
+from crossover.bench.gate import preset
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.statistics import Levels
+from crossover.bench.gate.trio import Version
+from crossover.bench.gate.verdicts import Finding
+from crossover.kernels.base import discover
+from crossover.reports import exports, gate
 
 ROOT = Path(__file__).parent.parent
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

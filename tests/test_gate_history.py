@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench.__main__ import main
-from bench.gate import history
-from bench.records import CommitRow
-from bench.store import FILE_NAME, Store
-from reports import trends
+from crossover.bench.__main__ import main
+from crossover.bench.gate import history
+from crossover.bench.records import CommitRow
+from crossover.bench.store import FILE_NAME, Store
+from crossover.reports import trends
 
 ROW = CommitRow(
     machine="m", machine_title="M", revision="", committed_at="", metric="time",

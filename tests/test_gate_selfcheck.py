@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bench.errors import InputError
-from bench.gate import plants, selfcheck
-from bench.gate.comparison import Comparison
-from bench.gate.selfcheck import CHECKS, Check, Run
-from bench.gate.session import Request
-from bench.gate.trio import Version
-from bench.gate.verdicts import Finding, Verdict
+from crossover.bench.errors import InputError
+from crossover.bench.gate import plants, selfcheck
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.selfcheck import CHECKS, Check, Run
+from crossover.bench.gate.session import Request
+from crossover.bench.gate.trio import Version
+from crossover.bench.gate.verdicts import Finding, Verdict
 
 ROOT = Path(__file__).parent.parent
 REQUEST = Request("", own_environments=False)

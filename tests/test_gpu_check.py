@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench import (
+from crossover.bench import (
     gpu_cells,
     gpu_check,
     gpu_conversions,
@@ -22,19 +21,20 @@ from bench import (
     machine,
     timing,
 )
-from bench.__main__ import main
-from bench.commands.gpu_check import folder_name
-from bench.gpu_cells import SQUARES, GpuCell
-from bench.gpu_check import Inquiry, Tools
-from bench.gpu_contract import HardShape
-from bench.gpu_findings import Checks
-from bench.sources import Random
-from bench.store import FILE_NAME, Store
-from bench.trial import Job, Outcome
-from bench.workloads import networks
-from kernels.base import Kernel, discover
-from kernels.cupy_dense import CupyDense
-from reports import gpu
+from crossover.bench.__main__ import main
+from crossover.bench.commands.gpu_check import folder_name
+from crossover.bench.gpu_cells import SQUARES, GpuCell
+from crossover.bench.gpu_check import Inquiry, Tools
+from crossover.bench.gpu_contract import HardShape
+from crossover.bench.gpu_findings import Checks
+from crossover.bench.sources import Random
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.trial import Job, Outcome
+from crossover.bench.workloads import networks
+from crossover.kernels.base import Kernel, discover
+from crossover.kernels.cupy_dense import CupyDense
+from crossover.reports import gpu
+
 from tests.fake_cuda import LIMITS, FakeCuda, installed
 
 NAMES = ("cupy-dense", "cupy-dense-tf32", "cupy-dense-fp16", "cupy-csr", "cusparse-csr")
@@ -213,7 +213,7 @@ def test_without_a_gpu_one_line_says_what_did_not_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bench.commands.gpu_check.cupy_unavailable", lambda: "CuPy finds no NVIDIA GPU."
+        "crossover.bench.commands.gpu_check.cupy_unavailable", lambda: "CuPy finds no NVIDIA GPU."
     )
     assert main(["gpu-check", "--out", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -229,7 +229,7 @@ def test_the_command_ends_in_the_targets(
 ) -> None:  # fmt: skip
     kernels = {name: discover()[name] for name in NAMES}
     monkeypatch.setattr(gpu_check, "cuda_kernels", lambda *_: kernels)
-    monkeypatch.setattr("bench.commands.gpu_check.cupy_unavailable", lambda: None)
+    monkeypatch.setattr("crossover.bench.commands.gpu_check.cupy_unavailable", lambda: None)
     tools = Tools(InProcess(kernels), lambda: LIMITS, lambda: gpu_conversions.measure(16))
     monkeypatch.setattr(gpu_check, "tools_of", lambda _: tools)
     arguments = ["gpu-check", "--out", str(tmp_path), "--budget", "2m", "--json", "--quiet"]

@@ -16,12 +16,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-
-from bench.__main__ import main
-from bench.errors import InputError
-from bench.store import FILE_NAME, Store
-from bench.timing import Competitor, HostClock, calibrate, race
-from bench.trial import Outcome
+from crossover.bench.__main__ import main
+from crossover.bench.errors import InputError
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.timing import Competitor, HostClock, calibrate, race
+from crossover.bench.trial import Outcome
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., int]
@@ -139,7 +138,7 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated(
     assert (found.loc["fake-vast", "status"] == "skipped").all()
     assert found.loc["fake-vast", "reason"].str.contains("GiB are free").all()
     assert (found.loc["numpy-dense", "status"] == "measured").all()
-    monkeypatch.setattr("bench.machine.free_bytes", lambda: 10 << 20)
+    monkeypatch.setattr("crossover.bench.machine.free_bytes", lambda: 10 << 20)
     assert run("numpy-dense", extra=("--again", "--batch", "1", "128")) == 0
     found = rows(tmp_path)
     refused = found[found["status"] == "skipped"]
@@ -153,7 +152,7 @@ def test_the_budget_goes_where_answers_are_widest(
 ) -> None:
     # The sweep's clock moves when it is read: a busy machine does as many visits as another.
     ticking = SimpleNamespace(monotonic=itertools.count(0.0, 0.1).__next__)
-    monkeypatch.setattr("bench.sweep.time", ticking)
+    monkeypatch.setattr("crossover.bench.sweep.time", ticking)
     assert run("numpy-dense", "fake-unsteady", extra=("--budget", "5s")) == 0
     found = rows(tmp_path)
     visits = found[found["kernel"] == "numpy-dense"].set_index("layer")["visits"].map(len)
@@ -226,7 +225,7 @@ def test_kill_9_loses_at_most_one_cell(small_mnist: Path, tmp_path: Path) -> Non
 
 def test_a_full_disk_ends_in_one_line(small_mnist: Path, tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384));"
-    code = f"{limit} import sys; from bench.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    code = f"{limit} import sys; from crossover.bench.__main__ import main; sys.exit(main())"
     main([*command(small_mnist, tmp_path / "train"), "--kernels", "numpy-dense"])
     done = subprocess.run(
         [sys.executable, "-c", code, *command(small_mnist, tmp_path / "full"),

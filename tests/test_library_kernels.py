@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.kernels import cusparse_plans, gemm
+from crossover.kernels.base import FP16, TF32, Kernel, Pass, Weight, discover
+from crossover.kernels.oracle import Oracle
 
-from kernels import cusparse_plans, gemm
-from kernels.base import FP16, TF32, Kernel, Pass, Weight, discover
-from kernels.oracle import Oracle
 from tests.fake_cuda import FakeCuda, cut_to_tf32, installed
 from tests.problems import SHAPES, Shape, draw
 from tests.test_contract import (  # noqa: F401 - they run here over this module's kernels

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench import locate
-from bench.__main__ import main
-from bench.answers import Answer, Question
-from bench.ceilings import Ceilings
-from bench.errors import InputError
-from bench.locate import Inquiry
-from bench.search import Search
-from bench.workloads import execution, mnist, models
-from kernels.base import discover
+from crossover.bench import locate
+from crossover.bench.__main__ import main
+from crossover.bench.answers import Answer, Question
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.errors import InputError
+from crossover.bench.locate import Inquiry
+from crossover.bench.search import Search
+from crossover.bench.workloads import execution, mnist, models
+from crossover.kernels.base import discover
 
 ASKED = Inquiry(
     layers=("fc2",),

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench import doctor, machine
-from bench.__main__ import main
-from bench.ceilings import Ceilings
-from kernels.processor import LINE, aligned
+from crossover.bench import doctor, machine
+from crossover.bench.__main__ import main
+from crossover.bench.ceilings import Ceilings
+from crossover.kernels.processor import LINE, aligned
 
 GOOD = Ceilings(
     threads=2,

@@ -25,7 +25,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import _Intrinsic
-from kernels.simd.vectors import LANES
+from crossover.kernels.simd.vectors import LANES
 
 class Context:
     def get_dummy_value(self):
@@ -51,7 +51,7 @@ llvm.initialize_all_asmprinters()
 machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(opt=3)
 found = {}
 for part in sys.argv[1:]:
-    module = importlib.import_module(f"kernels.simd.{part}")
+    module = importlib.import_module(f"crossover.kernels.simd.{part}")
     for name, member in vars(module).items():
         if isinstance(member, _Intrinsic) and member._defn.__module__ == module.__name__:
             parsed = llvm.parse_assembly(emitted(name, member))

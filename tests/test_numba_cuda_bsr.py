@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from kernels.base import TF32, Weight
-from kernels.numba_cuda import cuda_unavailable
-from kernels.numba_cuda_bsr import NumbaCudaBsr
-from kernels.oracle import Oracle
+from crossover.kernels.base import TF32, Weight
+from crossover.kernels.numba_cuda import cuda_unavailable
+from crossover.kernels.numba_cuda_bsr import NumbaCudaBsr
+from crossover.kernels.oracle import Oracle
 
 pytestmark = pytest.mark.skipif(
     NumbaCudaBsr().unavailable() is not None, reason=f"not run: {cuda_unavailable()}"

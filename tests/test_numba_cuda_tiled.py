@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.kernels import cuda_vectors
+from crossover.kernels.base import FP32, PASSES, Array, Pass, Weight
+from crossover.kernels.numba_cuda import cuda_unavailable, simulated
+from crossover.kernels.numba_cuda_tiled import NumbaCudaTiled, TiledOperand
+from crossover.kernels.numba_cuda_tiles import Tile, candidates, choose
+from crossover.kernels.oracle import Oracle
 from hypothesis import given
 from hypothesis import strategies as st
-
-from kernels import cuda_vectors
-from kernels.base import FP32, PASSES, Array, Pass, Weight
-from kernels.numba_cuda import cuda_unavailable, simulated
-from kernels.numba_cuda_tiled import NumbaCudaTiled, TiledOperand
-from kernels.numba_cuda_tiles import Tile, candidates, choose
-from kernels.oracle import Oracle
 
 pytestmark = pytest.mark.skipif(
     cuda_unavailable() is not None, reason=f"not run: {cuda_unavailable()}"

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bench.__main__ import main, parser
-from bench.ceilings import Ceilings
-from bench.errors import InputError
-from bench.peers import Match
-from bench.workloads import files
-from reports import contest
+from crossover.bench.__main__ import main, parser
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.errors import InputError
+from crossover.bench.peers import Match
+from crossover.bench.workloads import files
+from crossover.reports import contest
 
 LIMITS = Ceilings(
     threads=1, fma_one_gflops=100.0, fma_gflops=100.0, blas_gflops=100.0,

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-
-from bench import machine, scaling
-from bench.__main__ import main
-from bench.alternating import balanced_orders
-from bench.cell_trial import Task
-from bench.scaling import Scaled, ScalingInquiry
-from bench.trial import Outcome
-from reports import scaling as shown
+from crossover.bench import machine, scaling
+from crossover.bench.__main__ import main
+from crossover.bench.alternating import balanced_orders
+from crossover.bench.cell_trial import Task
+from crossover.bench.scaling import Scaled, ScalingInquiry
+from crossover.bench.trial import Outcome
+from crossover.reports import scaling as shown
 
 COMMAND = ["scaling", "--shapes", "24x16", "--sparsity", "0.5", "--batch", "8",
            "--passes", "forward", "--kernel-module", "tests.fakes"]  # fmt: skip
@@ -48,7 +47,7 @@ class Planted:
 def planted(monkeypatch: pytest.MonkeyPatch) -> type[Planted]:
     """Workers with planted times, on a machine with four cores."""
     monkeypatch.setattr(scaling, "Worker", Planted)
-    monkeypatch.setattr("bench.machine.available_cores", lambda: 4)
+    monkeypatch.setattr("crossover.bench.machine.available_cores", lambda: 4)
     monkeypatch.setattr(Planted, "visits", [])
     monkeypatch.setattr(Planted, "asked", [])
     return Planted

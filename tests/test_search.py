@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-
-from bench.crossover import Crossover
-from bench.search import SCAN, WIDTH, Found, Search, search, sign
+from crossover.bench.crossover import Crossover
+from crossover.bench.search import SCAN, WIDTH, Found, Search, search, sign
 
 Curve = Callable[[float], float]
 

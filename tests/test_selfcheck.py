@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bench import selfcheck
-from bench.cell_trial import Task
-from bench.intervals import Interval
-from bench.trial import Outcome
+from crossover.bench import selfcheck
+from crossover.bench.cell_trial import Task
+from crossover.bench.intervals import Interval
+from crossover.bench.trial import Outcome
 
 
 class Planted:

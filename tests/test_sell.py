@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crossover.kernels import sell
+from crossover.kernels.base import FP32, Problem
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.sell import NumbaSell
+from crossover.kernels.simd.vectors import LANES
 
-from kernels import sell
-from kernels.base import FP32, Problem
-from kernels.oracle import Oracle
-from kernels.sell import NumbaSell
-from kernels.simd.vectors import LANES
 from tests.problems import Shape, draw
 
 ROOT = Path(__file__).parent.parent

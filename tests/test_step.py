@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.bench import step, step_trial
+from crossover.bench.__main__ import main
+from crossover.bench.progress import ignore
+from crossover.bench.step import Pattern, StepInquiry, StepTimes, check
+from crossover.bench.step_trial import ExaminedKernel, StepTask
+from crossover.bench.trial import Outcome, measure
+from crossover.bench.workloads import mnist, models, training
+from crossover.bench.workloads.execution import Model, loss_gradient
+from crossover.bench.workloads.models import Recipe, TrainedModel
+from crossover.bench.workloads.networks import NETWORKS, Convolution, Linear, Network
+from crossover.kernels.base import PASSES, Problem, Weight, discover
+from crossover.kernels.dense import NumpyMaskedUpdate
+from crossover.kernels.oracle import check_update
+from crossover.reports import step as shown
 
-from bench import step, step_trial
-from bench.__main__ import main
-from bench.progress import ignore
-from bench.step import Pattern, StepInquiry, StepTimes, check
-from bench.step_trial import ExaminedKernel, StepTask
-from bench.trial import Outcome, measure
-from bench.workloads import mnist, models, training
-from bench.workloads.execution import Model, loss_gradient
-from bench.workloads.models import Recipe, TrainedModel
-from bench.workloads.networks import NETWORKS, Convolution, Linear, Network
-from kernels.base import PASSES, Problem, Weight, discover
-from kernels.dense import NumpyMaskedUpdate
-from kernels.oracle import check_update
-from reports import step as shown
 from tests.problems import Shape, draw
 
 TINY = Network("tiny", (Linear("fc1", 784, 24), Linear("fc2", 24, 10)), 1, 1)
@@ -177,7 +177,7 @@ def test_the_inside_of_a_step_is_its_passes_and_updates(monkeypatch: pytest.Monk
             clock[0] += 100
             return array
 
-    monkeypatch.setattr("bench.step_trial.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("crossover.bench.step_trial.time.perf_counter", lambda: clock[0])
     taken = step_trial._Step(task(), Clockwork())
     seconds, logits = step_trial.InsideClock(taken).seconds(lambda: taken(0.0), 3)
     assert seconds == 3 * (2 + 1 + 2 + 2 * 10)

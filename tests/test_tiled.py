@@ -13,12 +13,12 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from crossover.kernels.base import FP32, PASSES, Pass
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.structure import BLOCK
+from crossover.kernels.tiled import NumbaTiled
+from crossover.kernels.tiled_zeros import NumbaTiledZeros
 
-from kernels.base import FP32, PASSES, Pass
-from kernels.oracle import Oracle
-from kernels.structure import BLOCK
-from kernels.tiled import NumbaTiled
-from kernels.tiled_zeros import NumbaTiledZeros
 from tests.problems import Drawn, Shape, draw
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +100,7 @@ def test_memory_of_the_operand() -> None:
 def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> None:
     """The feature set is lowered, in a process of its own: Numba reads it when it is imported."""
     code = (
-        "from kernels.processor import vector_lanes; import tests.test_tiled as t;"
+        "from crossover.kernels.processor import vector_lanes; import tests.test_tiled as t;"
         f"assert vector_lanes() == {8 if 'avx2' in features else 4};"
         "[t.test_every_width_of_the_batch(p, n, d) for p in t.PASSES "
         "for n in (1, 7, 64, 100) for d in (0.3, 0.02)]"

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crossover.kernels.base import FP32, PASSES, Kernel, Pass, Weight
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.torch_cuda import OnTorchCuda, TorchCudaBsr, TorchCudaCsr
+from crossover.kernels.torch_semi_structured import TorchSemiStructured
 
-from kernels.base import FP32, PASSES, Kernel, Pass, Weight
-from kernels.oracle import Oracle
-from kernels.torch_cuda import OnTorchCuda, TorchCudaBsr, TorchCudaCsr
-from kernels.torch_semi_structured import TorchSemiStructured
 from tests.problems import SHAPES, Shape, draw
 
 pytest.importorskip("torch", reason="not run: PyTorch is not installed")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numba
 import pytest
-
-from kernels import tuning
-from kernels.layout import serial_loads
+from crossover.kernels import tuning
+from crossover.kernels.layout import serial_loads
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.cells import TEMPERATURES
-from bench.errors import InputError
-from bench.workloads.models import PRUNINGS, Recipe
-from kernels.base import PASSES
+from crossover.bench.cells import TEMPERATURES
+from crossover.bench.errors import InputError
+from crossover.bench.workloads.models import PRUNINGS, Recipe
+from crossover.kernels.base import PASSES
 
 # A dense weight of so many entries, its mask and a copy take 4 GB.
 _MOST_WEIGHTS = 1 << 28

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from bench import display, locate, machine, sweep
-from bench.commands.arguments import (
+from crossover.bench import display, locate, machine, sweep
+from crossover.bench.commands.arguments import (
     add_batch,
     add_budget,
     add_kernel_module,
@@ -19,10 +19,10 @@ from bench.commands.arguments import (
     number,
     zeros,
 )
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, ended, say, so_far
-from bench.errors import InputError
-from bench.locate import PATTERNS, Inquiry
-from bench.workloads.networks import NETWORKS
+from crossover.bench.commands.output import EXIT_FINE, EXIT_WRONG, ended, say, so_far
+from crossover.bench.errors import InputError
+from crossover.bench.locate import PATTERNS, Inquiry
+from crossover.bench.workloads.networks import NETWORKS
 
 
 def add(commands: Any) -> None:
@@ -92,7 +92,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import answers
+    from crossover.reports import answers
 
     inquiry = Inquiry(
         model=options.model,

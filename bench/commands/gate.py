@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import ceilings, display
-from bench.ceilings import Ceilings
-from bench.commands.arguments import add_budget, add_output, add_seed, add_several, whole
-from bench.commands.output import (
+from crossover.bench import ceilings, display
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.commands.arguments import add_budget, add_output, add_seed, add_several, whole
+from crossover.bench.commands.output import (
     EXIT_FINE,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
@@ -18,14 +18,14 @@ from bench.commands.output import (
     print_table,
     say,
 )
-from bench.errors import InputError
-from bench.gate import environments, history
-from bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
-from bench.gate.comparison import BUDGET_S, Comparison
-from bench.gate.session import Request, compare
-from bench.store import Store
-from bench.worker import in_fresh_process
-from bench.workloads.models import cache_folder
+from crossover.bench.errors import InputError
+from crossover.bench.gate import environments, history
+from crossover.bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
+from crossover.bench.gate.comparison import BUDGET_S, Comparison
+from crossover.bench.gate.session import Request, compare
+from crossover.bench.store import Store
+from crossover.bench.worker import in_fresh_process
+from crossover.bench.workloads.models import cache_folder
 
 EXIT_REGRESSION = 1
 
@@ -84,7 +84,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import exports, gate
+    from crossover.reports import exports, gate
 
     if options.clean:
         return _clean(options)
@@ -131,7 +131,7 @@ def exit_code(found: Comparison) -> int:
 
 
 def _selfcheck(options: argparse.Namespace, request: Request) -> int:
-    from bench.gate import selfcheck  # its plants are for copies of the source alone
+    from crossover.bench.gate import selfcheck  # its plants are for copies of the source alone
 
     path = (options.out or cache_folder() / "history") / "gate-selfcheck.json"
     repeats = max(1, options.repeats)

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import display, gpu_check, machine
-from bench.commands.arguments import add_budget, add_kernel_module, add_output, add_seed
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, say
-from bench.errors import InputError
-from bench.gpu_check import Inquiry
-from kernels.gpu import cupy_unavailable
+from crossover.bench import display, gpu_check, machine
+from crossover.bench.commands.arguments import add_budget, add_kernel_module, add_output, add_seed
+from crossover.bench.commands.output import EXIT_FINE, EXIT_WRONG, say
+from crossover.bench.errors import InputError
+from crossover.bench.gpu_check import Inquiry
+from crossover.kernels.gpu import cupy_unavailable
 
 _REFERENCE = machine.ROOT / "reports" / "reference"
 
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import gpu
+    from crossover.reports import gpu
 
     modules = tuple(options.kernel_module)
     inquiry = Inquiry(options.budget, options.seed, modules)

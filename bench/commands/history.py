@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import display
-from bench.commands.arguments import add_output, add_several
-from bench.commands.output import EXIT_FINE, say
-from bench.errors import InputError
-from bench.gate import history
-from bench.store import Store
+from crossover.bench import display
+from crossover.bench.commands.arguments import add_output, add_several
+from crossover.bench.commands.output import EXIT_FINE, say
+from crossover.bench.errors import InputError
+from crossover.bench.gate import history
+from crossover.bench.store import Store
 
 
 def add(commands: Any) -> None:
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import trends
+    from crossover.reports import trends
 
     path = history.path_in(options.out)
     if not path.exists():

@@ -7,9 +7,8 @@ import itertools
 from typing import Any
 
 import numpy as np
-
-from bench.cells import discovered, runnable
-from bench.commands.arguments import (
+from crossover.bench.cells import discovered, runnable
+from crossover.bench.commands.arguments import (
     add_batch,
     add_group,
     add_kernel_module,
@@ -18,10 +17,10 @@ from bench.commands.arguments import (
     shape,
     share,
 )
-from bench.commands.output import EXIT_FINE, print_table
-from bench.errors import InputError
-from bench.workloads import pruning
-from kernels.base import PASSES, Problem
+from crossover.bench.commands.output import EXIT_FINE, print_table
+from crossover.bench.errors import InputError
+from crossover.bench.workloads import pruning
+from crossover.kernels.base import PASSES, Problem
 
 _MOST_COLUMNS = 1 << 24
 

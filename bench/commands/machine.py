@@ -8,12 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-
-from bench import ceilings, cuda_ceilings, display, doctor, machine
-from bench.commands.arguments import add_output
-from bench.commands.output import EXIT_FINE, EXIT_USAGE, print_table, say
-from bench.worker import in_fresh_process
-from kernels.gpu import cupy_unavailable
+from crossover.bench import ceilings, cuda_ceilings, display, doctor, machine
+from crossover.bench.commands.arguments import add_output
+from crossover.bench.commands.output import EXIT_FINE, EXIT_USAGE, print_table, say
+from crossover.bench.worker import in_fresh_process
+from crossover.kernels.gpu import cupy_unavailable
 
 
 def add(commands: Any) -> None:
@@ -29,7 +28,7 @@ def add(commands: Any) -> None:
 
 
 def _machine(options: argparse.Namespace, command: str) -> int:
-    from reports.tables import ceiling_lines
+    from crossover.reports.tables import ceiling_lines
 
     found = _ceilings()
     on_gpu = in_fresh_process(cuda_ceilings.measure) if cupy_unavailable() is None else None
@@ -54,7 +53,9 @@ def _doctor(options: argparse.Namespace, command: str) -> int:
 
 
 def _selfcheck(options: argparse.Namespace, command: str) -> int:
-    from bench import selfcheck  # a module of kernels, too: not of those that are always there
+    from crossover.bench import (
+        selfcheck,  # a module of kernels, too: not of those that are always there
+    )
 
     lines = []
     with display.progress(options.quiet) as report:

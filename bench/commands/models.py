@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import display
-from bench.cells import TRAINING_KERNEL
-from bench.commands.arguments import add_group, add_output, add_recipe, add_several, share
-from bench.commands.output import EXIT_FINE, print_table
-from bench.errors import InputError
-from bench.progress import training_progress
-from bench.workloads import mnist, models
-from bench.workloads.models import Recipe
-from bench.workloads.networks import NETWORKS, network
-from kernels.base import PASSES, discover
+from crossover.bench import display
+from crossover.bench.cells import TRAINING_KERNEL
+from crossover.bench.commands.arguments import add_group, add_output, add_recipe, add_several, share
+from crossover.bench.commands.output import EXIT_FINE, print_table
+from crossover.bench.errors import InputError
+from crossover.bench.progress import training_progress
+from crossover.bench.workloads import mnist, models
+from crossover.bench.workloads.models import Recipe
+from crossover.bench.workloads.networks import NETWORKS, network
+from crossover.kernels.base import PASSES, discover
 
 
 def add(commands: Any) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pandas as pd
-
-from bench import display, machine
-from bench.errors import Interrupted
+from crossover.bench import display, machine
+from crossover.bench.errors import Interrupted
 
 _Found = TypeVar("_Found")
 EXIT_FINE, EXIT_USAGE, EXIT_WRONG, EXIT_INTERRUPTED = 0, 2, 3, 130

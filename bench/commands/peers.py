@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import display, peers
-from bench.commands.arguments import (
+from crossover.bench import display, peers
+from crossover.bench.commands.arguments import (
     add_budget,
     add_output,
     add_passes,
@@ -18,8 +18,8 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, conditions, ended, say, so_far
-from bench.peers import Contest
+from crossover.bench.commands.output import EXIT_FINE, conditions, ended, say, so_far
+from crossover.bench.peers import Contest
 
 
 def add(commands: Any) -> None:
@@ -73,7 +73,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import contest
+    from crossover.reports import contest
 
     asked = Contest(
         kernels=tuple(options.kernels),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bench.commands.arguments import add_results
-from bench.commands.output import EXIT_FINE, say
+from crossover.bench.commands.arguments import add_results
+from crossover.bench.commands.output import EXIT_FINE, say
 
 
 def add(commands: Any) -> None:
@@ -23,7 +23,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 def write_report(options: argparse.Namespace, run_id: str | None) -> int:
     """Write and show the report of a run (None: the last), and return the exit code."""
-    from reports import page
+    from crossover.reports import page
 
     report = page.load(options.out, run_id)
     paths = page.write(report, options.out)

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from bench import cells, display, sweep
-from bench.cells import Plan
-from bench.commands.arguments import (
+from crossover.bench import cells, display, sweep
+from crossover.bench.cells import Plan
+from crossover.bench.commands.arguments import (
     add_batch,
     add_budget,
     add_kernel_module,
@@ -21,11 +21,11 @@ from bench.commands.arguments import (
     share,
     temperature,
 )
-from bench.commands.output import EXIT_WRONG, say
-from bench.commands.report import write_report
-from bench.errors import InputError
-from bench.store import FILE_NAME, Store
-from bench.workloads.networks import NETWORKS
+from crossover.bench.commands.output import EXIT_WRONG, say
+from crossover.bench.commands.report import write_report
+from crossover.bench.errors import InputError
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.workloads.networks import NETWORKS
 
 
 def add(commands: Any) -> None:

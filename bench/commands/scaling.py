@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from bench import ceilings, display, scaling
-from bench.commands.arguments import (
+from crossover.bench import ceilings, display, scaling
+from crossover.bench.commands.arguments import (
     add_budget,
     add_kernel_module,
     add_output,
@@ -20,10 +20,10 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
-from bench.errors import InputError
-from bench.scaling import ScalingInquiry
-from bench.worker import in_fresh_process
+from crossover.bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
+from crossover.bench.errors import InputError
+from crossover.bench.scaling import ScalingInquiry
+from crossover.bench.worker import in_fresh_process
 
 
 def add(commands: Any) -> None:
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import scaling as shown
+    from crossover.reports import scaling as shown
 
     inquiry = ScalingInquiry(
         kernels=tuple(options.kernels),

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from bench import display, step
-from bench.commands.arguments import (
+from crossover.bench import display, step
+from crossover.bench.commands.arguments import (
     add_batch,
     add_budget,
     add_kernel_module,
@@ -18,11 +18,11 @@ from bench.commands.arguments import (
     share,
     whole,
 )
-from bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
-from bench.errors import InputError
-from bench.step import PATTERNS, StepInquiry
-from bench.workloads.networks import NETWORKS
-from bench.workloads.training import OPTIMIZERS
+from crossover.bench.commands.output import EXIT_FINE, EXIT_WRONG, conditions, ended, say, so_far
+from crossover.bench.errors import InputError
+from crossover.bench.step import PATTERNS, StepInquiry
+from crossover.bench.workloads.networks import NETWORKS
+from crossover.bench.workloads.training import OPTIMIZERS
 
 
 def add(commands: Any) -> None:
@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from reports import step as shown
+    from crossover.reports import step as shown
 
     inquiry = StepInquiry(
         model=options.model,

@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
-
-from bench.errors import InputError
+from crossover.bench.errors import InputError
 
 WORKTREE = "worktree"
 _PREFIX = "crossover-gate-"

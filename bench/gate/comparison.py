@@ -9,17 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-from bench.errors import InputError
-from bench.gate import findings
-from bench.gate.crossings import Crossed
-from bench.gate.findings import Key, Measured
-from bench.gate.matching import Checked, Checker, Shared, greet, match
-from bench.gate.preset import Cell
-from bench.gate.statistics import Estimate, Levels
-from bench.gate.trio import ROLES, Role, Trio, TurnError, Version
-from bench.gate.verdicts import LEAST_ROUNDS, Finding
-from bench.progress import Progress, Report, ignore
+from crossover.bench.errors import InputError
+from crossover.bench.gate import findings
+from crossover.bench.gate.crossings import Crossed
+from crossover.bench.gate.findings import Key, Measured
+from crossover.bench.gate.matching import Checked, Checker, Shared, greet, match
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.statistics import Estimate, Levels
+from crossover.bench.gate.trio import ROLES, Role, Trio, TurnError, Version
+from crossover.bench.gate.verdicts import LEAST_ROUNDS, Finding
+from crossover.bench.progress import Progress, Report, ignore
 
 #: Seconds of measuring; checks and what Numba compiles for them come on top.
 BUDGET_S = 240.0

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-
-from bench.gate.preset import Cell, Crossing
-from bench.gate.statistics import Levels
-from bench.gate.trio import Trio
-from bench.search import SCAN
+from crossover.bench.gate.preset import Cell, Crossing
+from crossover.bench.gate.statistics import Levels
+from crossover.bench.gate.trio import Trio
+from crossover.bench.search import SCAN
 
 # Of the scan, and of its refinement.
 _SCAN_ROUNDS = 3

@@ -19,9 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-
-from bench.errors import InputError
-from bench.workloads.models import cache_folder
+from crossover.bench.errors import InputError
+from crossover.bench.workloads.models import cache_folder
 
 # The environments that are kept; those longest not used go.
 _KEPT = 4

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from bench.gate.crossings import Crossed
-from bench.gate.matching import Checked, Shared
-from bench.gate.preset import Cell
-from bench.gate.statistics import Estimate, Levels, estimates, interval, process_luck
-from bench.gate.trio import Role, TurnError
-from bench.gate.verdicts import (
+from crossover.bench.gate.crossings import Crossed
+from crossover.bench.gate.matching import Checked, Shared
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.statistics import Estimate, Levels, estimates, interval, process_luck
+from crossover.bench.gate.trio import Role, TurnError
+from crossover.bench.gate.verdicts import (
     POLICIES,
     SHOWN_CONFIDENCE,
     Finding,
@@ -22,7 +21,7 @@ from bench.gate.verdicts import (
     compared,
     decide,
 )
-from bench.gate.verdicts import (
+from crossover.bench.gate.verdicts import (
     flagged as is_flagged,
 )
 

@@ -16,17 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from bench import machine
-from bench.ceilings import Ceilings
-from bench.gate.comparison import Comparison
-from bench.gate.preset import Cell
-from bench.gate.trio import Version
-from bench.gate.verdicts import POLICIES
-from bench.records import CommitRow
-from bench.store import FILE_NAME, Store
-from bench.workloads import pruning
-from bench.workloads.models import cache_folder
+from crossover.bench import machine
+from crossover.bench.ceilings import Ceilings
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.trio import Version
+from crossover.bench.gate.verdicts import POLICIES
+from crossover.bench.records import CommitRow
+from crossover.bench.store import FILE_NAME, Store
+from crossover.bench.workloads import pruning
+from crossover.bench.workloads.models import cache_folder
 
 _FLOAT_BYTES = 4
 # Fewer commits than this have no trend.

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench.errors import InputError
-from bench.gate.preset import Cell, Crossing
-from bench.gate.protocol import PROTOCOL
-from bench.gate.trio import ROLES, Role, Trio, TurnError
-from bench.gate.verdicts import Finding
-from kernels.base import FP32, discover
-from kernels.oracle import Oracle
+from crossover.bench.errors import InputError
+from crossover.bench.gate.preset import Cell, Crossing
+from crossover.bench.gate.protocol import PROTOCOL
+from crossover.bench.gate.trio import ROLES, Role, Trio, TurnError
+from crossover.bench.gate.verdicts import Finding
+from crossover.kernels.base import FP32, discover
+from crossover.kernels.oracle import Oracle
 
 
 @dataclass

@@ -14,10 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-
-from bench.workloads import pruning
-from bench.workloads.networks import network
-from kernels.base import Array, Kernel, Pass, Weight
+from crossover.bench.workloads import pruning
+from crossover.bench.workloads.networks import network
+from crossover.kernels.base import Array, Kernel, Pass, Weight
 
 #: Raised whenever the operands of the same definition become others.
 VERSION = 1

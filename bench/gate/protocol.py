@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOL = 1
-MODULE = "bench.gate.worker"
+MODULE = "crossover.bench.gate.worker"
 _START_LIMIT_S = 120.0
 _WATCH_S = 0.5
 _STDERR_LINES = 20

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.errors import InputError
-from bench.gate import plants
-from bench.gate.checkout import WORKTREE
-from bench.gate.comparison import Comparison
-from bench.gate.session import Plant, Request, compare
-from bench.progress import Progress, Report, ignore
-from bench.whole_files import write_whole
+from crossover.bench import machine
+from crossover.bench.errors import InputError
+from crossover.bench.gate import plants
+from crossover.bench.gate.checkout import WORKTREE
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.session import Plant, Request, compare
+from crossover.bench.progress import Progress, Report, ignore
+from crossover.bench.whole_files import write_whole
 
 #: A run of identical code may report a regression in so many runs at most.
 _FALSE_ALARMS = 0.01

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.errors import InputError
-from bench.gate import environments
-from bench.gate.checkout import WORKTREE, Checkout
-from bench.gate.comparison import BUDGET_S, Comparer, Comparison
-from bench.gate.trio import Version
-from bench.progress import Progress, Report, ignore
+from crossover.bench import machine
+from crossover.bench.errors import InputError
+from crossover.bench.gate import environments
+from crossover.bench.gate.checkout import WORKTREE, Checkout
+from crossover.bench.gate.comparison import BUDGET_S, Comparer, Comparison
+from crossover.bench.gate.trio import Version
+from crossover.bench.progress import Progress, Report, ignore
 
 
 @dataclass(frozen=True)

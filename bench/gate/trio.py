@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-
-from bench.gate.preset import Cell
-from bench.gate.protocol import WorkerError, WorkerProcess
-from bench.worker import thread_environment
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.protocol import WorkerError, WorkerProcess
+from crossover.bench.worker import thread_environment
 
 Role = Literal["base", "control", "head"]
 ROLES: tuple[Role, ...] = ("base", "control", "head")

@@ -1,6 +1,6 @@
 """The worker of one version: it times that version's kernels, a sample at a time, as it is asked.
 
-``python -m bench.gate.worker`` in a source tree; see :mod:`bench.gate.protocol`. Where an operand
+``python -m crossover.bench.gate.worker`` in a source tree; see :mod:`.protocol`. Where an operand
 lies in memory is worth a percent to a kernel, so each round places all of them anew.
 """
 
@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from bench import machine
-from bench.gate import preset
-from bench.gate.preset import Cell
-from bench.gate.protocol import PROTOCOL
-from bench.timing import Competitor, HostClock, calibrate, sample
-from bench.worker import end_with
-from kernels.base import Array, Kernel, Weight, discover
-from kernels.oracle import Oracle
-from kernels.processor import aligned, aligned_empty
+from crossover.bench import machine
+from crossover.bench.gate import preset
+from crossover.bench.gate.preset import Cell
+from crossover.bench.gate.protocol import PROTOCOL
+from crossover.bench.timing import Competitor, HostClock, calibrate, sample
+from crossover.bench.worker import end_with
+from crossover.kernels.base import Array, Kernel, Weight, discover
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.processor import aligned, aligned_empty
 
 # Each placement is shifted by up to so many bytes: 64 pages.
 _MOST_SHIFT = 1 << 18

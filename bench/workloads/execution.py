@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.pruning import Mask
+from crossover.kernels.base import Kernel, Weight
 from numpy.typing import NDArray
-
-from bench.workloads.networks import Network
-from bench.workloads.pruning import Mask
-from kernels.base import Kernel, Weight
 
 _EVALUATION_BATCH = 1000
 

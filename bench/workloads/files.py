@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from crossover.bench import machine
+from crossover.bench.errors import InputError
+from crossover.kernels.base import Weight
 from numpy.typing import NDArray
-
-from bench import machine
-from bench.errors import InputError
-from kernels.base import Weight
 
 
 def patterns(folder: Path) -> list[Path]:

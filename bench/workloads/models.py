@@ -21,19 +21,18 @@ from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
+from crossover.bench.errors import InputError
+from crossover.bench.whole_files import write_whole
+from crossover.bench.workloads import execution, pruning, training
+from crossover.bench.workloads.execution import LayerState, Model
+from crossover.bench.workloads.mnist import Dataset
+from crossover.bench.workloads.networks import Network, network
+from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.training import Schedule
+from crossover.kernels.base import Kernel, Weight
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-
-from bench.errors import InputError
-from bench.whole_files import write_whole
-from bench.workloads import execution, pruning, training
-from bench.workloads.execution import LayerState, Model
-from bench.workloads.mnist import Dataset
-from bench.workloads.networks import Network, network
-from bench.workloads.pruning import Scope
-from bench.workloads.training import Schedule
-from kernels.base import Kernel, Weight
 
 Pruning = Literal["gradual", "one-shot", "random", "block"]
 PRUNINGS: tuple[Pruning, ...] = ("gradual", "one-shot", "random", "block")

@@ -1,7 +1,7 @@
 """The networks, as specifications: layers that each are a W (m, k) times an X (k, n).
 
 Convolutions are lowered to a matrix product (im2col): X then holds one column per output
-position and image, so that every layer of every network is one :class:`kernels.base.Problem`.
+position and image, so that every layer of every network is one :class:`~crossover.kernels.Problem`.
 Activations keep the batch in their last, contiguous axis. ``xp`` is NumPy or CuPy, whichever
 the arrays belong to.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from bench.errors import InputError
-from bench.workloads.mnist import CLASSES, SIDE
+from crossover.bench.errors import InputError
+from crossover.bench.workloads.mnist import CLASSES, SIDE
 
 PIXELS = SIDE * SIDE
 

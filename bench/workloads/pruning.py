@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from crossover.kernels.base import Weight
 from numpy.typing import NDArray
-
-from kernels.base import Weight
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float32]

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from crossover.bench.workloads.execution import LayerState, Model, loss_gradient, pixels
+from crossover.bench.workloads.mnist import SIDE
+from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.pruning import Mask, cubic_sparsity
+from crossover.kernels.base import Weight
 from numpy.typing import NDArray
-
-from bench.workloads.execution import LayerState, Model, loss_gradient, pixels
-from bench.workloads.mnist import SIDE
-from bench.workloads.networks import Network
-from bench.workloads.pruning import Mask, cubic_sparsity
-from kernels.base import Weight
 
 BATCH = 128
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from kernels.simd.vectors import (
+from .vectors import (
     F32,
     I16,
     I32,

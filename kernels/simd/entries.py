@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from kernels.simd.vectors import CHAINS, F32, GROUP, I16, I32, I64, Emitter, loop
+from .vectors import CHAINS, F32, GROUP, I16, I32, I64, Emitter, loop
 
 
 def _gathered_dot(permuted: bool) -> Any:

@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from kernels.processor import LINE
-from kernels.simd.vectors import (
+from ..processor import LINE
+from .vectors import (
     CHAINS,
     F32,
     GROUP,

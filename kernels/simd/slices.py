@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from kernels.simd.vectors import F32, I8, I32, I64, LANES, Emitter, first_lanes, loop
+from .vectors import F32, I8, I32, I64, LANES, Emitter, first_lanes, loop
 
 #: Places of a group: as many as AVX-512 looks up at once. The last one holds a zero, for lanes
 #: that have no entry: their product is 0 even where x is infinite or NaN.

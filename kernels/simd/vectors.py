@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from kernels.processor import vector_lanes
+from ..processor import vector_lanes
 
 LANES = vector_lanes()
 #: Vectors of a row's tile that stay in registers: at most half of those there are.
