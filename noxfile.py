@@ -66,7 +66,7 @@ def ptx(session: nox.Session) -> None:
     # What numba-cuda[cu13] brings is three times as large: these alone compile and assemble.
     compilers = "nvidia-nvvm", "nvidia-cuda-nvrtc", "nvidia-cuda-nvcc"
     session.install("-e", _project("test"), "numba-cuda>=0.20", *compilers)
-    session.run("python", "-m", "pytest", "tests/test_ptx.py", *_SPREAD, *session.posargs)
+    session.run("python", "-m", "pytest", "tests/kernels/test_ptx.py", *_SPREAD, *session.posargs)
 
 
 @nox.session

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.cuda_ceilings import CudaCeilings
 from crossover.bench.search import Probe, Search

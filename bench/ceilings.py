@@ -14,10 +14,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from crossover.kernels.processor import cache_sizes, vector_lanes
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from crossover.kernels.processor import cache_sizes, vector_lanes
 
 _ACCUMULATORS = 12
 _MEASURE_S = 0.04

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from crossover.bench import compilation
 from crossover.bench.timing import LEAST_ROUNDS, MOST_ROUNDS
 from crossover.bench.trial import FILLED, Entrant, Outcome, Table, measure, nonfinite, too_large

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import execution, mnist, models

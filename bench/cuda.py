@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.timing import Call
 
 #: More launches than this do not fit into a stream's queue (1,024, and a call may launch several).

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.cuda import EventClock, ReplayClock, WaitingClock, l2_bytes
 from crossover.bench.timing import Call
 

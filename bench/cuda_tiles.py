@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+
 from crossover.bench import cell_trial, trial
 from crossover.bench.errors import InputError
 from crossover.bench.intervals import paired_speedup
 from crossover.kernels.base import PASSES, Kernel, Pass, Weight
-from crossover.kernels.gpu import cupy_unavailable
-from crossover.kernels.numba_cuda import cuda_unavailable
-from crossover.kernels.numba_cuda_tiled import NumbaCudaTiled
-from crossover.kernels.numba_cuda_tiles import candidates
+from crossover.kernels.cuda.device import cupy_unavailable
+from crossover.kernels.cuda.numba.csr import cuda_unavailable
+from crossover.kernels.cuda.numba.tiled import NumbaCudaTiled
+from crossover.kernels.cuda.numba.tiles import candidates
 
 _ROUNDS = 5, 30
 

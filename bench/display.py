@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
-from crossover.bench.progress import Progress
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+
+from crossover.bench.progress import Progress
 
 _PLAIN_EVERY_S = 15.0
 _FILE_WIDTH = 200

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from crossover.bench.ceilings import Ceilings
 
 #: A BLAS below this share of the FMA rate is a weak baseline.

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
+
 from crossover.bench.intervals import order_half_width
 from crossover.bench.timing import LEAST_ROUNDS, SAMPLE_S
-from scipy import stats
 
 _NOISY = 0.10
 # Of halves that differ by chance alone, so many are taken for a drift.

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import psutil
+
 from crossover.bench.cell_trial import CellTable, Task, prepared
 from crossover.bench.measuring import kernel_row
 from crossover.bench.sources import Random, Source, Trained

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
+
 from crossover.bench.trial import Outcome, captured, end_if_lost
 from crossover.kernels.base import Array, Kernel, Pass, Problem, Weight
 from crossover.kernels.oracle import Oracle

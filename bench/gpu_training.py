@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.cells import TRAINING_KERNEL
 from crossover.bench.trial import Outcome, end_if_lost
 from crossover.bench.workloads import execution, mnist, pruning, training

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.answers import Answer, Question
 from crossover.bench.cell_trial import Task

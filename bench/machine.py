@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import threadpoolctl
+
 from crossover.kernels.processor import cache_sizes
 
 ROOT = Path(__file__).resolve().parent.parent

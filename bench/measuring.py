@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+
 from crossover.bench import machine
 from crossover.bench.cell_trial import Task
 from crossover.bench.cells import Cell, OperandSource, Plan, too_large

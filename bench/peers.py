@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.cell_trial import Task

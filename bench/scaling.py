@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.alternating import balanced_orders
 from crossover.bench.cell_trial import Task

@@ -19,9 +19,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+from scipy import stats
+
 from crossover.bench.crossover import Crossover, from_signs, turns
 from crossover.bench.intervals import CONFIDENCE
-from scipy import stats
 
 #: From a sparsity and a number of further rounds to the log of dense time / sparse time in each.
 Measure = Callable[[float, int], Sequence[float]]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
+
 from crossover.bench import locate, machine, sweep
 from crossover.bench.alternating import balanced_orders
 from crossover.bench.cell_trial import Task
@@ -31,7 +32,7 @@ from crossover.bench.worker import Worker, thread_environment
 from crossover.bench.workloads import mnist, models
 from crossover.bench.workloads.models import Recipe
 from crossover.kernels.base import Weight, discover
-from crossover.kernels.numba_cpu import CsrOperand, NumbaCsr
+from crossover.kernels.cpu.numba_csr import CsrOperand, NumbaCsr
 from crossover.kernels.processor import aligned, aligned_empty
 
 Verdict = Literal["passed", "failed", "not decided", "not run"]

@@ -11,12 +11,13 @@ from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench.cells import TRAINING_KERNEL
 from crossover.bench.workloads import execution, mnist, models, networks, pruning
 from crossover.bench.workloads.execution import LayerOperands
 from crossover.bench.workloads.models import Recipe, TrainedModel
 from crossover.kernels.base import Weight, discover
-from numpy.typing import NDArray
 
 #: Which entries a random pattern keeps: single ones, whole blocks of 32 x 32, or 2 of each 4.
 Structure = Literal["entries", "blocks", "2 of 4"]

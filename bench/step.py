@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.cells import TRAINING_KERNEL, check_axes, runnable
 from crossover.bench.errors import InputError, Interrupted

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench.timing import MOST_ROUNDS, Call, HostClock
 from crossover.bench.trial import Entrant, Outcome, Table, measure, nonfinite, too_large
 from crossover.bench.workloads.execution import LayerState, Model, loss_gradient
@@ -25,7 +27,6 @@ from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.training import OPTIMIZERS
 from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight
 from crossover.kernels.oracle import Oracle, Verdict, check_update
-from numpy.typing import NDArray
 
 LEAST_ROUNDS = 6
 _CHECKED_RATE = 0.1

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from crossover.bench.errors import InputError
 from crossover.bench.records import CommitRow, Row, Run
 

@@ -21,7 +21,7 @@ from crossover.bench.worker import in_fresh_process
 from crossover.bench.workloads import mnist, models
 from crossover.bench.workloads.models import Recipe, TrainedModel
 from crossover.kernels.base import Kernel, discover
-from crossover.kernels.gpu import cupy_unavailable
+from crossover.kernels.cuda.device import cupy_unavailable
 
 #: Of the budget, for a first look at every cell; the rest goes where the answers are widest.
 _FIRST_SHARE = 0.6

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench.gate import preset
 from crossover.bench.gate.preset import Cell
 from crossover.bench.gate.worker import Placed

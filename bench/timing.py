@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+
 from crossover.bench.intervals import order_half_width
 
 Call = Callable[[], Any]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
+
 from crossover.bench import cuda
 from crossover.bench.machine import free_bytes, too_little
 from crossover.bench.timing import Call, Clock, Competitor, HostClock, race

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
 from crossover.bench.machine import THREADING_LAYERS
 from crossover.bench.trial import EXIT_GPU_LOST, Job, Outcome
 from crossover.kernels.base import discover

@@ -2,7 +2,9 @@
 
 See :mod:`.base` for the contract and CONTRIBUTING.md for how a kernel is added. To use one::
 
-    from crossover.kernels import Weight, discover
+    from . import Weight
+
+    from . import discover
     kernel = discover()["numba-tiled"]
     y = kernel.forward(kernel.prepare(Weight.from_dense(w)), x, np.empty((m, n), np.float32))
 """

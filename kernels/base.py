@@ -23,7 +23,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -275,10 +275,8 @@ def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
         ValueError: if two kernels have the same name, or a named module cannot be imported, or
             holds no kernel.
     """
-    package, own = importlib.import_module(__package__), tuple(modules)
-    names = [f"{__package__}.{info.name}" for info in pkgutil.iter_modules(package.__path__)]
-    found: dict[str, Kernel] = {}
-    for module_name in [*names, *own]:
+    own, found = tuple(modules), dict[str, Kernel]()
+    for module_name in [*_family_modules(), *own]:
         try:
             kernels = _kernels_in(importlib.import_module(module_name))
         except Exception as error:  # whatever a module of the user's does while it is imported
@@ -295,6 +293,15 @@ def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
                 raise ValueError(f"two kernels are named {kernel.name!r}: rename one")
             found[kernel.name] = kernel
     return found
+
+
+def _family_modules() -> Iterator[str]:
+    """Yield the modules of the folders ``cpu`` and ``cuda``, whatever this package is called."""
+    for device in get_args(Device):
+        room = importlib.import_module(f".{device}", __package__)
+        for info in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            if not info.ispkg:
+                yield info.name
 
 
 def _kernels_in(module: ModuleType) -> list[Kernel]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+
 from crossover.bench.answers import Answer
 from crossover.reports.tables import ceilings_from, percent
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.preset import Cell

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.peers import DENSE, PEERS, Match
 

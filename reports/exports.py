@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.preset import Cell

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 
 import pandas as pd
+
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.verdicts import POLICIES, VERDICTS, Finding
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from crossover.bench import machine
 from crossover.bench.gpu_findings import Checks
 from crossover.bench.records import Run

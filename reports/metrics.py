@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.crossover import Crossover, bracket
 from crossover.bench.cuda_ceilings import CudaCeilings

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+
 from crossover.bench import display, machine
 from crossover.bench.errors import InputError
 from crossover.bench.store import FILE_NAME, Store

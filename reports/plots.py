@@ -12,10 +12,11 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from crossover.reports import metrics
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from crossover.reports import metrics
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Okabe and Ito's colours, which stay apart for colour-blind readers.

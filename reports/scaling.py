@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.intervals import Interval, paired_speedup
 from crossover.bench.scaling import Scaled
 

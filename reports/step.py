@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.intervals import median_interval
 from crossover.bench.step import Pattern, StepTimes
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.cuda_ceilings import CudaCeilings
 from crossover.bench.flags import FLAGS

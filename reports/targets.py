@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.crossover import Crossover, bracket
 from crossover.bench.cuda_ceilings import CudaCeilings
 from crossover.bench.gpu_cells import DLMC_LIKE, SQUARES

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench.gate.history import Trend
 from crossover.bench.gate.verdicts import POLICIES, Finding
 from crossover.reports.gate import level

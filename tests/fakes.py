@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import psutil
+
 from crossover.bench import timing
 from crossover.kernels.base import Problem, Weight
-from crossover.kernels.dense import DenseKernel, DenseOperand
+from crossover.kernels.cpu.numpy_dense import DenseKernel, DenseOperand
 
 
 class _Clock:

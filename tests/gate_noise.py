@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench.gate.findings import Key, Measured, collect, flagged, undecided
 from crossover.bench.gate.matching import Shared
 from crossover.bench.gate.preset import Cell
 from crossover.bench.gate.statistics import Levels
 from crossover.bench.gate.verdicts import Finding
-from numpy.typing import NDArray
 
 ROLES = 3
 SCREEN, CONFIRM = (4, 20), (6, 20)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.gate.preset import Cell
 
 ROOT = Path(__file__).parent.parent

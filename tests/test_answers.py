@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from crossover.bench.crossover import bracket
 from crossover.bench.intervals import Interval, median_interval, paired_speedup
 from crossover.bench.trial import FILLED
 from crossover.reports import metrics
-from hypothesis import given
-from hypothesis import strategies as st
 
 SURE = 0.02
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from crossover.bench import machine
 from crossover.bench.__main__ import main
 from crossover.bench.store import FILE_NAME
@@ -69,7 +70,7 @@ def measured(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (["kernels", "explain", "numba-tiled", "--shape", "99999x99999"], "has more than"),
         (["kernels", "explain", "numba-tiled", "--shape", "3x4", "--batch", "0"], "batch 0"),
         (
-            ["kernels", "list", "--kernel-module", "tests.problems"],
+            ["kernels", "list", "--kernel-module", "tests.kernels.problems"],
             "holds no kernel",
         ),
         (["crossover", "--kernels", "numpy-dense"], "'numpy-dense' would be compared with itself"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numba
+
 from crossover.bench import compilation
 
 

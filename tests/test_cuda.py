@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from crossover.bench import cuda, cuda_ceilings
 
 WORK_S, LAUNCH_S = 3e-6, 8e-6

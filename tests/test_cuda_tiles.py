@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from crossover.bench import cell_trial, cuda_tiles, trial
 from crossover.kernels.base import Kernel
-from crossover.kernels.gpu import cupy_unavailable
-from crossover.kernels.numba_cuda_tiles import choose
+from crossover.kernels.cuda.device import cupy_unavailable
+from crossover.kernels.cuda.numba.tiles import choose
 
 
 @pytest.mark.parametrize(

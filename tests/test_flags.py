@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench.flags import FLAGS, Evidence, raised
 from crossover.bench.intervals import order_half_width
 

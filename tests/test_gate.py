@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench.__main__ import main
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.errors import InputError
@@ -27,7 +28,6 @@ from crossover.bench.gate.session import Request, compare
 from crossover.bench.gate.verdicts import Finding
 from crossover.bench.worker import thread_environment
 from crossover.kernels.base import PASSES, discover
-
 from tests import gate_project
 from tests.gate_project import cell, crossing, git, repository, revision
 

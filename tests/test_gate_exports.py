@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench.gate import preset
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.statistics import Levels

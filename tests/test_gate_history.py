@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from crossover.bench.__main__ import main
 from crossover.bench.gate import history
 from crossover.bench.records import CommitRow

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from crossover.bench.errors import InputError
 from crossover.bench.gate import plants, selfcheck
 from crossover.bench.gate.comparison import Comparison

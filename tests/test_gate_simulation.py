@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from crossover.bench.gate.statistics import Estimate, estimates, process_luck
 from crossover.bench.gate.verdicts import POLICIES, decide
-
 from tests import gate_noise
 
 CELLS, REPETITIONS = 27, 100

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from crossover.bench import gpu_cells, gpu_contract
 from crossover.bench.gpu_cells import SQUARES
 from crossover.bench.gpu_contract import HardShape
 from crossover.bench.sources import Random
 from crossover.bench.trial import FILLED
 from crossover.reports import targets
-
-from tests.fake_cuda import LIMITS
+from tests.kernels.fake_cuda import LIMITS
 
 
 @pytest.mark.parametrize("shape", gpu_contract.SHAPES, ids=lambda shape: shape.name)

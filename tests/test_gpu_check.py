@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench import (
     gpu_cells,
     gpu_check,
@@ -32,10 +33,9 @@ from crossover.bench.store import FILE_NAME, Store
 from crossover.bench.trial import Job, Outcome
 from crossover.bench.workloads import networks
 from crossover.kernels.base import Kernel, discover
-from crossover.kernels.cupy_dense import CupyDense
+from crossover.kernels.cuda.cupy_dense import CupyDense
 from crossover.reports import gpu
-
-from tests.fake_cuda import LIMITS, FakeCuda, installed
+from tests.kernels.fake_cuda import LIMITS, FakeCuda, installed
 
 NAMES = ("cupy-dense", "cupy-dense-tf32", "cupy-dense-fp16", "cupy-csr", "cusparse-csr")
 SHAPES = (

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+
 from crossover.bench.__main__ import main
 from crossover.bench.errors import InputError
 from crossover.bench.store import FILE_NAME, Store

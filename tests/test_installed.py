@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 _USE = """
 import numpy as np
-from crossover.kernels import Weight, discover
+from crossover.kernels import Weight
+from crossover.kernels import discover
 kernel, w = discover()["numpy-dense"], np.eye(3, 4, dtype=np.float32)
 y = kernel.forward(kernel.prepare(Weight.from_dense(w)), np.ones((4, 2), np.float32), None)
 assert y.tolist() == [[1, 1]] * 3

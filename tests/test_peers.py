@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from crossover.bench.__main__ import main, parser
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.errors import InputError

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from crossover.bench import machine, scaling
 from crossover.bench.__main__ import main
 from crossover.bench.alternating import balanced_orders

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+
 from crossover.bench.crossover import Crossover
 from crossover.bench.search import SCAN, WIDTH, Found, Search, search, sign
 

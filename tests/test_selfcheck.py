@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench import selfcheck
 from crossover.bench.cell_trial import Task
 from crossover.bench.intervals import Interval

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from crossover.bench import step, step_trial
 from crossover.bench.__main__ import main
 from crossover.bench.progress import ignore
@@ -21,11 +22,10 @@ from crossover.bench.workloads.execution import Model, loss_gradient
 from crossover.bench.workloads.models import Recipe, TrainedModel
 from crossover.bench.workloads.networks import NETWORKS, Convolution, Linear, Network
 from crossover.kernels.base import PASSES, Problem, Weight, discover
-from crossover.kernels.dense import NumpyMaskedUpdate
+from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
 from crossover.kernels.oracle import check_update
 from crossover.reports import step as shown
-
-from tests.problems import Shape, draw
+from tests.kernels.problems import Shape, draw
 
 TINY = Network("tiny", (Linear("fc1", 784, 24), Linear("fc2", 24, 10)), 1, 1)
 TINY_CONVOLUTION = Network("small", (Convolution("conv1", 1, 2, 28), Linear("fc1", 288, 10)), 1, 1)

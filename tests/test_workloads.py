@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import execution, mnist, models, networks, pruning, training
 from crossover.bench.workloads.execution import LayerState, Model
@@ -15,7 +16,6 @@ from crossover.bench.workloads.models import Recipe
 from crossover.bench.workloads.networks import Convolution, Linear, Network
 from crossover.bench.workloads.training import Schedule
 from crossover.kernels.base import PASSES, Weight, discover
-
 from tests.conftest import write_idx
 
 KERNELS = discover()

@@ -14,7 +14,7 @@ from crossover.bench.commands.arguments import add_budget, add_kernel_module, ad
 from crossover.bench.commands.output import EXIT_FINE, EXIT_WRONG, say
 from crossover.bench.errors import InputError
 from crossover.bench.gpu_check import Inquiry
-from crossover.kernels.gpu import cupy_unavailable
+from crossover.kernels.cuda.device import cupy_unavailable
 
 _REFERENCE = machine.ROOT / "reports" / "reference"
 

@@ -7,6 +7,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.cells import discovered, runnable
 from crossover.bench.commands.arguments import (
     add_batch,

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+
 from crossover.bench import ceilings, cuda_ceilings, display, doctor, machine
 from crossover.bench.commands.arguments import add_output
 from crossover.bench.commands.output import EXIT_FINE, EXIT_USAGE, print_table, say
 from crossover.bench.worker import in_fresh_process
-from crossover.kernels.gpu import cupy_unavailable
+from crossover.kernels.cuda.device import cupy_unavailable
 
 
 def add(commands: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pandas as pd
+
 from crossover.bench import display, machine
 from crossover.bench.errors import Interrupted
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from crossover.bench.errors import InputError
 
 WORKTREE = "worktree"

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from crossover.bench.errors import InputError
 from crossover.bench.gate import findings
 from crossover.bench.gate.crossings import Crossed

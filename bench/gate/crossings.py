@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+
 from crossover.bench.gate.preset import Cell, Crossing
 from crossover.bench.gate.statistics import Levels
 from crossover.bench.gate.trio import Trio

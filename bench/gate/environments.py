@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+
 from crossover.bench.errors import InputError
 from crossover.bench.workloads.models import cache_folder
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from crossover.bench.gate.crossings import Crossed
 from crossover.bench.gate.matching import Checked, Shared
 from crossover.bench.gate.preset import Cell

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from crossover.bench import machine
 from crossover.bench.ceilings import Ceilings
 from crossover.bench.gate.comparison import Comparison

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from crossover.bench.errors import InputError
 from crossover.bench.gate.preset import Cell, Crossing
 from crossover.bench.gate.protocol import PROTOCOL

@@ -16,7 +16,7 @@ from pathlib import Path
 #: The kernel that is changed, in the file that holds it; and the cell that shows it.
 KERNEL = "numba-csr"
 CELL = f"{KERNEL} fc1 forward batch 64"
-_FILE = Path("kernels") / "numba_cpu.py"
+_FILE = Path("kernels") / "cpu" / "numba_csr.py"
 
 _SLOWER = """
 

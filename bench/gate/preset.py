@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+
 from crossover.bench.workloads import pruning
 from crossover.bench.workloads.networks import network
 from crossover.kernels.base import Array, Kernel, Pass, Weight

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
 from crossover.bench.gate.preset import Cell
 from crossover.bench.gate.protocol import WorkerError, WorkerProcess
 from crossover.bench.worker import thread_environment

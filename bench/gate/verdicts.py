@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from crossover.bench.gate.statistics import Estimate
 from scipy import stats
+
+from crossover.bench.gate.statistics import Estimate
 
 Verdict = Literal["slower", "faster", "same", "ambiguous", "new", "gone", "wrong"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from crossover.bench import machine
 from crossover.bench.gate import preset
 from crossover.bench.gate.preset import Cell

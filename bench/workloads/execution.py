@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.pruning import Mask
 from crossover.kernels.base import Kernel, Weight
-from numpy.typing import NDArray
 
 _EVALUATION_BATCH = 1000
 

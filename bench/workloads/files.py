@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench import machine
 from crossover.bench.errors import InputError
 from crossover.kernels.base import Weight
-from numpy.typing import NDArray
 
 
 def patterns(folder: Path) -> list[Path]:

@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from crossover.bench.errors import InputError
 from numpy.typing import NDArray
+
+from crossover.bench.errors import InputError
 
 EMBEDDED = Path(__file__).parent / "data" / "mnist"
 SIDE = 28

@@ -21,6 +21,10 @@ from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
 from crossover.bench.errors import InputError
 from crossover.bench.whole_files import write_whole
 from crossover.bench.workloads import execution, pruning, training
@@ -30,9 +34,6 @@ from crossover.bench.workloads.networks import Network, network
 from crossover.bench.workloads.pruning import Scope
 from crossover.bench.workloads.training import Schedule
 from crossover.kernels.base import Kernel, Weight
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 Pruning = Literal["gradual", "one-shot", "random", "block"]
 PRUNINGS: tuple[Pruning, ...] = ("gradual", "one-shot", "random", "block")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from crossover.kernels.base import Weight
 from numpy.typing import NDArray
+
+from crossover.kernels.base import Weight
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float32]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from crossover.bench.workloads.execution import LayerState, Model, loss_gradient, pixels
 from crossover.bench.workloads.mnist import SIDE
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.pruning import Mask, cubic_sparsity
 from crossover.kernels.base import Weight
-from numpy.typing import NDArray
 
 BATCH = 128
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8

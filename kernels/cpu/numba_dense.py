@@ -1,0 +1,22 @@
+"""A dense product in the vector registers of the block kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import Weight
+from .numba_bsr import BlockOperand, NumbaBsr
+
+
+class NumbaDense(NumbaBsr):
+    """The block kernel with every block stored: a dense product near the multiply-add ceiling."""
+
+    name = "numba-dense"
+    title = "Numba dense, in blocks"
+    format = "dense"
+    source = "as numba-bsr, zeros stored like all else"
+    keeps_zeros = False
+
+    def prepare(self, weight: Weight) -> BlockOperand:
+        """Return W as 4 x 4 blocks, all of them."""
+        return super().prepare(Weight(weight.values, np.ones_like(weight.pattern)))

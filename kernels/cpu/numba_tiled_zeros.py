@@ -1,0 +1,35 @@
+"""The tiled kernel that leaves out zeros of the activations, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .numba_tiled import NumbaTiled
+from .scatter_spmv import spread_product
+from .threads import check_layout
+from .tiled_csr import TiledOperand
+
+
+class NumbaTiledZeros(NumbaTiled):
+    """Leaves out the zeros of the activations, too, where there is one image.
+
+    A zero of X or dY times an infinite or NaN weight is 0 here.
+    """
+
+    name = "numba-tiled-zeros"
+    title = "Numba CSR, zeros of X left out"
+    source = "as numba-tiled; at batch 1 columns of W are added up for the nonzeros of X"
+
+    def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        if x.shape[1] > 1:
+            return super().forward(operand, x, out)
+        check_layout(x, out)
+        return spread_product(operand.transposed, operand.plans[1], True, x, out)
+
+    def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        if dy.shape[1] > 1:
+            return super().backward_input(operand, dy, out)
+        check_layout(dy, out)
+        return spread_product(operand.forward, operand.plans[0], True, dy, out)

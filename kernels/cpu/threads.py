@@ -1,0 +1,122 @@
+"""What the vector kernels share: the layout of their arrays, and how work is cut for threads."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import Array, Choice
+from .simd.rows import copy_rows
+from .simd.vectors import LANES, TILE, address
+from .tuning import chosen, shortest_s
+
+# Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
+_SERIAL_LOADS = 1 << 14
+# NumPy compares a type with an instance faster than with the class.
+_FLOAT32 = np.dtype(np.float32)
+_CACHED = 1 << 12  # numbers that lie in the first cache
+
+
+def check_layout(*arrays: Array) -> None:
+    """Raise if an array is not laid out as the loops read it.
+
+    Raises:
+        ValueError: if it is not fp32 in C order.
+    """
+    for array in arrays:
+        if not array.flags.c_contiguous or array.dtype != _FLOAT32:
+            raise ValueError(
+                f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
+                "order (numpy.ascontiguousarray)"
+            )
+
+
+def serial_loads() -> int:
+    """Return below how many loads threads cost more than they give; measured once."""
+    threads = numba.get_num_threads()
+    return chosen("serial_loads", _SERIAL_LOADS, _measured_serial_loads, threads)
+
+
+def explain_threads(loads: int, below: int, cuts: NDArray[np.int64], work: Array) -> Choice:
+    """Return why a product of so many ``loads`` is cut at ``cuts`` or done by one thread."""
+    threads = cuts.size - 1
+    if threads == 1 or loads < below:
+        why = f"{loads:,} loads; a second thread pays from {below:,}" if threads > 1 else "all"
+        return Choice("threads", "1", why)
+    sums = np.add.reduceat(np.append(work, 0), np.minimum(cuts[:-1], work.size))
+    most = sums.max() / max(1.0, sums.mean())
+    why = f"{loads:,} loads, of at least {below:,}; the busiest has {most:.2f} of the mean"
+    return Choice("threads", f"{threads}", why)
+
+
+def explain_vectors(tile: int) -> Choice:
+    """Return how wide vectors are, and how much of a row of X stays in registers."""
+    vectors = tile // LANES
+    return Choice(
+        "vectors",
+        f"{vectors} of {LANES} fp32",
+        f"the processor has registers of {32 * LANES} bits; a tile is {tile} columns of X",
+    )
+
+
+def splits(work: NDArray[np.int64], serially: bool = False) -> NDArray[np.int64]:
+    """Return (threads + 1,): where to cut pieces of ``work`` for equal sums on each thread.
+
+    There is one thread where all the work is to be done ``serially``.
+    """
+    threads = 1 if serially else numba.get_num_threads()
+    # A piece costs something even where it holds nothing.
+    sums = np.cumsum(np.append(0, work + 2))
+    wanted = sums[-1] * np.arange(1, threads) / threads
+    return np.concatenate([[0], np.searchsorted(sums, wanted), [work.size]]).astype(np.int64)
+
+
+@numba.njit(cache=True)
+def rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-untyped-def]
+    """Return (address of row 0, stride in bytes) of a tile of rows of X, in place or packed.
+
+    Only ``count`` rows from ``first`` on are there to be read.
+    """
+    n = x.shape[1]
+    if not packs:
+        return address(x) + 4 * left, np.int64(4 * n)
+    start = (address(panel) + 63) // 64 * 64
+    there = np.int64(min(count, x.shape[0] - first))
+    copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
+    return start - 4 * first * TILE, np.int64(4 * TILE)
+
+
+def _measured_serial_loads(threads: int) -> int:
+    """Return how many loads one thread does while ``threads`` are woken and waited for.
+
+    As a power of two: runs on a machine should agree.
+    """
+    if threads == 1:
+        return _SERIAL_LOADS
+    numbers, parts = np.ones(_CACHED, np.float32), np.zeros(threads, np.float32)
+    woken = shortest_s(lambda: _on_threads(numbers[:0], parts))
+    alone = shortest_s(lambda: _sum_strided(numbers[:0]))
+    a_load = (shortest_s(lambda: _sum_strided(numbers)) - alone) / _CACHED
+    saved = a_load * (1 - 1 / threads)
+    return 1 << round(math.log2(max(1.0, (woken - alone) / max(saved, 1e-12))))
+
+
+@numba.njit(cache=True)
+def _sum_strided(numbers):  # type: ignore[no-untyped-def]
+    """Return the sum, a load after the other: four chains keep the additions from waiting."""
+    a = b = c = d = np.float32(0)
+    for i in range(0, numbers.size, 4):
+        a += numbers[i]
+        b += numbers[i + 1]
+        c += numbers[i + 2]
+        d += numbers[i + 3]
+    return a + b + c + d
+
+
+@numba.njit(parallel=True, cache=True)
+def _on_threads(numbers, parts):  # type: ignore[no-untyped-def]
+    for part in numba.prange(parts.size):
+        parts[part] = _sum_strided(numbers)

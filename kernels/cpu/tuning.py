@@ -1,0 +1,91 @@
+"""Shape parameters: what a model of the machine predicts, corrected by a short measurement.
+
+A measurement is made once per machine and number of threads, in ``prepare``, and kept beside
+Numba's compiled code. ``CROSSOVER_TUNING=model`` leaves the predictions as they are, for results
+that must not depend on a measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numba
+
+from ..processor import cache_sizes
+
+# A measured choice must be so much better than the predicted one: less is noise.
+_LEAST_GAIN = 0.05
+_REPEATS = 15
+
+
+@cache
+def chosen(name: str, predicted: int, measure: Callable[[int], int], threads: int) -> int:
+    """Return the parameter ``name``: as ``measure(threads)`` found it on this machine, ever.
+
+    ``predicted`` is what the model says: it stays where nothing is to be measured.
+    """
+    if os.environ.get("CROSSOVER_TUNING") == "model":
+        return predicted
+    path = _path(threads)
+    kept = _read(path)
+    if name not in kept:
+        value = measure(threads)
+        # Read again: another process may have measured something else in the meantime.
+        kept = _read(path) | {name: value}
+        _write(path, kept)
+    return kept[name]
+
+
+def fastest(candidates: Sequence[int], run: Callable[[int], object]) -> int:
+    """Return the candidate whose ``run`` is fastest; the first one unless clearly beaten."""
+    seconds = [shortest_s(partial(run, candidate)) for candidate in candidates]
+    best = min(range(len(candidates)), key=seconds.__getitem__)
+    return candidates[best if seconds[best] < (1 - _LEAST_GAIN) * seconds[0] else 0]
+
+
+def shortest_s(run: Callable[[], object]) -> float:
+    """Return the shortest time of several calls, in seconds: what others take is left out."""
+    run()
+    best = float("inf")
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _path(threads: int) -> Path | None:
+    """Return the file of this machine's parameters; None where nothing can be kept."""
+    folder = numba.config.CACHE_DIR
+    if not folder:
+        return None
+    machine = llvm.get_host_cpu_name(), sorted(cache_sizes().items()), threads
+    digest = hashlib.sha256(repr(machine).encode()).hexdigest()[:12]
+    return Path(folder) / f"tuning-{digest}.json"
+
+
+def _read(path: Path | None) -> dict[str, int]:
+    try:
+        kept = json.loads(path.read_text()) if path else {}
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(kept, dict) and all(isinstance(value, int) for value in kept.values())
+    return kept if whole else {}
+
+
+def _write(path: Path | None, kept: dict[str, int]) -> None:
+    if path is None:
+        return
+    try:
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(kept))
+        part.replace(path)
+    except OSError:
+        return  # measured again by the next process

@@ -1,0 +1,217 @@
+"""cuSPARSE at its best: row-major dense sides, preprocessed, nothing allocated in a call.
+
+Which SpMM algorithm is fastest depends on the matrix, the batch and the card, and NVIDIA's notes
+name each one's strength, so each is a kernel of its own and a report shows which one wins.
+
+W and Wᵀ are both stored, each as CSR: cuSPARSE's transposed product scatters with atomic adds,
+is not reproducible, and the third algorithm does not have it. An update writes both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from .. import formats
+from ..base import Array, Kernel, Weight
+from . import cusparse_plans
+from .cupy_dense import elementwise
+from .cusparse_plans import ProductPlan, SamplePlan, Structure
+from .device import OnCupy
+
+
+@dataclass
+class CusparseOperand:
+    """W and Wᵀ on the GPU, what links their values, and the plans made so far."""
+
+    structure: Structure
+    transposed: Structure
+    values: Any
+    transposed_values: Any
+    #: Which of ``values`` each of ``transposed_values`` is.
+    order: Any
+    #: 0 for the zeros that a block holds, 1 elsewhere; None where every value is stored.
+    stored: Any
+    #: Where each of ``values`` lies in W.ravel(), on the host.
+    positions: Array
+    #: By pass and batch: made on the first call, reused by all others.
+    plans: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of both matrices and of what links them."""
+        parts = [self.values, self.transposed_values, self.order, self.stored]
+        arrays = sum(int(part.nbytes) for part in parts if part is not None)
+        return arrays + self.structure.nbytes + self.transposed.nbytes
+
+
+class _Cusparse(OnCupy, Kernel):
+    """What the kernels on cuSPARSE share."""
+
+    format: ClassVar[Literal["csr", "bsr"]] = "csr"
+    #: Of cuSPARSE's SpMM, the ending of its name.
+    algorithm: ClassVar[str]
+
+    def unavailable(self) -> str | None:
+        """Return why there is no GPU, or no binding, or None."""
+        return super().unavailable() or cusparse_plans.unavailable()
+
+    def prepare(self, weight: Weight) -> CusparseOperand:
+        """Return W and Wᵀ, uploaded."""
+        xp = self.namespace()
+        turned = Weight(
+            np.ascontiguousarray(weight.values.T), np.ascontiguousarray(weight.pattern.T)
+        )
+        host, mirrored = self._convert(weight), self._convert(turned)
+        positions = formats.flat_positions(host).ravel()
+        values = xp.asarray(host.data)
+        stored = None
+        if self.format == "bsr":
+            stored = xp.asarray(weight.pattern.ravel()[positions].reshape(host.data.shape))
+        return CusparseOperand(
+            self._uploaded(host),
+            self._uploaded(mirrored),
+            values,
+            xp.asarray(mirrored.data),
+            xp.asarray(_order(positions, formats.flat_positions(mirrored).ravel(), weight.shape)),
+            stored,
+            positions,
+        )
+
+    def forward(self, operand: CusparseOperand, x: Any, out: Any) -> Any:
+        """Return ``W x``."""
+        return self._product("forward", operand, x, out)
+
+    def backward_input(self, operand: CusparseOperand, dy: Any, out: Any) -> Any:
+        """Return ``Wᵀ dy``."""
+        return self._product("backward_input", operand, dy, out)
+
+    def backward_weight(self, operand: CusparseOperand, dy: Any, x: Any, out: Any) -> Any:
+        """Return ``dy xᵀ`` at the stored entries, laid out like the values.
+
+        A block's zeros get values too, which an update leaves out.
+        """
+        if not out.size:
+            return out
+        key = ("backward_weight", int(x.shape[1]))
+        if key not in operand.plans:
+            empty = self.namespace().empty
+            operand.plans[key] = SamplePlan(operand.structure, out, key[1], empty)
+        return operand.plans[key].run(dy, x, out)
+
+    def update(self, operand: CusparseOperand, step: Any, rate: float) -> None:
+        """Subtract ``rate * step`` from the values of both matrices."""
+        if operand.stored is None:
+            fused = elementwise("update", "T step, T rate", "T w", "w -= rate * step")
+            fused(step, rate, operand.values)
+        else:
+            inputs, operation = "T step, bool mask, T rate", "w -= rate * step * mask"
+            fused = elementwise("stored_update", inputs, "T w", operation)
+            fused(step, operand.stored, rate, operand.values)
+        flat, mirrored = operand.values.ravel(), operand.transposed_values.reshape(-1)
+        self.namespace().take(flat, operand.order, out=mirrored)
+
+    def gradient_shape(self, operand: CusparseOperand) -> tuple[int, ...]:
+        """Return the shape of the values: (nnz,), for BSR (blocks, r, c)."""
+        return tuple(operand.values.shape)
+
+    def dense_weight(self, operand: CusparseOperand) -> Array:
+        """Return W, scattered."""
+        return self.dense_gradient(operand, operand.values)
+
+    def dense_gradient(self, operand: CusparseOperand, gradient: Any) -> Array:
+        """Return the gradient, scattered."""
+        host = self.fetch(gradient)
+        dense = np.zeros(operand.structure.shape, host.dtype)
+        dense.ravel()[operand.positions] = host.ravel()
+        return dense
+
+    def _product(self, pass_: str, operand: CusparseOperand, dense: Any, out: Any) -> Any:
+        forward = pass_ == "forward"
+        values = operand.values if forward else operand.transposed_values
+        if not values.size:
+            out.fill(0)
+            return out
+        key = (pass_, int(dense.shape[1]))
+        if key not in operand.plans:
+            structure = operand.structure if forward else operand.transposed
+            empty = self.namespace().empty
+            operand.plans[key] = ProductPlan(structure, values, key[1], self.algorithm, empty)
+        return operand.plans[key].run(dense, out)
+
+    def _convert(self, weight: Weight) -> Any:
+        return formats.to_csr(weight) if self.format == "csr" else formats.to_bsr(weight)
+
+    def _uploaded(self, host: Any) -> Structure:
+        put = self.namespace().asarray
+        block = host.blocksize if self.format == "bsr" else None
+        return Structure(host.shape, put(host.indptr), put(host.indices), block)
+
+
+def _order(positions: Array, mirrored: Array, shape: tuple[int, int]) -> Array:
+    """Return which entry of W each of Wᵀ's is, from where each lies in W.ravel(), Wᵀ.ravel()."""
+    m, k = shape
+    columns, rows = np.divmod(mirrored, m)
+    by_position = np.argsort(positions)
+    places = np.searchsorted(positions, rows * k + columns, sorter=by_position)
+    order: Array = by_position[places].astype(np.int32)
+    return order
+
+
+class CusparseCsr(_Cusparse):
+    """The algorithm that cuSPARSE chooses itself."""
+
+    name = "cusparse-csr"
+    title = "cuSPARSE CSR"
+    algorithm = "DEFAULT"
+    source = "cusparseSpMM, SpMV and SDDMM with preprocessing, through nvmath-python"
+
+
+class CusparseCsr1(_Cusparse):
+    """The first CSR algorithm: made for column-major sides."""
+
+    name = "cusparse-csr-alg1"
+    title = "cuSPARSE CSR, algorithm 1"
+    algorithm = "CSR_ALG1"
+    source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG1, through nvmath-python"
+
+
+class CusparseCsr2(_Cusparse):
+    """The second CSR algorithm: made for row-major sides."""
+
+    name = "cusparse-csr-alg2"
+    title = "cuSPARSE CSR, algorithm 2"
+    algorithm = "CSR_ALG2"
+    source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG2, through nvmath-python"
+
+
+class CusparseCsr3(_Cusparse):
+    """The third CSR algorithm: its preprocessing balances the rows."""
+
+    name = "cusparse-csr-alg3"
+    title = "cuSPARSE CSR, algorithm 3"
+    algorithm = "CSR_ALG3"
+    source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG3, through nvmath-python"
+
+
+class CusparseBsr(_Cusparse):
+    """BSR, with the largest blocks that are at least 70 % full."""
+
+    name = "cusparse-bsr"
+    title = "cuSPARSE BSR"
+    format = "bsr"
+    algorithm = "DEFAULT"
+    source = "cusparseSpMM, SpMV and SDDMM on BSR, through nvmath-python"
+
+    #: The weight that was asked for last, and its blocks: to find them takes a while.
+    _asked: tuple[Weight, tuple[int, int]] | None = None
+
+    def unfit(self, weight: Weight) -> str | None:
+        """Return that the pattern has no blocks, or None: of 1 x 1 it would be a CSR with more."""
+        if self._asked is None or self._asked[0] is not weight:
+            self._asked = weight, formats.block_shape(weight)
+        if self._asked[1] != (1, 1):
+            return None
+        return "The pattern has no blocks of 2 x 2 or more that are at least 70 % full."

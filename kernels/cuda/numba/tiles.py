@@ -1,0 +1,138 @@
+"""How threads of the tiled CUDA kernels share the work: one choice by size, and what to try else.
+
+The choice follows from arithmetic for an H200 (132 multiprocessors, 64 Ki registers and 2,048
+threads each); nothing was timed. :func:`candidates` holds the neighbours that a sweep on a GPU
+should try.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ...base import Pass
+
+_WARP = 32
+#: About 1,024 threads for each of 132 multiprocessors: enough to hide the caches' latency.
+_ENOUGH_THREADS = 1 << 17
+#: Threads of a block; the larger one where there is work enough, for its rows share X's rows.
+_SMALL_BLOCK, _LARGE_BLOCK = 128, 512
+#: Below this batch a subwarp along the batch would idle: SDDMM gives each thread a nonzero.
+_NARROW = 16
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a block's threads share the work of a pass."""
+
+    #: Subwarps that share the nonzeros of a row.
+    splits: int
+    #: Threads along the batch.
+    lanes: int
+    #: Elements per load: 4, or 1 where rows of X are not aligned.
+    vector: int
+    #: Loads per thread and row of X.
+    pieces: int
+    #: Rows of W per block.
+    rows: int
+    #: The most registers per thread.
+    registers: int = 64
+
+    @property
+    def columns(self) -> int:
+        """Return how many columns of the batch the threads of a row hold."""
+        return self.lanes * self.vector * self.pieces
+
+    @property
+    def width(self) -> int:
+        """Return the threads of a row."""
+        return self.splits * self.lanes
+
+    @property
+    def name(self) -> str:
+        """Return the tile's figures, for a table."""
+        return (
+            f"{self.splits}x{self.lanes}x{self.vector}x{self.pieces}-r{self.rows}-g{self.registers}"
+        )
+
+
+@lru_cache(maxsize=1024)
+def choose(pass_: Pass, rows: int, nnz: int, n: int, aligned: bool = True) -> Tile:
+    """Return the tile for a matrix of ``rows`` with ``nnz`` nonzeros, and a batch of n.
+
+    For ``backward_input`` the matrix is Wᵀ. ``aligned`` says whether X and the result begin at
+    a multiple of 16 bytes.
+    """
+    mean = nnz / max(rows, 1)
+    vector = 4 if n % 4 == 0 and aligned else 1
+    if n == 1 or (pass_ == "backward_weight" and n < _NARROW):
+        # A thread per nonzero, four turns a row.
+        return _blocked(Tile(_power(mean / 4, 4, _WARP), 1, vector, 1, 0), rows)
+    lanes = _power(n / vector, 1, 8 if vector == 4 else _WARP)
+    if pass_ == "backward_weight":
+        return _blocked(_sampled(rows, mean, n, Tile(1, lanes, vector, 1, 0)), rows)
+    tile = Tile(1, lanes, vector, 1, 0)
+    if n >= 2 * tile.columns and rows * lanes * -(-n // (2 * tile.columns)) >= _ENOUGH_THREADS:
+        tile = replace(tile, pieces=2)
+    threads = rows * lanes * -(-n // tile.columns)
+    return _blocked(replace(tile, splits=_splits(threads, mean, lanes)), rows, threads)
+
+
+def candidates(pass_: Pass, rows: int, nnz: int, n: int) -> tuple[Tile, ...]:
+    """Return the tiles worth timing for a problem, the chosen one first."""
+    chosen = choose(pass_, rows, nnz, n)
+    found = [chosen]
+    if chosen.lanes == 1:
+        found += [replace(chosen, splits=splits) for splits in (4, 8, 16, 32)]
+    else:
+        widths = [lanes for lanes in (4, 8, 16, 32) if lanes * chosen.vector <= n]
+        found += [
+            replace(chosen, lanes=lanes, pieces=pieces, splits=splits, registers=_registers(pieces))
+            for lanes in widths
+            for pieces in (1, 2, 4)
+            for splits in (1, 2, 4)
+            if lanes * splits <= _WARP and lanes * chosen.vector * pieces <= n
+        ]
+    sized = [
+        replace(tile, rows=block // tile.width)
+        for tile in found
+        for block in (128, 256, 512, 1024)
+        if tile.registers * block <= 1 << 16
+    ]
+    return tuple(dict.fromkeys([chosen, *sized]))
+
+
+def _sampled(rows: int, mean: float, n: int, tile: Tile) -> Tile:
+    """Return the SDDMM tile: as much of dY's row in registers as fits, up to 4 loads."""
+    pieces = min(
+        _power(n / tile.columns + 1, 2, 8) // 2, 4
+    )  # the largest power of two that n fills
+    lanes = max(tile.lanes, 4)  # the sums of four nonzeros are reduced over four lanes or more
+    splits = _splits(rows * lanes, mean, lanes)
+    return replace(tile, lanes=lanes, pieces=pieces, splits=splits, registers=_registers(pieces))
+
+
+def _registers(pieces: int) -> int:
+    """Return the most registers for a tile: what keeps the compiler from spilling, no more."""
+    return 96 if pieces == 4 else 64
+
+
+def _splits(threads: int, mean: float, lanes: int) -> int:
+    """Return how many subwarps share a row: until there are enough, with two turns for each."""
+    wanted = min(_ENOUGH_THREADS / max(threads, 1), mean / 8)
+    return _power(wanted / 2 + 0.5, 1, _WARP // lanes)
+
+
+def _blocked(tile: Tile, rows: int, threads: int = 0) -> Tile:
+    """Return ``tile`` with the rows of its block, whole warps but no more than there are."""
+    block = _LARGE_BLOCK if threads >= _ENOUGH_THREADS else _SMALL_BLOCK
+    most = block // tile.width
+    return replace(tile, rows=min(most, max(_power(rows, 1, most), _WARP // tile.width)))
+
+
+def _power(least: float, low: int, high: int) -> int:
+    """Return the smallest power of two that is at least ``least``, between two such powers."""
+    power = low
+    while power < min(least, high):
+        power *= 2
+    return power
