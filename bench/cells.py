@@ -18,7 +18,8 @@ from crossover.bench.workloads import execution, mnist, models
 from crossover.bench.workloads.models import Pruning, Recipe, TrainedModel
 from crossover.bench.workloads.networks import Network, network
 from crossover.bench.workloads.pruning import Scope
-from crossover.kernels.base import PASSES, Kernel, Pass, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Kernel, Pass
 
 TRAINING_KERNEL = "numpy-masked-update"
 Temperature = Literal["hot", "cold"]

@@ -19,7 +19,7 @@ from crossover.bench.errors import InputError
 from crossover.bench.intervals import paired_speedup
 from crossover.kernels.base import PASSES, Kernel, Pass, Weight
 from crossover.kernels.cuda.device import cupy_unavailable
-from crossover.kernels.cuda.numba.csr import cuda_unavailable
+from crossover.kernels.cuda.numba.arrays import cuda_unavailable
 from crossover.kernels.cuda.numba.tiled import NumbaCudaTiled
 from crossover.kernels.cuda.numba.tiles import candidates
 

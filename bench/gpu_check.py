@@ -28,7 +28,8 @@ from crossover.bench.sweep import new_run
 from crossover.bench.trial import Job, Outcome
 from crossover.bench.worker import Worker, in_fresh_process
 from crossover.bench.workloads import mnist, models
-from crossover.kernels.base import Kernel, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Kernel
 
 #: What does not run without a GPU, in words.
 STAGES = (

@@ -19,7 +19,8 @@ from crossover.bench.trial import Outcome, end_if_lost
 from crossover.bench.workloads import execution, mnist, pruning, training
 from crossover.bench.workloads.execution import LayerState, Model
 from crossover.bench.workloads.networks import network
-from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight
 from crossover.kernels.oracle import Oracle
 
 _NETWORK, _SPARSITY, _RATE, _BATCH = "lenet-300-100", 0.8, 1e-3, training.BATCH

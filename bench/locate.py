@@ -27,7 +27,8 @@ from crossover.bench.worker import Worker
 from crossover.bench.workloads import execution, mnist, models, pruning
 from crossover.bench.workloads.models import BLOCK, Recipe, TrainedModel
 from crossover.bench.workloads.networks import network
-from crossover.kernels.base import Kernel, Pass, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Kernel, Pass, Weight
 
 Pattern = Literal["trained", "random", "row-skewed", "block"]
 PATTERNS: tuple[Pattern, ...] = ("trained", "random", "row-skewed", "block")

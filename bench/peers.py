@@ -20,7 +20,8 @@ from crossover.bench.progress import Progress, Report, ignore, training_progress
 from crossover.bench.worker import Worker, in_fresh_process
 from crossover.bench.workloads import files, mnist, models, pruning
 from crossover.bench.workloads.models import Recipe
-from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Weight
 
 #: Sparse kernels of libraries, and the dense baselines.
 PEERS = (

@@ -31,7 +31,8 @@ from crossover.bench.store import FILE_NAME, Store
 from crossover.bench.worker import Worker, thread_environment
 from crossover.bench.workloads import mnist, models
 from crossover.bench.workloads.models import Recipe
-from crossover.kernels.base import Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Weight
 from crossover.kernels.cpu.numba_csr import CsrOperand, NumbaCsr
 from crossover.kernels.processor import aligned, aligned_empty
 

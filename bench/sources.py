@@ -17,7 +17,8 @@ from crossover.bench.cells import TRAINING_KERNEL
 from crossover.bench.workloads import execution, mnist, models, networks, pruning
 from crossover.bench.workloads.execution import LayerOperands
 from crossover.bench.workloads.models import Recipe, TrainedModel
-from crossover.kernels.base import Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Weight
 
 #: Which entries a random pattern keeps: single ones, whole blocks of 32 x 32, or 2 of each 4.
 Structure = Literal["entries", "blocks", "2 of 4"]

@@ -22,7 +22,8 @@ from crossover.bench.workloads import execution, mnist, models, pruning, trainin
 from crossover.bench.workloads.execution import LayerState
 from crossover.bench.workloads.models import Recipe
 from crossover.bench.workloads.networks import network
-from crossover.kernels.base import PASSES, Kernel, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Kernel
 
 #: ``trained``: trained and pruned; ``initial``: He-initialised, the largest stay; ``random``:
 #: He-initialised, a random choice stays.

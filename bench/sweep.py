@@ -20,7 +20,8 @@ from crossover.bench.timing import PRECISION
 from crossover.bench.worker import in_fresh_process
 from crossover.bench.workloads import mnist, models
 from crossover.bench.workloads.models import Recipe, TrainedModel
-from crossover.kernels.base import Kernel, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Kernel
 from crossover.kernels.cuda.device import cupy_unavailable
 
 #: Of the budget, for a first look at every cell; the rest goes where the answers are widest.

@@ -16,7 +16,8 @@ from crossover.bench.gate import preset
 from crossover.bench.gate.preset import Cell
 from crossover.bench.gate.worker import Placed
 from crossover.bench.timing import Competitor, HostClock, calibrate
-from crossover.kernels.base import Kernel, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Kernel
 
 _KERNELS = discover()
 _CELLS = list(dict.fromkeys([*preset.cells(_KERNELS), *preset.canonical(_KERNELS)]))

@@ -23,7 +23,7 @@ import psutil
 
 from crossover.bench.machine import THREADING_LAYERS
 from crossover.bench.trial import EXIT_GPU_LOST, Job, Outcome
-from crossover.kernels.base import discover
+from crossover.kernels import discover
 
 resource: Any
 try:

@@ -41,6 +41,7 @@ def _keep_compiled_code() -> None:
 _keep_compiled_code()
 
 # Only now: what a kernel imports may bring Numba.
-from .base import Kernel, Problem, Weight, discover  # noqa: E402
+from .base import Kernel, Problem, Weight  # noqa: E402
+from .discovery import discover  # noqa: E402
 
 __all__ = ["Kernel", "Problem", "Weight", "discover"]

@@ -1,4 +1,4 @@
-"""The contract that every kernel fulfils, and how kernels are found.
+"""The contract that every kernel fulfils.
 
 A layer computes ``Y = W X``, with ``W`` (m, k) = (outputs, inputs) and ``X`` (k, n) =
 (inputs, batch), in C order. A kernel computes three passes over it:
@@ -19,11 +19,8 @@ array is the result. Nothing but the work an honest user pays on every call belo
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -34,6 +31,8 @@ from numpy.typing import NDArray
 Pass = Literal["forward", "backward_input", "backward_weight"]
 PASSES: tuple[Pass, ...] = get_args(Pass)
 Device = Literal["cpu", "cuda"]
+Role = Literal["ours", "peer", "dense", "masked dense"]
+Runtime = Literal["numba", "blas", "scipy", "torch", "mkl", "cuda"]
 Array = NDArray[Any]
 
 
@@ -61,6 +60,23 @@ FP64 = Arithmetic("fp64", 0.0, 2.0**-53)
 TF32 = Arithmetic("TF32", 2.0**-10, 2.0**-22)
 # fp16 is rounded to when it is converted to: 11 bits down to 2^-14, multiples of 2^-24 below.
 FP16 = Arithmetic("fp16, fp32 sums", 2.0**-11, 2.0**-22, 2.0**-25)
+
+
+#: Of kernels that compute in fp32 alone.
+ONLY_FP32: Mapping[str, Arithmetic] = {"float32": FP32}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a kernel is drawn: matplotlib's names of a colour, a marker and a dash.
+
+    A family has one colour. Marker and dash together tell the kernels of a device apart, so that a
+    plot can be read without colours.
+    """
+
+    colour: str
+    marker: str
+    dash: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,10 @@ class Operand(Protocol):
     def nbytes(self) -> int:
         """Return the bytes that hold the weight: values, indices and masks."""
 
+    @property
+    def stored_entries(self) -> int:
+        """Return how many entries of W are stored: a block's zeros and padding are."""
+
 
 class Kernel(ABC):
     """One way to compute the passes. Subclasses declare the class variables and do the work.
@@ -157,8 +177,16 @@ class Kernel(ABC):
     passes: ClassVar[tuple[Pass, ...]] = PASSES
     #: The library call, or the paper whose technique is used.
     source: ClassVar[str]
+    #: ``dense`` competes as the baseline of its device, ``masked dense`` as that of a training
+    #: step; ``peer`` is a library's sparse kernel.
+    role: ClassVar[Role] = "ours"
+    #: What executes it.
+    runtime: ClassVar[Runtime] = "numba"
+    #: Whether the operand holds all m k entries, by design.
+    stores_zeros: ClassVar[bool] = False
     #: Whether ``update`` leaves entries outside the pattern at zero.
     keeps_zeros: ClassVar[bool] = True
+    look: ClassVar[Look] = Look("#8a929b", "o", "-")
 
     # -- what it can do here ------------------------------------------------------------------
 
@@ -188,8 +216,7 @@ class Kernel(ABC):
         """
         size = np.dtype(problem.dtype).itemsize
         m, k, n = problem.m, problem.k, problem.n
-        dense = self.format in ("dense", "masked dense")
-        operand = m * k * size if dense else problem.nnz * (size + 4)
+        operand = m * k * size if self.stores_zeros else problem.nnz * (size + 4)
         result = operand if problem.pass_ == "backward_weight" else max(m, k) * n * size
         return operand + (m + k) * n * size + result
 
@@ -268,49 +295,15 @@ class Kernel(ABC):
         return self.backward_weight(operand, dy, x, out)
 
 
-def discover(modules: Iterable[str] = ()) -> dict[str, Kernel]:
-    """Return every kernel of this package, and of the named ``modules``, by name.
+class ForwardOnly(Kernel):
+    """A kernel for serving, without the passes that train."""
 
-    Raises:
-        ValueError: if two kernels have the same name, or a named module cannot be imported, or
-            holds no kernel.
-    """
-    own, found = tuple(modules), dict[str, Kernel]()
-    for module_name in [*_family_modules(), *own]:
-        try:
-            kernels = _kernels_in(importlib.import_module(module_name))
-        except Exception as error:  # whatever a module of the user's does while it is imported
-            raise ValueError(
-                f"kernel module {module_name!r} cannot be used ({type(error).__name__}: {error}): "
-                "give a module that Python finds, with what it needs installed"
-            ) from error
-        if not kernels and module_name in own:
-            raise ValueError(
-                f"module {module_name!r} holds no kernel: give its class a name (CONTRIBUTING.md)"
-            )
-        for kernel in kernels:
-            if kernel.name in found:
-                raise ValueError(f"two kernels are named {kernel.name!r}: rename one")
-            found[kernel.name] = kernel
-    return found
+    passes = ("forward",)
 
+    def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
+        """Refuse."""
+        raise NotImplementedError(f"{self.name} has no backward_input pass")
 
-def _family_modules() -> Iterator[str]:
-    """Yield the modules of the folders ``cpu`` and ``cuda``, whatever this package is called."""
-    for device in get_args(Device):
-        room = importlib.import_module(f".{device}", __package__)
-        for info in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-            if not info.ispkg:
-                yield info.name
-
-
-def _kernels_in(module: ModuleType) -> list[Kernel]:
-    classes = [
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and issubclass(member, Kernel)
-        and member.__module__ == module.__name__
-        and "name" in vars(member)
-    ]
-    return [cls() for cls in classes]
+    def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
+        """Refuse."""
+        raise NotImplementedError(f"{self.name} has no backward_weight pass")

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .base import Weight
+from .base import Array, Weight
 
 Indices = NDArray[np.int32]
 
@@ -110,6 +110,13 @@ def flat_positions(matrix: Any) -> NDArray[np.int64]:
     minor = matrix.indices.astype(np.int64)
     rows, columns = (major, minor) if matrix.format == "csr" else (minor, major)
     return np.asarray(rows * k + columns, np.int64)
+
+
+def scattered(values: Array, positions: Array, shape: tuple[int, int]) -> Array:
+    """Return (m, k) with ``values`` at ``positions`` of its ``ravel()``, and 0 elsewhere."""
+    dense = np.zeros(shape, values.dtype)
+    dense.ravel()[positions.ravel()] = values.ravel()
+    return dense
 
 
 def sparse_bytes(matrix: Any) -> int:

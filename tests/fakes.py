@@ -42,6 +42,9 @@ class _Fake(DenseKernel):
     device = "cpu"
     format = "csr"
     source = "tests"
+    role = "ours"
+    stores_zeros = False
+    keeps_zeros = True
 
 
 class Fast(_Fake):

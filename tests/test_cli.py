@@ -17,7 +17,7 @@ from crossover.bench import machine
 from crossover.bench.__main__ import main
 from crossover.bench.store import FILE_NAME
 from crossover.bench.worker import Worker
-from crossover.kernels.base import discover
+from crossover.kernels import discover
 
 SWEEP = ["--sparsity", "0", "0.9", "--batch", "1,16", "--budget", "1s", "--quiet"]
 

@@ -27,7 +27,8 @@ from crossover.bench.gate.protocol import WorkerError, WorkerProcess
 from crossover.bench.gate.session import Request, compare
 from crossover.bench.gate.verdicts import Finding
 from crossover.bench.worker import thread_environment
-from crossover.kernels.base import PASSES, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES
 from tests import gate_project
 from tests.gate_project import cell, crossing, git, repository, revision
 

@@ -20,7 +20,7 @@ from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.statistics import Levels
 from crossover.bench.gate.trio import Version
 from crossover.bench.gate.verdicts import Finding
-from crossover.kernels.base import discover
+from crossover.kernels import discover
 from crossover.reports import exports, gate
 
 ROOT = Path(__file__).parent.parent

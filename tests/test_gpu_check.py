@@ -32,7 +32,8 @@ from crossover.bench.sources import Random
 from crossover.bench.store import FILE_NAME, Store
 from crossover.bench.trial import Job, Outcome
 from crossover.bench.workloads import networks
-from crossover.kernels.base import Kernel, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Kernel
 from crossover.kernels.cuda.cupy_dense import CupyDense
 from crossover.reports import gpu
 from tests.kernels.fake_cuda import LIMITS, FakeCuda, installed

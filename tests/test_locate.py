@@ -17,7 +17,7 @@ from crossover.bench.errors import InputError
 from crossover.bench.locate import Inquiry
 from crossover.bench.search import Search
 from crossover.bench.workloads import execution, mnist, models
-from crossover.kernels.base import discover
+from crossover.kernels import discover
 
 ASKED = Inquiry(
     layers=("fc2",),

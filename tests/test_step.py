@@ -21,7 +21,8 @@ from crossover.bench.workloads import mnist, models, training
 from crossover.bench.workloads.execution import Model, loss_gradient
 from crossover.bench.workloads.models import Recipe, TrainedModel
 from crossover.bench.workloads.networks import NETWORKS, Convolution, Linear, Network
-from crossover.kernels.base import PASSES, Problem, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Problem, Weight
 from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
 from crossover.kernels.oracle import check_update
 from crossover.reports import step as shown

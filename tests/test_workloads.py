@@ -15,7 +15,8 @@ from crossover.bench.workloads.execution import LayerState, Model
 from crossover.bench.workloads.models import Recipe
 from crossover.bench.workloads.networks import Convolution, Linear, Network
 from crossover.bench.workloads.training import Schedule
-from crossover.kernels.base import PASSES, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Weight
 from tests.conftest import write_idx
 
 KERNELS = discover()

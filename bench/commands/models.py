@@ -17,7 +17,8 @@ from crossover.bench.progress import training_progress
 from crossover.bench.workloads import mnist, models
 from crossover.bench.workloads.models import Recipe
 from crossover.bench.workloads.networks import NETWORKS, network
-from crossover.kernels.base import PASSES, discover
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES
 
 
 def add(commands: Any) -> None:

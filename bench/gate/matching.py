@@ -14,7 +14,8 @@ from crossover.bench.gate.preset import Cell, Crossing
 from crossover.bench.gate.protocol import PROTOCOL
 from crossover.bench.gate.trio import ROLES, Role, Trio, TurnError
 from crossover.bench.gate.verdicts import Finding
-from crossover.kernels.base import FP32, discover
+from crossover.kernels import discover
+from crossover.kernels.base import FP32
 from crossover.kernels.oracle import Oracle
 
 

@@ -26,7 +26,8 @@ from crossover.bench.gate.preset import Cell
 from crossover.bench.gate.protocol import PROTOCOL
 from crossover.bench.timing import Competitor, HostClock, calibrate, sample
 from crossover.bench.worker import end_with
-from crossover.kernels.base import Array, Kernel, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import Array, Kernel, Weight
 from crossover.kernels.oracle import Oracle
 from crossover.kernels.processor import aligned, aligned_empty
 

@@ -17,7 +17,7 @@ from ..base import Array, Kernel, Weight
 
 
 @dataclass
-class MirroredOperand:
+class DualCsrOperand:
     """W and Wᵀ as a library's CSR, with the values of each as NumPy views."""
 
     matrix: Any
@@ -36,12 +36,15 @@ class MirroredOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of both matrices and of what links them."""
         values = int(self.values.nbytes + self.transposed_values.nbytes)
         return values + self.index_bytes + int(self.order.nbytes + self.positions.nbytes)
 
+    @property
+    def stored_entries(self) -> int:
+        return self.positions.size
 
-class MirroredCsrKernel(Kernel):
+
+class DualCsrKernel(Kernel):
     """CSR in a library that shares the memory of SciPy's arrays."""
 
     @abstractmethod
@@ -52,14 +55,13 @@ class MirroredCsrKernel(Kernel):
         """Return what the library samples ``dy xᵀ`` by, if it does."""
         return None
 
-    def prepare(self, weight: Weight) -> MirroredOperand:
-        """Return W and Wᵀ as CSR with 32-bit indices."""
+    def prepare(self, weight: Weight) -> DualCsrOperand:
         host = formats.to_csr(weight)
         pointers, rows, order = formats.transposed_structure(host)
         m, k = weight.shape
         transposed = type(host)((host.data[order], rows, pointers), shape=(k, m))
         both = (host, transposed)
-        return MirroredOperand(
+        return DualCsrOperand(
             self.convert(host),
             self.convert(transposed),
             self.sampler(host),
@@ -71,24 +73,15 @@ class MirroredCsrKernel(Kernel):
             sum(formats.sparse_bytes(each) - each.data.nbytes for each in both),
         )
 
-    def update(self, operand: MirroredOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values of both matrices."""
+    def update(self, operand: DualCsrOperand, step: Any, rate: float) -> None:
         operand.values -= rate * self.local(step)
         np.take(operand.values, operand.order, out=operand.transposed_values)
 
-    def gradient_shape(self, operand: MirroredOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
-        return (operand.values.size,)
+    def gradient_shape(self, operand: DualCsrOperand) -> tuple[int, ...]:
+        return (operand.positions.size,)
 
-    def dense_weight(self, operand: MirroredOperand) -> Array:
-        """Return W, scattered."""
-        return self._scatter(operand, operand.values)
+    def dense_weight(self, operand: DualCsrOperand) -> Array:
+        return formats.scattered(operand.values, operand.positions, operand.shape)
 
-    def dense_gradient(self, operand: MirroredOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        return self._scatter(operand, self.fetch(gradient))
-
-    def _scatter(self, operand: MirroredOperand, values: Array) -> Array:
-        dense = np.zeros(operand.shape, values.dtype)
-        dense.ravel()[operand.positions] = values
-        return dense
+    def dense_gradient(self, operand: DualCsrOperand, gradient: Any) -> Array:
+        return formats.scattered(self.fetch(gradient), operand.positions, operand.shape)

@@ -12,7 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .dual_csr import MirroredCsrKernel, MirroredOperand
+from .. import libraries
+from ..base import Look
+from .dual_csr import DualCsrKernel, DualCsrOperand
 
 
 @cache
@@ -21,15 +23,10 @@ def _mkl_unavailable() -> str | None:
     found = sorted(Path(sys.prefix, "lib").glob("libmkl_rt.so*"))
     if found:
         os.environ.setdefault("MKL_RT", str(found[0]))
-    try:
-        importlib.import_module("sparse_dot_mkl")
-    except Exception as error:  # an import can fail in the loader of any of its libraries
-        line = str(error).splitlines()[0]
-        return f"MKL cannot be loaded through sparse_dot_mkl ({line}): install the extra peers."
-    return None
+    return libraries.missing("sparse_dot_mkl", "MKL", "install the extra peers")
 
 
-class MklCsr(MirroredCsrKernel):
+class MklCsr(DualCsrKernel):
     """MKL's CSR; it has no SDDMM."""
 
     name = "mkl-csr"
@@ -37,21 +34,21 @@ class MklCsr(MirroredCsrKernel):
     device = "cpu"
     format = "csr"
     source = "sparse_dot_mkl.dot_product_mkl; weight gradient by MKL's gemm and a gather"
+    role = "peer"
+    runtime = "mkl"
+    look = Look("#e69f00", "P", "-")
 
     def unavailable(self) -> str | None:
-        """Return why MKL is not there, or None."""
         return _mkl_unavailable()
 
-    def forward(self, operand: MirroredOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
+    def forward(self, operand: DualCsrOperand, x: Any, out: Any) -> Any:
         return self._product(operand.matrix, x, out)
 
-    def backward_input(self, operand: MirroredOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
+    def backward_input(self, operand: DualCsrOperand, dy: Any, out: Any) -> Any:
         return self._product(operand.transposed, dy, out)
 
-    def backward_weight(self, operand: MirroredOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): the dense product, and a gather."""
+    def backward_weight(self, operand: DualCsrOperand, dy: Any, x: Any, out: Any) -> Any:
+        # The dense product, and a gather.
         dense = importlib.import_module("sparse_dot_mkl").dot_product_mkl(dy, x.T)
         return dense.ravel().take(operand.positions, out=out)
 
@@ -83,9 +80,9 @@ class MklCsrHinted(MklCsr):
     name = "mkl-csr-hinted"
     title = "MKL CSR, inspected"
     source = "mkl_sparse_set_mm_hint, mkl_sparse_optimize, mkl_sparse_?_mm (mv for a single image)"
+    look = Look("#e69f00", "P", "--")
 
-    def update(self, operand: MirroredOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values of both matrices, and make new handles."""
+    def update(self, operand: DualCsrOperand, step: Any, rate: float) -> None:
         super().update(operand, step, rate)
         operand.matrix = self.convert(operand.matrix.matrix)
         operand.transposed = self.convert(operand.transposed.matrix)

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Problem, Weight
 from ..processor import aligned_empty
 from .simd.blocks import (
     BLOCK_TILE,
@@ -67,7 +67,6 @@ class BlockStructure:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of pointers and indices."""
         return self.pointers.nbytes + self.indices.nbytes
 
     def serial(self, n: int) -> bool:
@@ -103,9 +102,13 @@ class BlockOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that the passes read."""
         structures = self.forward.nbytes + self.transposed.nbytes + self.order.nbytes
         return self.values.nbytes + structures + (0 if self.stored is None else self.stored.nbytes)
+
+    @property
+    def stored_entries(self) -> int:
+        # Blocks that reach beyond the edges hold no more of W than there is.
+        return min(self.values.size, self.shape[0] * self.shape[1])
 
 
 class NumbaBsr(Kernel):
@@ -115,24 +118,23 @@ class NumbaBsr(Kernel):
     title = "Numba BSR in registers"
     device = "cpu"
     format = "bsr"
-    arithmetic = {"float32": FP32}  # noqa: RUF012 - declared so by the contract
+    arithmetic = ONLY_FP32
     source = "register blocking: OSKI (Vuduc et al. 2005), a tile of the batch per block row"
+    look = Look("#d55e00", "s", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
-        """Return why ``problem`` cannot be done: 16 bits do not name all blocks, or None."""
         most = SIDE * _MOST_BLOCKS
         if max(problem.m, problem.k) > most:
             return f"{self.name} has 16-bit indices: at most {most:,} rows and columns."
         return super().unsupported(problem)
 
     def needed_bytes(self, problem: Problem) -> int:
-        """Return the bytes for the worst pattern: each nonzero in a block of its own."""
+        # The worst pattern: each nonzero in a block of its own.
         blocks = min(problem.nnz, -(-problem.m // SIDE) * -(-problem.k // SIDE))
         sides = (problem.m + problem.k) * problem.n * 4
         return blocks * SIDE * SIDE * 4 * 2 + 2 * sides
 
     def prepare(self, weight: Weight) -> BlockOperand:
-        """Return W as 4 x 4 blocks with 16-bit indices, and their transposed structure."""
         pattern = _in_blocks(weight.pattern)
         stored = np.asarray(pattern.any(axis=(2, 3)))
         values = aligned_empty((int(stored.sum()), SIDE, SIDE), weight.values.dtype)
@@ -150,7 +152,6 @@ class NumbaBsr(Kernel):
         )
 
     def explain(self, operand: BlockOperand, pass_: Pass, n: int) -> list[Choice]:
-        """Return how the batch is gone through, and why."""
         structure = operand.transposed if pass_ == "backward_input" else operand.forward
         full = 1.0 if operand.stored is None else float(operand.stored.mean())
         reads = structure.reads()
@@ -172,15 +173,13 @@ class NumbaBsr(Kernel):
         ]
 
     def forward(self, operand: BlockOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return _product(operand, operand.forward, False, x, out)
 
     def backward_input(self, operand: BlockOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return _product(operand, operand.transposed, True, dy, out)
 
     def backward_weight(self, operand: BlockOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the blocks (blocks, 4, 4), zero where W stores nothing."""
+        # At the blocks (blocks, 4, 4), zero where W stores nothing.
         check_layout(dy, x, out)
         structure = operand.forward
         given = structure.pointers, structure.indices, dy, x, out
@@ -193,19 +192,16 @@ class NumbaBsr(Kernel):
         return out
 
     def update(self, operand: BlockOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
         operand.values -= operand.values.dtype.type(rate) * step
 
     def gradient_shape(self, operand: BlockOperand) -> tuple[int, ...]:
-        """Return (blocks, 4, 4)."""
+        # (blocks, 4, 4)
         return tuple(operand.values.shape)
 
     def dense_weight(self, operand: BlockOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.values)
 
     def dense_gradient(self, operand: BlockOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
         (m, k), structure = operand.shape, operand.forward
         rows, columns = structure.pointers.size - 1, operand.transposed.pointers.size - 1
         dense = np.zeros((rows, columns, SIDE, SIDE), gradient.dtype)

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from .. import formats
-from ..base import Array, Kernel, Weight
+from ..base import Array, Kernel, Look, Weight
 
 # Fused and reordered sums, as every BLAS does; NaN and infinity keep their meaning.
 _FASTMATH = {"contract", "reassoc"}
@@ -33,10 +33,13 @@ class CsrOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of values and of both structures."""
         parts = (self.pointers, self.columns, self.values)
         transposed = (self.column_pointers, self.rows, self.order)
         return sum(int(part.nbytes) for part in (*parts, *transposed))
+
+    @property
+    def stored_entries(self) -> int:
+        return int(self.values.size)
 
     @classmethod
     def of(cls, weight: Weight) -> CsrOperand:
@@ -97,40 +100,33 @@ class NumbaCsr(Kernel):
     device = "cpu"
     format = "csr"
     source = "numba.prange over rows, one axpy per nonzero"
+    look = Look("#0072b2", "^", ":")
 
     def prepare(self, weight: Weight) -> CsrOperand:
-        """Return W as CSR with its transposed structure."""
         return CsrOperand.of(weight)
 
     def forward(self, operand: CsrOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         _spmm(operand.pointers, operand.columns, operand.values, x, out)
         return out
 
     def backward_input(self, operand: CsrOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         _spmm_transposed(
             operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
         )
         return out
 
     def backward_weight(self, operand: CsrOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): a dot product each."""
         _sddmm(operand.pointers, operand.columns, dy, x, out)
         return out
 
     def update(self, operand: CsrOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
         _update(operand.values, step, operand.values.dtype.type(rate))
 
     def gradient_shape(self, operand: CsrOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
         return (operand.values.size,)
 
     def dense_weight(self, operand: CsrOperand) -> Array:
-        """Return W, scattered."""
         return operand.scatter(operand.values, operand.pointers, operand.columns)
 
     def dense_gradient(self, operand: CsrOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
         return operand.scatter(gradient, operand.pointers, operand.columns)

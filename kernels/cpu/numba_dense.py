@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..base import Weight
+from ..base import Look, Weight
 from .numba_bsr import BlockOperand, NumbaBsr
 
 
@@ -15,8 +15,10 @@ class NumbaDense(NumbaBsr):
     title = "Numba dense, in blocks"
     format = "dense"
     source = "as numba-bsr, zeros stored like all else"
+    role = "dense"
+    stores_zeros = True
     keeps_zeros = False
+    look = Look("#000000", "o", ":")
 
     def prepare(self, weight: Weight) -> BlockOperand:
-        """Return W as 4 x 4 blocks, all of them."""
         return super().prepare(Weight(weight.values, np.ones_like(weight.pattern)))

@@ -17,7 +17,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from .. import formats
+from ..base import ONLY_FP32, Array, Choice, ForwardOnly, Look, Pass, Problem, Weight
 from ..processor import LINE, aligned_empty
 from .simd.entries import add_entries
 from .simd.slices import COLUMNS, PLACES, add_group
@@ -66,27 +67,29 @@ class SellOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that the product reads."""
         return sum(part.nbytes for part in self._parts())
+
+    @property
+    def stored_entries(self) -> int:
+        return self.values.size
 
     def _parts(self) -> tuple[Array, ...]:
         left = self.left_rows, self.left_columns
         return self.values, self.places, self.steps, *left, self.rows
 
 
-class NumbaSell(Kernel):
-    """For serving one image; it has the forward pass alone."""
+class NumbaSell(ForwardOnly):
+    """For serving one image."""
 
     name = "numba-sell"
     title = "Numba sliced ELLPACK, one image"
     device = "cpu"
     format = "sell"
-    arithmetic = {"float32": FP32}  # noqa: RUF012 - declared so by the contract
-    passes: tuple[Pass, ...] = ("forward",)  # type: ignore[misc]
+    arithmetic = ONLY_FP32
     source = "SELL-C-sigma: Kreutzer et al. 2014; lookups in registers by AVX-512, through numba"
+    look = Look("#009e73", "D", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
-        """Return why ``problem`` cannot be done: it is for one image and 16-bit columns."""
         if problem.n != 1:
             return f"{self.name} is for a batch of 1, not {problem.n}."
         if max(problem.m, problem.k) > _MOST_COLUMNS:
@@ -94,7 +97,6 @@ class NumbaSell(Kernel):
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> SellOperand:
-        """Return W in slices, the longest rows first."""
         m, k = weight.shape
         order = np.argsort(-np.count_nonzero(weight.pattern, axis=1), kind="stable")
         place_of = np.empty(m, np.int64)
@@ -122,7 +124,6 @@ class NumbaSell(Kernel):
         )
 
     def explain(self, operand: SellOperand, pass_: Pass, n: int) -> list[Choice]:
-        """Return how W is cut, and why."""
         steps, left = operand.places.size // LANES, operand.left_rows.size
         kept = operand.entries.size - left
         full = kept / max(1, steps * LANES)
@@ -145,7 +146,6 @@ class NumbaSell(Kernel):
         ]
 
     def forward(self, operand: SellOperand, x: Any, out: Any) -> Any:
-        """Return ``W x`` (m, 1)."""
         check_layout(x, out)
         if operand.starts.shape[1] == 2:
             _multiply(operand.plan, operand.starts, 0, x, out)
@@ -153,31 +153,18 @@ class NumbaSell(Kernel):
             _multiply_on_threads(operand.plan, operand.starts, x, out)
         return out
 
-    def backward_input(self, operand: SellOperand, dy: Any, out: Any) -> Any:
-        """Refuse: the slices are of rows."""
-        raise NotImplementedError(f"{self.name} has no backward_input pass")
-
-    def backward_weight(self, operand: SellOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Refuse: it is for serving."""
-        raise NotImplementedError(f"{self.name} has no backward_weight pass")
-
     def update(self, operand: SellOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` (nnz,), in W's order, from the values."""
+        # The step (nnz,) is in W's order.
         operand.values[operand.entries] -= np.float32(rate) * step
 
     def gradient_shape(self, operand: SellOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
         return (operand.entries.size,)
 
     def dense_weight(self, operand: SellOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.values[operand.entries])
 
     def dense_gradient(self, operand: SellOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        dense = np.zeros(operand.shape[0] * operand.shape[1], gradient.dtype)
-        dense[operand.positions] = gradient
-        return dense.reshape(operand.shape)
+        return formats.scattered(gradient, operand.positions, operand.shape)
 
 
 class _Sliced:

@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..base import FP32, Array, Choice, Kernel, Pass, Problem, Weight
+from .. import formats
+from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from .scatter_spmv import spread_product
 from .simd.entries import (
@@ -112,41 +113,36 @@ class NumbaTiled(Kernel):
     title = "Numba CSR in registers"
     device = "cpu"
     format = "csr"
-    arithmetic = {"float32": FP32}  # noqa: RUF012 - declared so by the contract
+    arithmetic = ONLY_FP32
     source = "register tiling: Gale et al. 2020, Wilkinson et al. 2023; LLVM through numba"
+    look = Look("#0072b2", "^", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
-        """Return why ``problem`` cannot be done: 16 bits do not name all columns, or None."""
         if max(problem.m, problem.k) > _MOST_COLUMNS:
             return f"{self.name} has 16-bit indices: at most {_MOST_COLUMNS:,} rows and columns."
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> TiledOperand:
-        """Return W as CSR with 16-bit indices, and its transposed structure."""
         threads = numba.get_num_threads()
         return _operand(weight, chosen("fill", 1, _measured_fill, threads))
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
-        """Return how the batch is gone through, and why."""
         if n == 1 and pass_ != "backward_weight":
             return [Choice("loop", "an entry at a time", "one image has no tile to keep")]
         structure = operand.transposed if pass_ == "backward_input" else operand.forward
         return structure.explain(n)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         check_layout(x, out)
         return _product(operand.forward, operand.plans[0], x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         check_layout(dy, out)
         if dy.shape[1] == 1:
             return spread_product(operand.forward, operand.plans[0], False, dy, out)
         return _product(operand.transposed, operand.plans[1], dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,), in the order of the values."""
         check_layout(dy, x, out)
         structure = operand.forward
         way = structure.way(x.shape[1])
@@ -158,22 +154,16 @@ class NumbaTiled(Kernel):
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
         operand.values -= operand.values.dtype.type(rate) * step
 
     def gradient_shape(self, operand: TiledOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
         return (operand.values.size,)
 
     def dense_weight(self, operand: TiledOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.values)
 
     def dense_gradient(self, operand: TiledOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        dense = np.zeros(operand.shape[0] * operand.shape[1], gradient.dtype)
-        dense[operand.places] = gradient
-        return dense.reshape(operand.shape)
+        return formats.scattered(gradient, operand.places, operand.shape)
 
 
 def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..base import Look
 from .numba_tiled import NumbaTiled
 from .scatter_spmv import spread_product
 from .threads import check_layout
@@ -19,16 +20,15 @@ class NumbaTiledZeros(NumbaTiled):
     name = "numba-tiled-zeros"
     title = "Numba CSR, zeros of X left out"
     source = "as numba-tiled; at batch 1 columns of W are added up for the nonzeros of X"
+    look = Look("#0072b2", "^", "--")
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         if x.shape[1] > 1:
             return super().forward(operand, x, out)
         check_layout(x, out)
         return spread_product(operand.transposed, operand.plans[1], True, x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         if dy.shape[1] > 1:
             return super().backward_input(operand, dy, out)
         check_layout(dy, out)

@@ -8,9 +8,11 @@ multiplying the mask into W in every call, or by masking the update alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from ..base import Array, Kernel, Weight
+import numpy as np
+
+from ..base import Array, Kernel, Look, Role, Runtime, Weight
 
 
 @dataclass
@@ -23,43 +25,47 @@ class DenseOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of values and mask; ``scratch`` holds no weight."""
+        # ``scratch`` holds no weight.
         return int(self.values.nbytes) + (0 if self.mask is None else int(self.mask.nbytes))
+
+    @property
+    def stored_entries(self) -> int:
+        return int(np.prod(self.values.shape))
 
 
 class DenseKernel(Kernel):
     """What the dense kernels of every array library share."""
 
+    format = "dense"
+    role: ClassVar[Role] = "dense"
+    runtime: ClassVar[Runtime] = "blas"
+    stores_zeros = True
+    keeps_zeros = False
+
     def prepare(self, weight: Weight) -> DenseOperand:
-        """Return a copy of W, dense."""
         return DenseOperand(self.namespace().array(weight.values, order="C"))
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return self.namespace().matmul(self._effective(operand), x, out=out)
 
     def backward_input(self, operand: DenseOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``; BLAS reads W transposed in place."""
+        # BLAS reads W transposed in place.
         return self.namespace().matmul(self._effective(operand).T, dy, out=out)
 
     def backward_weight(self, operand: DenseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` (m, k), at zeros too."""
         return weight_product(self.namespace(), dy, x, out)
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from every entry."""
         operand.values -= rate * step
 
     def gradient_shape(self, operand: DenseOperand) -> tuple[int, ...]:
-        """Return (m, k)."""
         return tuple(operand.values.shape)
 
     def dense_weight(self, operand: DenseOperand) -> Array:
-        """Return W as the passes see it."""
+        # As the passes see it.
         return self.fetch(self._effective(operand).copy())
 
     def dense_gradient(self, operand: DenseOperand, gradient: Any) -> Array:
-        """Return the gradient itself: it is dense already."""
         return self.fetch(gradient)
 
     def _effective(self, operand: DenseOperand) -> Any:
@@ -80,9 +86,10 @@ class MaskedDenseKernel(DenseKernel):
     """A dense W with its mask beside it."""
 
     format = "masked dense"
+    role = "masked dense"
+    keeps_zeros = True
 
     def prepare(self, weight: Weight) -> DenseOperand:
-        """Return W and its mask in W's dtype, and room for their product."""
         xp = self.namespace()
         values = xp.array(weight.values, order="C")
         mask = xp.array(weight.pattern, dtype=values.dtype)
@@ -93,7 +100,6 @@ class MaskedCallKernel(MaskedDenseKernel):
     """The mask is multiplied in on every call, as ``torch.nn.utils.prune`` does."""
 
     def backward_weight(self, operand: DenseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` with zeros outside the pattern."""
         xp = self.namespace()
         dense = weight_product(xp, dy, x, out)
         return xp.multiply(dense, operand.mask, out=dense)
@@ -106,7 +112,6 @@ class MaskedUpdateKernel(MaskedDenseKernel):
     """W holds its zeros; only the update is masked, so that the passes cost what dense costs."""
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` inside the pattern."""
         xp = self.namespace()
         xp.multiply(step, operand.mask, out=operand.scratch)
         xp.multiply(operand.scratch, rate, out=operand.scratch)
@@ -119,9 +124,8 @@ class NumpyDense(DenseKernel):
     name = "numpy-dense"
     title = "NumPy dense"
     device = "cpu"
-    format = "dense"
     source = "numpy.matmul with out="
-    keeps_zeros = False
+    look = Look("#000000", "o", "-")
 
 
 class NumpyMaskedCall(MaskedCallKernel):
@@ -131,6 +135,7 @@ class NumpyMaskedCall(MaskedCallKernel):
     title = "NumPy dense, masked in every call"
     device = "cpu"
     source = "numpy.multiply then numpy.matmul, as torch.nn.utils.prune computes"
+    look = Look("#8a929b", "s", "--")
 
 
 class NumpyMaskedUpdate(MaskedUpdateKernel):
@@ -140,3 +145,4 @@ class NumpyMaskedUpdate(MaskedUpdateKernel):
     title = "NumPy dense, masked in the update"
     device = "cpu"
     source = "numpy.matmul; numpy.multiply in the update only"
+    look = Look("#8a929b", "s", ":")

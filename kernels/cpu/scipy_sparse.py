@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from .. import formats
-from ..base import Array, Kernel, Weight
+from ..base import Array, Kernel, Look, Runtime, Weight
 from .numpy_dense import weight_product
 
 # At 10 % density (300 x 784, n = 64, one thread) the dense product took a thirteenth of the time
@@ -36,25 +36,30 @@ class SparseOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of W, the positions (for the weight gradient) and what is copied."""
+        # The positions are for the weight gradient.
         parts = [self.positions, self.stored]
         if self.matrix.format == "bsr":
             parts.append(self.transposed.data)  # BSR transposes into a copy
         extra = sum(int(part.nbytes) for part in parts if part is not None)
         return formats.sparse_bytes(self.matrix) + extra
 
+    @property
+    def stored_entries(self) -> int:
+        return int(self.matrix.data.size)
+
 
 class LibrarySparseKernel(Kernel):
     """What the sparse kernels of SciPy and CuPy share."""
 
     format: ClassVar[Literal["csr", "csc", "bsr"]]
+    role = "peer"
+    runtime: ClassVar[Runtime] = "scipy"
 
     def upload(self, matrix: Any) -> Any:
         """Return a SciPy sparse array as this library's."""
         return matrix
 
     def prepare(self, weight: Weight) -> SparseOperand:
-        """Return W converted to the format."""
         host = {"csr": formats.to_csr, "csc": formats.to_csc, "bsr": formats.to_bsr}[self.format](
             weight
         )
@@ -68,15 +73,13 @@ class LibrarySparseKernel(Kernel):
         return SparseOperand(matrix, matrix.T, positions, stored, product)
 
     def forward(self, operand: SparseOperand, x: Any, out: Any) -> Any:
-        """Return ``W x`` in a new array: the libraries offer no ``out``."""
+        # A new array: the libraries offer no ``out``.
         return operand.matrix @ x
 
     def backward_input(self, operand: SparseOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy`` in a new array."""
         return operand.transposed @ dy
 
     def backward_weight(self, operand: SparseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return the entries of ``dy xᵀ`` that are stored, laid out like the values."""
         xp = self.namespace()
         if operand.product is None:
             gradient = self._sampled(operand, dy, x, out)
@@ -88,7 +91,6 @@ class LibrarySparseKernel(Kernel):
         return gradient
 
     def update(self, operand: SparseOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the stored values."""
         if operand.stored is not None:
             step = step * operand.stored
         operand.matrix.data -= rate * step
@@ -96,16 +98,15 @@ class LibrarySparseKernel(Kernel):
             operand.transposed = operand.matrix.T
 
     def gradient_shape(self, operand: SparseOperand) -> tuple[int, ...]:
-        """Return the shape of the stored values: (nnz,), for BSR (blocks, r, c)."""
+        # (nnz,), for BSR (blocks, r, c).
         return tuple(operand.matrix.data.shape)
 
     def dense_weight(self, operand: SparseOperand) -> Array:
-        """Return W, scattered."""
-        return self._scatter(operand, operand.matrix.data)
+        return self.dense_gradient(operand, operand.matrix.data)
 
     def dense_gradient(self, operand: SparseOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        return self._scatter(operand, gradient)
+        positions = self.fetch(operand.positions)
+        return formats.scattered(self.fetch(gradient), positions, operand.matrix.shape)
 
     def _sampled(self, operand: SparseOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return one dot product per stored entry, in chunks that stay in the cache."""
@@ -118,12 +119,6 @@ class LibrarySparseKernel(Kernel):
             flat[part] = xp.einsum("pn,pn->p", dy[rows[part]], x[columns[part]])
         return out
 
-    def _scatter(self, operand: SparseOperand, values: Any) -> Array:
-        xp = self.namespace()
-        dense = xp.zeros(operand.matrix.shape, values.dtype)
-        dense.ravel()[operand.positions.ravel()] = values.ravel()
-        return self.fetch(dense)
-
 
 class ScipyCsr(LibrarySparseKernel):
     """SciPy's CSR: single-threaded, a row of X added per nonzero."""
@@ -133,6 +128,7 @@ class ScipyCsr(LibrarySparseKernel):
     device = "cpu"
     format = "csr"
     source = "scipy.sparse.csr_array @ dense; weight gradient by numpy.matmul and numpy.take"
+    look = Look("#cc79a7", "v", "-")
 
 
 class ScipyCsc(LibrarySparseKernel):
@@ -143,6 +139,7 @@ class ScipyCsc(LibrarySparseKernel):
     device = "cpu"
     format = "csc"
     source = "scipy.sparse.csc_array @ dense; weight gradient by numpy.matmul and numpy.take"
+    look = Look("#cc79a7", "v", "--")
 
 
 class ScipyBsr(LibrarySparseKernel):
@@ -153,3 +150,4 @@ class ScipyBsr(LibrarySparseKernel):
     device = "cpu"
     format = "bsr"
     source = "scipy.sparse.bsr_array @ dense; weight gradient by numpy.matmul and numpy.take"
+    look = Look("#cc79a7", "v", ":")

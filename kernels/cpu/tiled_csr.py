@@ -74,7 +74,6 @@ class Structure:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of pointers and indices."""
         return self.pointers.nbytes + self.indices.nbytes
 
     @property
@@ -181,6 +180,9 @@ class TiledOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that the passes read."""
         structures = self.forward.nbytes + self.transposed.nbytes
         return self.values.nbytes + structures + self.order.nbytes
+
+    @property
+    def stored_entries(self) -> int:
+        return self.values.size

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..base import FP16, TF32, Weight
+from ..base import FP16, TF32, Look, Weight
 from ..cpu.numpy_dense import (
     DenseKernel,
     DenseOperand,
@@ -46,7 +46,6 @@ class _FusedUpdate(OnCupy):
     """A mixin: the whole update in one kernel, without room for the product."""
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step``, inside the mask where the kernel masks its updates."""
         if isinstance(self, MaskedUpdateKernel):
             inputs, operation = "T step, T mask, T rate", "w -= rate * step * mask"
             fused = elementwise("masked_update", inputs, "T w", operation)
@@ -61,9 +60,8 @@ class CupyDense(_FusedUpdate, DenseKernel):
 
     name = "cupy-dense"
     title = "CuPy dense"
-    format = "dense"
     source = "cupy.matmul with out= (cuBLAS, TF32 off)"
-    keeps_zeros = False
+    look = Look("#000000", "o", "-")
 
 
 class CupyDenseTf32(_FusedUpdate, DenseKernel):
@@ -71,25 +69,20 @@ class CupyDenseTf32(_FusedUpdate, DenseKernel):
 
     name = "cupy-dense-tf32"
     title = "CuPy dense, TF32"
-    format = "dense"
     arithmetic: ClassVar = {"float32": TF32}
     source = "cublasGemmEx with CUBLAS_COMPUTE_32F_FAST_TF32, through CuPy"
-    keeps_zeros = False
+    look = Look("#000000", "o", "--")
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU with TF32, or None."""
         return super().unavailable() or older_than(80, "TF32")
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return cublas.multiply(operand.values, x, out, "32F_FAST_TF32")
 
     def backward_input(self, operand: DenseOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return cublas.multiply(operand.values.T, dy, out, "32F_FAST_TF32")
 
     def backward_weight(self, operand: DenseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` (m, k), at zeros too."""
         return cublas.multiply(dy, x.T, out, "32F_FAST_TF32")
 
 
@@ -103,7 +96,6 @@ class HalfOperand(DenseOperand):
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of W in both."""
         return super().nbytes + int(self.half.nbytes)
 
 
@@ -117,39 +109,31 @@ class CupyDenseFp16(_FusedUpdate, DenseKernel):
 
     name = "cupy-dense-fp16"
     title = "CuPy dense, fp16"
-    format = "dense"
     arithmetic: ClassVar = {"float32": FP16}
     source = "cublasGemmEx of fp16 with CUBLAS_COMPUTE_32F and fp32 out, through CuPy"
-    keeps_zeros = False
+    look = Look("#000000", "o", ":")
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU with tensor cores, or None."""
         return super().unavailable() or older_than(70, "tensor cores")
 
     def unfit(self, weight: Weight) -> str | None:
-        """Return that a weight overflows, or None."""
         return beyond_fp16(weight)
 
     def prepare(self, weight: Weight) -> HalfOperand:
-        """Return W in fp32 and fp16."""
         values = self.namespace().array(weight.values, order="C")
         return HalfOperand(values, half=values.astype(np.float16))
 
     def forward(self, operand: Any, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return cublas.multiply(operand.half, self._rounded(operand, x), out, "32F")
 
     def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return cublas.multiply(operand.half.T, self._rounded(operand, dy), out, "32F")
 
     def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` (m, k), at zeros too."""
         left, right = self._rounded(operand, dy, "dy"), self._rounded(operand, x, "x")
         return cublas.multiply(left, right.T, out, "32F")
 
     def update(self, operand: Any, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` in fp32, and convert."""
         inputs, outputs = "float32 step, float32 rate", "float32 w, float16 half"
         fused = elementwise("half_update", inputs, outputs, "w -= rate * step; half = w")
         fused(step, rate, operand.values, operand.half)
@@ -170,6 +154,7 @@ class CupyMaskedCall(_FusedUpdate, MaskedCallKernel):
     name = "cupy-masked-call"
     title = "CuPy dense, masked in every call"
     source = "cupy.multiply then cupy.matmul"
+    look = Look("#8a929b", "s", "--")
 
 
 class CupyMaskedFused(_FusedUpdate, MaskedCallKernel):
@@ -182,15 +167,15 @@ class CupyMaskedFused(_FusedUpdate, MaskedCallKernel):
     name = "cupy-masked-fused"
     title = "CuPy dense, masked in every call by bytes"
     source = "one cupy.ElementwiseKernel then cupy.matmul"
+    look = Look("#8a929b", "s", "-.")
 
     def prepare(self, weight: Weight) -> DenseOperand:
-        """Return W, its mask in bytes, and room for their product."""
+        # The mask in bytes, not in W's dtype.
         xp = self.namespace()
         values = xp.array(weight.values, order="C")
         return DenseOperand(values, xp.array(weight.pattern, xp.bool_), xp.empty_like(values))
 
     def backward_weight(self, operand: DenseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` with zeros outside the pattern."""
         dense = weight_product(self.namespace(), dy, x, out)
         self._masked(dense, operand.mask, dense)
         return dense
@@ -209,3 +194,4 @@ class CupyMaskedUpdate(_FusedUpdate, MaskedUpdateKernel):
     name = "cupy-masked-update"
     title = "CuPy dense, masked in the update"
     source = "cupy.matmul; one cupy.ElementwiseKernel in the update only"
+    look = Look("#8a929b", "s", ":")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import formats
-from ..base import Array, Kernel, Weight
+from ..base import Array, Kernel, Look, Weight
 from . import cusparse_plans
 from .cupy_dense import elementwise
 from .cusparse_plans import ProductPlan, SamplePlan, Structure
@@ -41,25 +41,27 @@ class CusparseOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of both matrices and of what links them."""
         parts = [self.values, self.transposed_values, self.order, self.stored]
         arrays = sum(int(part.nbytes) for part in parts if part is not None)
         return arrays + self.structure.nbytes + self.transposed.nbytes
+
+    @property
+    def stored_entries(self) -> int:
+        return int(self.values.size)
 
 
 class _Cusparse(OnCupy, Kernel):
     """What the kernels on cuSPARSE share."""
 
     format: ClassVar[Literal["csr", "bsr"]] = "csr"
+    role = "peer"
     #: Of cuSPARSE's SpMM, the ending of its name.
     algorithm: ClassVar[str]
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU, or no binding, or None."""
         return super().unavailable() or cusparse_plans.unavailable()
 
     def prepare(self, weight: Weight) -> CusparseOperand:
-        """Return W and Wᵀ, uploaded."""
         xp = self.namespace()
         turned = Weight(
             np.ascontiguousarray(weight.values.T), np.ascontiguousarray(weight.pattern.T)
@@ -81,18 +83,13 @@ class _Cusparse(OnCupy, Kernel):
         )
 
     def forward(self, operand: CusparseOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return self._product("forward", operand, x, out)
 
     def backward_input(self, operand: CusparseOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return self._product("backward_input", operand, dy, out)
 
     def backward_weight(self, operand: CusparseOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the stored entries, laid out like the values.
-
-        A block's zeros get values too, which an update leaves out.
-        """
+        # A block's zeros get values too, which an update leaves out.
         if not out.size:
             return out
         key = ("backward_weight", int(x.shape[1]))
@@ -102,7 +99,6 @@ class _Cusparse(OnCupy, Kernel):
         return operand.plans[key].run(dy, x, out)
 
     def update(self, operand: CusparseOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values of both matrices."""
         if operand.stored is None:
             fused = elementwise("update", "T step, T rate", "T w", "w -= rate * step")
             fused(step, rate, operand.values)
@@ -114,19 +110,14 @@ class _Cusparse(OnCupy, Kernel):
         self.namespace().take(flat, operand.order, out=mirrored)
 
     def gradient_shape(self, operand: CusparseOperand) -> tuple[int, ...]:
-        """Return the shape of the values: (nnz,), for BSR (blocks, r, c)."""
+        # (nnz,), for BSR (blocks, r, c).
         return tuple(operand.values.shape)
 
     def dense_weight(self, operand: CusparseOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.values)
 
     def dense_gradient(self, operand: CusparseOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        host = self.fetch(gradient)
-        dense = np.zeros(operand.structure.shape, host.dtype)
-        dense.ravel()[operand.positions] = host.ravel()
-        return dense
+        return formats.scattered(self.fetch(gradient), operand.positions, operand.structure.shape)
 
     def _product(self, pass_: str, operand: CusparseOperand, dense: Any, out: Any) -> Any:
         forward = pass_ == "forward"
@@ -167,6 +158,7 @@ class CusparseCsr(_Cusparse):
     title = "cuSPARSE CSR"
     algorithm = "DEFAULT"
     source = "cusparseSpMM, SpMV and SDDMM with preprocessing, through nvmath-python"
+    look = Look("#009e73", "D", "-")
 
 
 class CusparseCsr1(_Cusparse):
@@ -176,6 +168,7 @@ class CusparseCsr1(_Cusparse):
     title = "cuSPARSE CSR, algorithm 1"
     algorithm = "CSR_ALG1"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG1, through nvmath-python"
+    look = Look("#009e73", "D", "--")
 
 
 class CusparseCsr2(_Cusparse):
@@ -185,6 +178,7 @@ class CusparseCsr2(_Cusparse):
     title = "cuSPARSE CSR, algorithm 2"
     algorithm = "CSR_ALG2"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG2, through nvmath-python"
+    look = Look("#009e73", "D", ":")
 
 
 class CusparseCsr3(_Cusparse):
@@ -194,6 +188,7 @@ class CusparseCsr3(_Cusparse):
     title = "cuSPARSE CSR, algorithm 3"
     algorithm = "CSR_ALG3"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG3, through nvmath-python"
+    look = Look("#009e73", "D", "-.")
 
 
 class CusparseBsr(_Cusparse):
@@ -204,12 +199,13 @@ class CusparseBsr(_Cusparse):
     format = "bsr"
     algorithm = "DEFAULT"
     source = "cusparseSpMM, SpMV and SDDMM on BSR, through nvmath-python"
+    look = Look("#009e73", "p", "-")
 
     #: The weight that was asked for last, and its blocks: to find them takes a while.
     _asked: tuple[Weight, tuple[int, int]] | None = None
 
     def unfit(self, weight: Weight) -> str | None:
-        """Return that the pattern has no blocks, or None: of 1 x 1 it would be a CSR with more."""
+        # In blocks of 1 x 1 it would be a CSR that stores more.
         if self._asked is None or self._asked[0] is not weight:
             self._asked = weight, formats.block_shape(weight)
         if self._asked[1] != (1, 1):

@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from ..libraries import missing
+from .device import failing
+
 # cudaDataType_t, and the scalars of every call, on the host.
 _DATA_TYPES = {"float32": 0, "float64": 1}
 _ONE = {name: np.ones(1, name) for name in _DATA_TYPES}
@@ -29,12 +32,17 @@ _ZERO = {name: np.zeros(1, name) for name in _DATA_TYPES}
 @cache
 def unavailable() -> str | None:
     """Return why cuSPARSE cannot be called through nvmath-python, as a sentence, or None."""
-    try:
-        _handle()
-    except Exception as error:  # an import can fail in the loader of any of its libraries
-        line = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
-        return f"nvmath-python's cuSPARSE cannot be used ({line}): install nvmath-python."
-    return None
+    return missing(
+        "nvmath.bindings.cusparse", "nvmath-python's cuSPARSE", "install the extra cuda12 or cuda13"
+    ) or failing("nvmath-python's cuSPARSE", _tiny_product)
+
+
+def _tiny_product() -> None:
+    cupy = importlib.import_module("cupy")
+    one, pointers = cupy.ones((1, 1), np.float32), cupy.array([0, 1], np.int32)
+    structure = Structure((1, 1), pointers, cupy.zeros(1, np.int32))
+    plan = ProductPlan(structure, one.ravel(), 1, "DEFAULT", cupy.empty)
+    cupy.asnumpy(plan.run(one, cupy.empty((1, 1), np.float32)))
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,53 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
-from ..base import Array, Device
+import numpy as np
+
+from ..base import Array, Device, Runtime
+from ..libraries import first_line, missing
+
+_REMEDY = "install the extra cuda12 or cuda13"
 
 
 @cache
 def cupy_unavailable() -> str | None:
-    """Return why CuPy cannot run here, as a sentence, or None if it can."""
+    """Return why CuPy cannot compute here, as a sentence, or None if it can."""
     # CuPy would round fp32 operands to TF32 if the user's environment said so: a kernel that
     # declares fp32 must not.
     os.environ["CUPY_TF32"] = "0"
-    try:
-        cupy = importlib.import_module("cupy")
-    except Exception as error:  # an import can fail in the loader of any of its libraries
-        return (
-            f"CuPy cannot be imported ({_first_line(error)}): install the extra cuda12 or cuda13."
-        )
+    if reason := missing("cupy", "CuPy", _REMEDY):
+        return reason
+    cupy = importlib.import_module("cupy")
     try:
         count = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:
-        return f"CuPy finds no NVIDIA GPU ({_first_line(error)})."
-    return None if count else "CuPy finds no NVIDIA GPU."
+        return f"CuPy finds no NVIDIA GPU ({first_line(error)})."
+    if not count:
+        return "CuPy finds no NVIDIA GPU."
+    return failing("CuPy", lambda: _tiny_product(cupy))
+
+
+def _tiny_product(cupy: Any) -> Any:
+    """Compute by what kernels need: a product by cuBLAS, a sum by a kernel of NVRTC's."""
+    ones = cupy.ones((2, 2), np.float32)
+    return cupy.asnumpy(cupy.matmul(ones, ones) + ones)
+
+
+def failing(library: str, compute: Callable[[], object]) -> str | None:
+    """Return why ``compute`` fails, as a sentence, or None.
+
+    A machine may have a driver, and lack the libraries that compute.
+    """
+    try:
+        compute()
+    except Exception as error:
+        return f"{library} cannot compute here ({first_line(error)}): {_REMEDY}."
+    return None
 
 
 def older_than(capability: int, what: str) -> str | None:
@@ -39,28 +62,21 @@ def older_than(capability: int, what: str) -> str | None:
     return f"{what} needs compute capability {needed}; this GPU has {own}."
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
-
-
 class OnCupy:
     """A mixin for kernels whose arrays are CuPy's."""
 
-    device: Device = "cuda"
+    device: ClassVar[Device] = "cuda"
+    runtime: ClassVar[Runtime] = "cuda"
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU to run on, or None."""
         return cupy_unavailable()
 
     def namespace(self) -> ModuleType:
-        """Return CuPy."""
         return importlib.import_module("cupy")
 
     def put(self, array: Array) -> Any:
-        """Return ``array`` on the GPU, without a copy if it is there."""
         return self.namespace().asarray(array)
 
     def fetch(self, array: Any) -> Array:
-        """Return ``array`` on the host."""
         host: Array = self.namespace().asnumpy(array)
         return host

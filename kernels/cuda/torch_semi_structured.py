@@ -6,17 +6,17 @@ kernel says so and takes no part; W's transpose is of another pattern, so there 
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..base import FP16, Arithmetic, Array, Kernel, Pass, Weight
+from ..base import FP16, Arithmetic, Array, ForwardOnly, Look, Weight
+from ..cpu.torch_cpu import quiet
+from ..libraries import torch
 from .cupy_dense import beyond_fp16
 from .device import older_than
-from .torch_cuda import OnTorchCuda, quiet
+from .torch_cuda import OnTorchCuda
 
 #: What PyTorch asks of W's rows and columns in fp16, and of X's columns.
 ROWS, COLUMNS, BATCH = 32, 64, 8
@@ -38,13 +38,17 @@ class SemiStructuredOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of W in both, and of the mask."""
         parts = [getattr(self.compressed, name, None) for name in ("packed", "meta")]
         held = [part for part in parts if part is not None] or [self.compressed]
         return sum(int(each.nbytes) for each in [self.values, self.mask, *held])
 
+    @property
+    def stored_entries(self) -> int:
+        # Two of each four; those of W in fp32 are for updates.
+        return int(self.values.numel()) // 2
 
-class TorchSemiStructured(OnTorchCuda, Kernel):
+
+class TorchSemiStructured(OnTorchCuda, ForwardOnly):
     """2:4 in fp16 by cuSPARSELt, or by CUTLASS where PyTorch was built without; for serving.
 
     X comes in fp32, as from any layer, and the result leaves in fp32: each call pays for both
@@ -54,16 +58,15 @@ class TorchSemiStructured(OnTorchCuda, Kernel):
     name = "torch-cuda-2to4"
     title = "PyTorch 2:4 on CUDA"
     format = "2:4"
-    arithmetic: Mapping[str, Arithmetic] = {"float32": _FP16_RESULTS}  # type: ignore[misc]
-    passes: tuple[Pass, ...] = ("forward",)  # type: ignore[misc]
+    role = "peer"
+    look = Look("#56b4e9", "X", ":")
+    arithmetic: ClassVar = {"float32": _FP16_RESULTS}
     source = "torch.sparse.to_sparse_semi_structured in fp16, torch.mm"
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU with sparse tensor cores, or None."""
         return super().unavailable() or older_than(80, "2:4 sparsity")
 
     def unfit(self, weight: Weight) -> str | None:
-        """Return why W's shape, pattern or values do not fit, or None."""
         m, k = weight.shape
         if not (m and k) or m % ROWS or k % COLUMNS:
             return f"2:4 takes multiples of {ROWS} rows and {COLUMNS} columns, not {m} x {k}."
@@ -73,57 +76,38 @@ class TorchSemiStructured(OnTorchCuda, Kernel):
         return beyond_fp16(weight)
 
     def prepare(self, weight: Weight) -> SemiStructuredOperand:
-        """Return W in fp32 and compressed."""
         values = self.put(weight.values.copy())
         return SemiStructuredOperand(
             values, self.put(weight.pattern.copy()), self.compress(values.half())
         )
 
     def forward(self, operand: SemiStructuredOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         n = x.shape[1]
         if tuple(x.shape) not in operand.room:
             shape = (x.shape[0], -(-n // BATCH) * BATCH)
-            operand.room[tuple(x.shape)] = x.new_zeros(shape, dtype=_torch().float16)
+            operand.room[tuple(x.shape)] = x.new_zeros(shape, dtype=torch().float16)
         rounded = operand.room[tuple(x.shape)]
         rounded[:, :n].copy_(x)
-        return out.copy_(_torch().mm(operand.compressed, rounded)[:, :n])
-
-    def backward_input(self, operand: SemiStructuredOperand, dy: Any, out: Any) -> Any:
-        """Refuse: Wᵀ is not of the form."""
-        raise NotImplementedError(f"{self.name} has no backward_input pass")
-
-    def backward_weight(self, operand: SemiStructuredOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Refuse: it is for serving."""
-        raise NotImplementedError(f"{self.name} has no backward_weight pass")
+        return out.copy_(torch().mm(operand.compressed, rounded)[:, :n])
 
     def update(self, operand: SemiStructuredOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` (m, k) inside the pattern, in fp32, and compress again."""
         with self.on_current_stream():
             operand.values.sub_(step * operand.mask, alpha=rate)
             operand.compressed = self.compress(operand.values.half())
 
     def compress(self, half: Any) -> Any:
         """Return a tensor (m, k) of fp16 as PyTorch's semi-structured tensor."""
-        torch = _torch()
         with quiet():
-            if torch.backends.cusparselt.is_available():
-                return torch.sparse.to_sparse_semi_structured(half)
-            return torch.sparse.SparseSemiStructuredTensorCUTLASS.from_dense(half)
+            if torch().backends.cusparselt.is_available():
+                return torch().sparse.to_sparse_semi_structured(half)
+            return torch().sparse.SparseSemiStructuredTensorCUTLASS.from_dense(half)
 
     def gradient_shape(self, operand: SemiStructuredOperand) -> tuple[int, ...]:
-        """Return (m, k)."""
         return tuple(operand.values.shape)
 
     def dense_weight(self, operand: SemiStructuredOperand) -> Array:
-        """Return W in fp32."""
         return self.fetch(operand.values.clone())
 
     def dense_gradient(self, operand: SemiStructuredOperand, gradient: Any) -> Array:
-        """Return what lies inside the pattern."""
         held = self.fetch(operand.mask)
         return np.where(held, self.fetch(gradient), np.zeros((), np.float32))
-
-
-def _torch() -> Any:
-    return importlib.import_module("torch")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight, discover
-from crossover.kernels.cuda.numba.csr import simulated
+from crossover.kernels import discover
+from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight
+from crossover.kernels.cuda.numba.arrays import simulated
 from crossover.kernels.oracle import Oracle
 from tests.kernels.problems import SHAPES, Drawn, Shape, draw
 

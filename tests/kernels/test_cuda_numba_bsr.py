@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from crossover.kernels.base import TF32, Weight
+from crossover.kernels.cuda.numba.arrays import cuda_unavailable
 from crossover.kernels.cuda.numba.bsr import NumbaCudaBsr
-from crossover.kernels.cuda.numba.csr import cuda_unavailable
 from crossover.kernels.oracle import Oracle
 
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crossover.kernels.base import FP32, PASSES, Array, Pass, Weight
 from crossover.kernels.cuda.numba import vectors
-from crossover.kernels.cuda.numba.csr import cuda_unavailable, simulated
+from crossover.kernels.cuda.numba.arrays import cuda_unavailable, simulated
 from crossover.kernels.cuda.numba.tiled import NumbaCudaTiled, TiledOperand
 from crossover.kernels.cuda.numba.tiles import Tile, candidates, choose
 from crossover.kernels.oracle import Oracle

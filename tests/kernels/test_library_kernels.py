@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossover.kernels.base import FP16, TF32, Kernel, Pass, Weight, discover
+from crossover.kernels import discover
+from crossover.kernels.base import FP16, TF32, Kernel, Pass, Weight
 from crossover.kernels.cuda import cublas, cusparse_plans
 from crossover.kernels.oracle import Oracle
 from tests.kernels.fake_cuda import FakeCuda, cut_to_tf32, installed

@@ -13,7 +13,6 @@ cycle, three times what Hopper's fp32 units do; SpMM by single entries gets 32.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,9 +21,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import formats
-from ...base import TF32, Arithmetic, Array, Kernel, Problem, Weight
-from .csr import OnNumbaCuda, current_stream, device_functions, simulated
-from .tiled import Rows, aligned, padded_places, padded_rows, sample
+from ...base import TF32, Arithmetic, Array, Kernel, Look, Problem, Weight
+from .arrays import OnNumbaCuda, current_stream, numba_cuda, simulated
+from .rows import Rows, padded_places, padded_rows
+from .tiled import aligned, sample
 from .vectors import operations
 
 # numba.cuda, a global of this module because the simulator exchanges it there.
@@ -47,7 +47,6 @@ class Blocks:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of the three arrays."""
         return int(self.pointers.nbytes + self.indices.nbytes + self.values.nbytes)
 
 
@@ -71,9 +70,13 @@ class BlockOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes on the GPU."""
         parts = self.forward, self.transposed, self.entries, self.places, self.transposed_places
         return sum(int(part.nbytes) for part in parts)
+
+    @property
+    def stored_entries(self) -> int:
+        # Blocks that reach beyond the edges hold no more of W than there is.
+        return min(int(self.forward.values.size), self.shape[0] * self.shape[1])
 
 
 @cache
@@ -83,7 +86,7 @@ def bsr_spmm(pieces: int, vector: int) -> Any:
     A warp holds ``pieces`` times 32 columns; ``vector`` is 4, or 1 where rows are not aligned.
     """
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     do = operations(simulated())
     at, ahead, load1, load4, multiply = do.at, do.ahead, do.load1, do.load4, do.multiply_blocks
     load, store = (do.load4, do.store4) if vector == 4 else (do.load1, do.store1)
@@ -139,7 +142,7 @@ def bsr_spmm(pieces: int, vector: int) -> Any:
 def update() -> Any:
     """Return the kernel (both blocks' values, where entries lie in them, step, rate)."""
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
 
     @cuda.jit
     def update(values, transposed, places, transposed_places, step, rate):  # type: ignore[no-untyped-def]
@@ -163,19 +166,17 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
     format = "bsr"
     arithmetic: ClassVar[Mapping[str, Arithmetic]] = {"float32": TF32}
     source = "numba.cuda with inline PTX: mma.sync.m16n8k8, TF32"
+    look = Look("#d55e00", "s", "-")
 
     def unavailable(self) -> str | None:
-        """Return why there is no GPU with TF32, or None."""
         return super().unavailable() or _too_old()
 
     def needed_bytes(self, problem: Problem) -> int:
-        """Return about how many bytes ``problem`` takes, if every block of both copies is full."""
+        # As if every block of both copies were full.
         dense = problem.m * problem.k * 4
         return super().needed_bytes(problem) + 2 * dense
 
     def prepare(self, weight: Weight) -> BlockOperand:
-        """Return W and Wᵀ in blocks, uploaded."""
-        device_functions()
         csr = formats.to_csr(weight)
         rows, columns = np.nonzero(weight.pattern)
         in_gradient = padded_places(csr.indptr)
@@ -198,19 +199,16 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
         )
 
     def forward(self, operand: BlockOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return _multiply(operand.forward, x, out)
 
     def backward_input(self, operand: BlockOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return _multiply(operand.transposed, dy, out)
 
     def backward_weight(self, operand: BlockOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (padded nnz,), zero in the padding."""
+        # At the nonzeros (padded nnz,), zero in the padding.
         return sample(operand.entries, dy, x, out)
 
     def update(self, operand: BlockOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the stored entries, in both copies."""
         size = operand.places.size
         if size:
             update()[-(-size // _THREADS), _THREADS, current_stream()](
@@ -223,16 +221,16 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
             )
 
     def gradient_shape(self, operand: BlockOperand) -> tuple[int, ...]:
-        """Return (padded nnz,)."""
+        # (padded nnz,)
         return (int(operand.places.size),)
 
     def dense_weight(self, operand: BlockOperand) -> Array:
-        """Return W, scattered."""
-        return _scatter(operand, self.fetch(operand.forward.values)[operand.in_blocks])
+        entries = self.fetch(operand.forward.values)[operand.in_blocks]
+        return formats.scattered(entries, operand.positions, operand.shape)
 
     def dense_gradient(self, operand: BlockOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        return _scatter(operand, self.fetch(gradient)[operand.in_gradient])
+        entries = self.fetch(gradient)[operand.in_gradient]
+        return formats.scattered(entries, operand.positions, operand.shape)
 
 
 def _multiply(blocks: Blocks, x: Any, out: Any) -> Any:
@@ -266,18 +264,12 @@ def _blocks(
     return (pointers, (stored % across).astype(np.int32), filled), places
 
 
-def _scatter(operand: BlockOperand, entries: Array) -> Array:
-    dense = np.zeros(operand.shape, entries.dtype)
-    dense.ravel()[operand.positions] = entries
-    return dense
-
-
 @cache
 def _too_old() -> str | None:
     """Return that the GPU has no TF32, or None."""
     if simulated():
         return None
-    capability = importlib.import_module("numba.cuda").get_current_device().compute_capability
+    capability = numba_cuda().get_current_device().compute_capability
     if capability >= (8, 0):
         return None
     return f"TF32 needs compute capability 8.0, and this GPU has {capability[0]}.{capability[1]}."

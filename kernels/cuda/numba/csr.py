@@ -1,23 +1,17 @@
-"""CSR in Numba CUDA, plain: one thread per output, neighbouring threads on neighbouring columns.
-
-Under ``NUMBA_ENABLE_CUDASIM=1`` the same kernels run in Numba's simulator, in Python, which
-checks their results and nothing else.
-"""
+"""CSR in Numba CUDA, plain: one thread per output, neighbouring threads on neighbouring columns."""
 
 from __future__ import annotations
 
-import importlib
-import os
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ...base import Array, Device, Kernel, Weight
+from ...base import Array, Kernel, Look, Weight
 from ...cpu.numba_csr import CsrOperand
-from .. import device
+from .arrays import OnNumbaCuda, current_stream, numba_cuda
 
 _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
 _THREADS = 256
@@ -26,28 +20,11 @@ _THREADS = 256
 cuda: Any = None
 
 
-def simulated() -> bool:
-    """Return whether Numba runs CUDA kernels in its simulator."""
-    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
-
-
-@cache
-def cuda_unavailable() -> str | None:
-    """Return why Numba CUDA cannot run here, as a sentence, or None if it can."""
-    try:
-        device_functions()
-        if not simulated() and not cuda.is_available():
-            return "Numba finds no NVIDIA GPU, or no CUDA toolkit for it."
-    except Exception as error:  # an import can fail in the loader of any of its libraries
-        return f"Numba CUDA cannot be used ({type(error).__name__}: {error})."
-    return None if simulated() else device.cupy_unavailable()
-
-
 @cache
 def device_functions() -> SimpleNamespace:
     """Return the CUDA kernels; compiled for each dtype on their first launch."""
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
 
     @cuda.jit
     def spmm(pointers, columns, values, x, out):  # type: ignore[no-untyped-def]
@@ -95,38 +72,7 @@ class CudaCsrOperand(CsrOperand):
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes on the GPU."""
         return super().nbytes + int(self.row_of.nbytes)
-
-
-class OnNumbaCuda:
-    """A mixin for kernels whose arrays are Numba's, on a GPU or in the simulator."""
-
-    device: Device = "cuda"
-
-    def unavailable(self) -> str | None:
-        """Return why there is no GPU to run on, or None."""
-        return cuda_unavailable()
-
-    def put(self, array: Array) -> Any:
-        """Return ``array`` as a Numba device array, without a copy if it is on the GPU."""
-        device_functions()
-        if hasattr(array, "__cuda_array_interface__"):
-            return cuda.as_cuda_array(array)
-        return cuda.to_device(array)
-
-    def local(self, array: Any) -> Any:
-        """Return a CuPy view of ``array``; in the simulator a NumPy copy."""
-        return array.copy_to_host() if simulated() else self.namespace().asarray(array)
-
-    def fetch(self, array: Any) -> Array:
-        """Return ``array`` on the host."""
-        host: Array = array.copy_to_host()
-        return host
-
-    def namespace(self) -> ModuleType:
-        """Return CuPy, which shares the GPU's arrays; in the simulator NumPy."""
-        return np if simulated() else importlib.import_module("cupy")
 
 
 class NumbaCudaCsr(OnNumbaCuda, Kernel):
@@ -136,9 +82,9 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
     title = "Numba CUDA CSR"
     format = "csr"
     source = "numba.cuda, one thread per output element"
+    look = Look("#0072b2", "^", ":")
 
     def prepare(self, weight: Weight) -> CudaCsrOperand:
-        """Return W as CSR with its transposed structure, uploaded."""
         host, put = CsrOperand.of(weight), self.put
         row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
         return CudaCsrOperand(
@@ -155,7 +101,6 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
         )
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         grid = _grid(operand.shape[0], x.shape[1])
         device_functions().spmm[grid, (_COLUMNS, _ROWS), current_stream()](
             operand.pointers, operand.columns, operand.values, x, out
@@ -163,7 +108,6 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
         return out
 
     def backward_input(self, operand: CudaCsrOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         grid = _grid(operand.shape[1], dy.shape[1])
         device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS), current_stream()](
             operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
@@ -171,7 +115,6 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
         return out
 
     def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (nnz,): a thread each."""
         if out.size:
             device_functions().sddmm[-(-out.size // _THREADS), _THREADS, current_stream()](
                 operand.row_of, operand.columns, dy, x, out
@@ -179,7 +122,6 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
         return out
 
     def update(self, operand: CudaCsrOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values."""
         size = operand.values.size
         if size:
             device_functions().update[-(-size // _THREADS), _THREADS, current_stream()](
@@ -187,31 +129,15 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
             )
 
     def gradient_shape(self, operand: CudaCsrOperand) -> tuple[int, ...]:
-        """Return (nnz,)."""
         return (int(operand.values.size),)
 
     def dense_weight(self, operand: CudaCsrOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.values)
 
     def dense_gradient(self, operand: CudaCsrOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
         host = self.fetch(gradient)
         return operand.scatter(host, operand.host_pointers, operand.host_columns)
 
 
 def _grid(rows: int, columns: int) -> tuple[int, int]:
     return -(-columns // _COLUMNS), -(-rows // _ROWS)
-
-
-def current_stream() -> Any:
-    """Return CuPy's current stream as Numba's: the harness times, and captures graphs, on it."""
-    if simulated():
-        return 0
-    address = importlib.import_module("cupy").cuda.get_current_stream().ptr
-    return _external_stream(address) if address else 0
-
-
-@cache
-def _external_stream(address: int) -> Any:
-    return cuda.external_stream(address)

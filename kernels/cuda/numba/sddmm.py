@@ -11,13 +11,12 @@ multiply-add; indices are 1 load for 4 ``pieces`` of X.
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .csr import simulated
+from .arrays import numba_cuda, simulated
 from .spmm import options
 from .tiles import Tile
 from .vectors import operations
@@ -33,7 +32,7 @@ def sddmm(tile: Tile, exact: bool) -> Any:
     ``exact`` promises that n is a multiple of the tile's columns, and saves every test of that.
     """
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     do = operations(simulated())
     at, ahead, load4, exchange = do.at, do.ahead, do.load4, do.exchange
     load = do.load4 if tile.vector == 4 else do.load1
@@ -97,7 +96,7 @@ def sddmm(tile: Tile, exact: bool) -> Any:
 def sddmm_narrow(tile: Tile) -> Any:
     """Return the kernel (table, indices, dY, X, out) for a small batch: a thread per nonzero."""
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     do = operations(simulated())
     at, ahead, load1, load4 = do.at, do.ahead, do.load1, do.load4
     load = do.load4 if tile.vector == 4 else do.load1
@@ -135,7 +134,7 @@ def sddmm_narrow(tile: Tile) -> Any:
 def update() -> Any:
     """Return the kernel (values, transposed values, mirror, step, rate): both copies at once."""
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
 
     @cuda.jit
     def update(values, transposed, mirror, step, rate):  # type: ignore[no-untyped-def]

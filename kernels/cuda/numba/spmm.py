@@ -15,13 +15,12 @@ multiprocessor works on go through k in step and find X's rows in its first cach
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .csr import simulated
+from .arrays import numba_cuda, simulated
 from .tiles import Tile
 from .vectors import operations
 
@@ -43,7 +42,7 @@ def spmm(tile: Tile, exact: bool) -> Any:
     ``more`` of them one more.
     """
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     do = operations(simulated())
     at, ahead, load4 = do.at, do.ahead, do.load4
     exchange, quotient = do.exchange, do.quotient
@@ -120,7 +119,7 @@ def spmv(tile: Tile) -> Any:
     at a time; a 128-bit load per thread would spread the 32 columns over four times as many.
     """
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     do = operations(simulated())
     at, ahead, load1, load4, exchange = do.at, do.ahead, do.load1, do.load4, do.exchange
     rows, width = tile.rows, tile.width

@@ -7,41 +7,21 @@ where an update fetches it once. No order array is kept then, so that the bytes 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ... import formats
-from ...base import FP32, Arithmetic, Array, Kernel, Pass, Weight
+from ...base import ONLY_FP32, Array, Kernel, Look, Pass, Weight
 from . import sddmm, spmm
-from .csr import OnNumbaCuda, current_stream, device_functions, simulated
+from .arrays import OnNumbaCuda, current_stream, numba_cuda, simulated
+from .rows import Rows, padded_places, padded_rows
 from .tiles import Tile, choose
 
 _THREADS = 256
-_QUAD = 4
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A sparse matrix by rows of whole quads, longest row first.
-
-    ``table`` (rows, 4) int32 holds per row its number, begin and end; ``indices`` and ``values``
-    (padded nnz,) hold 0 behind a row's end, up to a multiple of four.
-    """
-
-    table: Any
-    indices: Any
-    values: Any
-    nnz: int
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of the three arrays."""
-        return int(self.table.nbytes + self.indices.nbytes + self.values.nbytes)
 
 
 @dataclass(frozen=True)
@@ -58,8 +38,11 @@ class TiledOperand:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes on the GPU."""
         return self.forward.nbytes + self.transposed.nbytes + int(self.mirror.nbytes)
+
+    @property
+    def stored_entries(self) -> int:
+        return int(self.forward.values.size)
 
 
 class NumbaCudaTiled(OnNumbaCuda, Kernel):
@@ -73,15 +56,14 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
     name = "numba-cuda-tiled"
     title = "Numba CUDA tiled"
     format = "csr"
-    arithmetic: ClassVar[Mapping[str, Arithmetic]] = {"float32": FP32}
+    arithmetic = ONLY_FP32
     source = "numba.cuda, after Gale, Zaharia, Young, Elsen 2020, Sparse GPU Kernels (Sputnik)"
+    look = Look("#0072b2", "^", "-")
 
     def __init__(self, tiles: Mapping[Pass, Tile] | None = None) -> None:
         self._tiles = dict(tiles or {})
 
     def prepare(self, weight: Weight) -> TiledOperand:
-        """Return W and Wᵀ by rows of whole quads, uploaded."""
-        device_functions()
         csr = formats.to_csr(weight)
         pointers, rows, order = formats.transposed_structure(csr)
         places, transposed_places = padded_places(csr.indptr), padded_places(pointers)
@@ -99,19 +81,16 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         )
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
-        """Return ``W x``."""
         return self._multiply("forward", operand.forward, x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
-        """Return ``Wᵀ dy``."""
         return self._multiply("backward_input", operand.transposed, dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at the nonzeros (padded nnz,), zero in the padding."""
+        # At the nonzeros (padded nnz,), zero in the padding.
         return sample(operand.forward, dy, x, out, self._tiles.get("backward_weight"))
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from the values of W and of Wᵀ."""
         values = operand.forward.values
         if values.size:
             sddmm.update()[-(-values.size // _THREADS), _THREADS, current_stream()](
@@ -119,19 +98,15 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
             )
 
     def gradient_shape(self, operand: TiledOperand) -> tuple[int, ...]:
-        """Return (padded nnz,)."""
+        # (padded nnz,)
         return (int(operand.forward.values.size),)
 
     def dense_weight(self, operand: TiledOperand) -> Array:
-        """Return W, scattered."""
         return self.dense_gradient(operand, operand.forward.values)
 
     def dense_gradient(self, operand: TiledOperand, gradient: Any) -> Array:
-        """Return the gradient, scattered."""
-        host = self.fetch(gradient)
-        dense = np.zeros(operand.shape, host.dtype)
-        dense.ravel()[operand.positions] = host[operand.places]
-        return dense
+        entries = self.fetch(gradient)[operand.places]
+        return formats.scattered(entries, operand.positions, operand.shape)
 
     def _multiply(self, pass_: Pass, rows: Rows, x: Any, out: Any) -> Any:
         """Return the product of ``rows`` with ``x``."""
@@ -177,31 +152,6 @@ def kernel_of(pass_: Pass, tile: Tile, n: int) -> Any:
     return sddmm.sddmm(tile, exact)
 
 
-def padded_places(pointers: Array) -> Array:
-    """Return where each nonzero of a CSR structure lies once rows are padded to whole quads."""
-    lengths = np.diff(pointers)
-    return np.asarray(
-        np.arange(pointers[-1]) + np.repeat(_begins(lengths) - pointers[:-1], lengths)
-    )
-
-
-def _begins(lengths: Array) -> Array:
-    padded = -(-lengths.astype(np.int64) // _QUAD) * _QUAD
-    return np.asarray(np.cumsum(padded) - padded)
-
-
-def padded_rows(pointers: Array, places: Array, indices: Array, values: Array) -> Rows:
-    """Return the padded rows of a CSR structure, on the host."""
-    lengths = np.diff(pointers)
-    begins, size = _begins(lengths), int((-(-lengths // _QUAD) * _QUAD).sum())
-    order = np.argsort(-lengths, kind="stable")
-    table = np.zeros((lengths.size, 4), np.int32)
-    table[:, 0], table[:, 1], table[:, 2] = order, begins[order], (begins + lengths)[order]
-    padded_indices, padded_values = np.zeros(size, np.int32), np.zeros(size, values.dtype)
-    padded_indices[places], padded_values[places] = indices, values
-    return Rows(table, padded_indices, padded_values, int(pointers[-1]))
-
-
 def aligned(*arrays: Any) -> bool:
     """Return whether 128-bit loads may begin where the ``arrays`` do."""
     if simulated():
@@ -213,5 +163,5 @@ def aligned(*arrays: Any) -> bool:
 def _multiprocessors() -> int:
     if simulated():
         return 3
-    device = importlib.import_module("numba.cuda").get_current_device()
+    device = numba_cuda().get_current_device()
     return int(device.MULTIPROCESSOR_COUNT)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import simulator
+from .arrays import numba_cuda
 
 # numba.cuda, imported by operations(): a machine where that fails still lists the kernels.
 cuda: Any = None
@@ -40,7 +41,7 @@ def operations(simulated: bool) -> SimpleNamespace:
     ``quotient`` divides natural numbers below 2^31, where Numba would divide 64 bits.
     """
     global cuda
-    cuda = importlib.import_module("numba.cuda")
+    cuda = numba_cuda()
     if simulated:
         return simulator.operations()
     return _compiled()
