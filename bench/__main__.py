@@ -11,7 +11,6 @@ from typing import cast
 from crossover.bench.commands import (
     crossover,
     gate,
-    gpu_check,
     history,
     kernels,
     machine,
@@ -35,7 +34,6 @@ COMMANDS = (
     scaling,
     gate,
     history,
-    gpu_check,
     report,
     machine,
     kernels,

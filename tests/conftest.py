@@ -31,6 +31,18 @@ if not HAS_GPU:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kernel-module", action="append", default=[], metavar="MODULE",
+        help="test the kernels of this module on the contract, too",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Read while the contract's tests are collected, in every process of pytest-xdist.
+    os.environ["CROSSOVER_KERNEL_MODULES"] = " ".join(config.getoption("kernel_module"))
+
+
 def pytest_report_header() -> str:
     if HAS_GPU:
         return "GPU: found; the CUDA kernels run on it"

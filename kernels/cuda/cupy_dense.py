@@ -42,7 +42,7 @@ def beyond_fp16(weight: Weight) -> str | None:
     return f"A weight of {largest:g} is beyond fp16, which ends at {_LARGEST_FP16:g}."
 
 
-class _FusedUpdate(OnCupy):
+class FusedUpdate(OnCupy):
     """A mixin: the whole update in one kernel, without room for the product."""
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
@@ -55,7 +55,7 @@ class _FusedUpdate(OnCupy):
             fused(step, rate, operand.values)
 
 
-class CupyDense(_FusedUpdate, DenseKernel):
+class CupyDense(FusedUpdate, DenseKernel):
     """The GPU baseline in full fp32: TF32 is off."""
 
     name = "cupy-dense"
@@ -64,7 +64,7 @@ class CupyDense(_FusedUpdate, DenseKernel):
     look = Look("#000000", "o", "-")
 
 
-class CupyDenseTf32(_FusedUpdate, DenseKernel):
+class CupyDenseTf32(FusedUpdate, DenseKernel):
     """fp32 in memory, multiplied by tensor cores that read 11 bits of each operand."""
 
     name = "cupy-dense-tf32"
@@ -99,7 +99,7 @@ class HalfOperand(DenseOperand):
         return super().nbytes + int(self.half.nbytes)
 
 
-class CupyDenseFp16(_FusedUpdate, DenseKernel):
+class CupyDenseFp16(FusedUpdate, DenseKernel):
     """fp16 operands, fp32 sums and results: mixed precision as training frameworks do it.
 
     W is held in fp32 too, because updates are smaller than fp16 resolves, and converted when it
@@ -148,7 +148,7 @@ class CupyDenseFp16(_FusedUpdate, DenseKernel):
         return room
 
 
-class CupyMaskedCall(_FusedUpdate, MaskedCallKernel):
+class CupyMaskedCall(FusedUpdate, MaskedCallKernel):
     """Masked dense on the GPU, masked in every call."""
 
     name = "cupy-masked-call"
@@ -157,7 +157,7 @@ class CupyMaskedCall(_FusedUpdate, MaskedCallKernel):
     look = Look("#8a929b", "s", "--")
 
 
-class CupyMaskedFused(_FusedUpdate, MaskedCallKernel):
+class CupyMaskedFused(FusedUpdate, MaskedCallKernel):
     """Masked in every call, with a mask of one byte an entry.
 
     cuBLAS cannot mask what it reads, so a product of its own must write W times the mask before.
@@ -188,7 +188,7 @@ class CupyMaskedFused(_FusedUpdate, MaskedCallKernel):
         elementwise("masked", "T w, bool mask", "T out", "out = w * mask")(values, mask, out)
 
 
-class CupyMaskedUpdate(_FusedUpdate, MaskedUpdateKernel):
+class CupyMaskedUpdate(FusedUpdate, MaskedUpdateKernel):
     """Masked dense on the GPU, masked in the update."""
 
     name = "cupy-masked-update"

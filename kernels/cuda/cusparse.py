@@ -50,7 +50,7 @@ class CusparseOperand:
         return int(self.values.size)
 
 
-class _Cusparse(OnCupy, Kernel):
+class CusparseKernel(OnCupy, Kernel):
     """What the kernels on cuSPARSE share."""
 
     format: ClassVar[Literal["csr", "bsr"]] = "csr"
@@ -151,7 +151,7 @@ def _order(positions: Array, mirrored: Array, shape: tuple[int, int]) -> Array:
     return order
 
 
-class CusparseCsr(_Cusparse):
+class CusparseCsr(CusparseKernel):
     """The algorithm that cuSPARSE chooses itself."""
 
     name = "cusparse-csr"
@@ -161,7 +161,7 @@ class CusparseCsr(_Cusparse):
     look = Look("#009e73", "D", "-")
 
 
-class CusparseCsr1(_Cusparse):
+class CusparseCsr1(CusparseKernel):
     """The first CSR algorithm: made for column-major sides."""
 
     name = "cusparse-csr-alg1"
@@ -171,7 +171,7 @@ class CusparseCsr1(_Cusparse):
     look = Look("#009e73", "D", "--")
 
 
-class CusparseCsr2(_Cusparse):
+class CusparseCsr2(CusparseKernel):
     """The second CSR algorithm: made for row-major sides."""
 
     name = "cusparse-csr-alg2"
@@ -181,7 +181,7 @@ class CusparseCsr2(_Cusparse):
     look = Look("#009e73", "D", ":")
 
 
-class CusparseCsr3(_Cusparse):
+class CusparseCsr3(CusparseKernel):
     """The third CSR algorithm: its preprocessing balances the rows."""
 
     name = "cusparse-csr-alg3"
@@ -191,7 +191,7 @@ class CusparseCsr3(_Cusparse):
     look = Look("#009e73", "D", "-.")
 
 
-class CusparseBsr(_Cusparse):
+class CusparseBsr(CusparseKernel):
     """BSR, with the largest blocks that are at least 70 % full."""
 
     name = "cusparse-bsr"

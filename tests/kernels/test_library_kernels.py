@@ -1,11 +1,12 @@
 """The GPU kernels that call libraries, on a fake CUDA: the calls and their arguments, no GPU.
 
-The contract tests run again over these kernels. What the libraries compute and how fast is for a
-machine with a GPU: ``gpu-check``.
+The contract tests run again over these kernels. What the libraries compute is for a machine with a
+GPU: ``pytest -m gpu``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,21 +16,25 @@ import pytest
 from crossover.kernels import discover
 from crossover.kernels.base import FP16, TF32, Kernel, Pass, Weight
 from crossover.kernels.cuda import cublas, cusparse_plans
+from crossover.kernels.cuda.cupy_dense import FusedUpdate
+from crossover.kernels.cuda.cusparse import CusparseKernel
 from crossover.kernels.oracle import Oracle
 from tests.kernels.fake_cuda import FakeCuda, cut_to_tf32, installed
 from tests.kernels.problems import SHAPES, Shape, draw
 from tests.kernels.test_contract import (  # noqa: F401 - they run here over this module's kernels
+    check_replay,
     compute,
+    test_conversions_are_exact,
     test_explicit_zeros_are_stored_and_trained,
     test_nonfinite_values_pass_through,
-    test_operand_counts_its_bytes,
+    test_operand_counts_its_bytes_and_entries,
     test_operand_owns_its_memory,
     test_pass_is_within_its_bound,
     test_update_is_in_place_and_keeps_the_pattern,
 )
 
-CUSPARSE = [name for name in discover() if name.startswith("cusparse-")]
-NAMES = [name for name in discover() if name.startswith("cupy-") and "cs" not in name] + CUSPARSE
+CUSPARSE = [n for n, kernel in discover().items() if isinstance(kernel, CusparseKernel)]
+NAMES = [n for n, kernel in discover().items() if isinstance(kernel, FusedUpdate)] + CUSPARSE
 BLOCKS = next(shape for shape in SHAPES if shape.name == "blocks")
 PASS_NAMES: tuple[Pass, ...] = ("forward", "backward_input", "backward_weight")
 
@@ -61,7 +66,7 @@ def operands(kernel: Kernel, shape: Shape) -> tuple[Weight, Any, Any, Any]:
 @pytest.mark.parametrize("n", [1, 5])
 @pytest.mark.parametrize("pass_", PASS_NAMES)
 def test_a_call_allocates_nothing(kernel: Kernel, fake: FakeCuda, pass_: Pass, n: int) -> None:
-    shape = Shape("blocks", 32, 48, n, -0.5)
+    shape = Shape("blocks", 32, 48, n, 0.5, "blocks")
     weight, operand, x, dy = operands(kernel, shape)
     out = kernel.put(np.zeros(kernel.output_shape(operand, pass_, weight.shape, n), np.float32))
     assert kernel.run(pass_, operand, x, dy, out) is out
@@ -69,6 +74,11 @@ def test_a_call_allocates_nothing(kernel: Kernel, fake: FakeCuda, pass_: Pass, n
     for _ in range(3):
         kernel.run(pass_, operand, x, dy, out)
     assert fake.allocations == before
+
+
+@pytest.mark.parametrize("pass_", PASS_NAMES)
+def test_a_replayed_graph_is_right(kernel: Kernel, pass_: Pass) -> None:
+    check_replay(kernel, pass_)
 
 
 def test_an_update_of_blocks_reaches_every_pass(kernel: Kernel) -> None:
@@ -112,7 +122,7 @@ def test_a_plan_is_made_once_and_follows_its_arrays(name: str, fake: FakeCuda) -
 @pytest.mark.parametrize("name", CUSPARSE)
 def test_a_single_image_is_a_vector(name: str, fake: FakeCuda) -> None:
     kernel = discover()[name]
-    _, operand, x, _ = operands(kernel, Shape("blocks", 32, 48, 1, -0.5))
+    _, operand, x, _ = operands(kernel, Shape("blocks", 32, 48, 1, 0.5, "blocks"))
     out = kernel.put(np.zeros((32, 1), np.float32))
     kernel.forward(operand, x, out)
     assert len(fake.named("sp_mv")) == 1
@@ -131,6 +141,21 @@ def test_descriptors_are_destroyed_with_their_operand(fake: FakeCuda) -> None:
     assert not fake.descriptors
 
 
+def test_a_driver_without_its_libraries_is_a_sentence(
+    fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("libcublas.so.12: cannot open shared object file\nmore")
+
+    monkeypatch.setattr(sys.modules["cupy"], "matmul", lacking)
+    for name in NAMES:
+        reason = discover()[name].unavailable()
+        assert reason == (
+            "CuPy cannot compute here (libcublas.so.12: cannot open shared object file): "
+            "install the extra cuda12 or cuda13."
+        )
+
+
 def test_without_the_binding_cusparse_says_so(
     fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +166,7 @@ def test_without_the_binding_cusparse_says_so(
     reason = discover()["cusparse-csr"].unavailable()
     assert reason is not None
     assert "No module named 'nvmath'" in reason
-    assert reason.endswith("install nvmath-python.")
+    assert reason.endswith("install the extra cuda12 or cuda13.")
 
 
 def test_blocks_are_asked_for_where_there_are_none(fake: FakeCuda) -> None:
