@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossover.kernels.base import FP32, PASSES, Array, Pass, Weight
+from crossover.kernels import discover
+from crossover.kernels.base import FP32, PASSES, Array, Pass, Problem, Weight
 from crossover.kernels.cuda.numba import vectors
 from crossover.kernels.cuda.numba.arrays import cuda_unavailable, simulated
 from crossover.kernels.cuda.numba.tiled import NumbaCudaTiled, TiledOperand
@@ -19,6 +20,7 @@ from crossover.kernels.oracle import Oracle
 pytestmark = pytest.mark.skipif(
     cuda_unavailable() is not None, reason=f"not run: {cuda_unavailable()}"
 )
+VARIANTS = "crossover.kernels.variants.cuda_tiles"
 #: Rows of no, one, three, four, five and many nonzeros: each length of a last quad.
 LENGTHS = (0, 1, 3, 4, 5, 8, 17, 0, 2)
 
@@ -146,6 +148,34 @@ def test_every_choice_can_be_launched(pass_: Pass, rows: int, density: float, n:
         assert tile.vector == 1 or n % 4 == 0
         wide_sddmm = pass_ == "backward_weight" and tile.lanes > 1
         assert tile.lanes >= 4 or not wide_sddmm
+
+
+def test_explain_names_the_tile_and_what_to_race_it_with() -> None:
+    kernel = NumbaCudaTiled()
+    operand = kernel.prepare(ragged(1)[0])
+    for pass_ in PASSES:
+        rows = operand.transposed if pass_ == "backward_input" else operand.forward
+        problem = pass_, rows.table.shape[0], rows.nnz, 8
+        first, *others = kernel.explain(operand, pass_, 8)
+        assert first.value == choose(*problem).name
+        assert {first.value, *(each.value for each in others)} == {
+            tile.name for tile in candidates(*problem)
+        }
+        assert "threads" in first.reason
+    fixed = Tile(1, 4, 4, 1, 32)
+    assert NumbaCudaTiled({"forward": fixed}).explain(operand, "forward", 8)[0].value == fixed.name
+
+
+def test_tiles_can_be_raced_as_kernels() -> None:
+    own = set(discover())
+    variants = {n: k for n, k in discover([VARIANTS]).items() if n not in own}
+    assert all(isinstance(kernel, NumbaCudaTiled) for kernel in variants.values())
+    for passes, n in ((PASSES[:2], 1), (PASSES[:2], 32), (PASSES[2:], 8), (PASSES[2:], 32)):
+        problem = Problem(passes[0], len(LENGTHS), 20, n, 40)
+        fitting = [kernel for kernel in variants.values() if not kernel.unsupported(problem)]
+        assert len(fitting) > 3
+        for pass_ in passes:
+            assert problem_of(fitting[-1], pass_, n) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not simulated(), reason="not run: the checks are the simulator's")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ... import formats
-from ...base import ONLY_FP32, Array, Kernel, Look, Pass, Weight
-from . import sddmm, spmm
+from ...base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Weight
+from . import sddmm, spmm, tiles
 from .arrays import OnNumbaCuda, current_stream, numba_cuda, simulated
 from .rows import Rows, padded_places, padded_rows
 from .tiles import Tile, choose
@@ -50,7 +50,7 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
 
     After Sputnik, with what differs on Hopper: indices and values are read directly, by
     128-bit loads that a row's threads share, since staging them in shared memory costs as many
-    turns of the same cache there. ``tiles`` fixes the tile of a pass, to try one.
+    turns of the same cache there. ``NumbaCudaTiled({"forward": tile})`` fixes the tile of a pass.
     """
 
     name = "numba-cuda-tiled"
@@ -79,6 +79,12 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
             places,
             formats.flat_positions(csr),
         )
+
+    def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
+        rows = operand.transposed if pass_ == "backward_input" else operand.forward
+        count = rows.table.shape[0]
+        tile = self._tiles.get(pass_) or choose(pass_, count, rows.nnz, n)
+        return tiles.explain(pass_, count, rows.nnz, n, tile)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         return self._multiply("forward", operand.forward, x, out)

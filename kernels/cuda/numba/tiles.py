@@ -1,16 +1,17 @@
 """How threads of the tiled CUDA kernels share the work: one choice by size, and what to try else.
 
 The choice follows from arithmetic for an H200 (132 multiprocessors, 64 Ki registers and 2,048
-threads each); nothing was timed. :func:`candidates` holds the neighbours that a sweep on a GPU
+threads each); nothing was timed. :func:`candidates` holds the neighbours that a race on a GPU
 should try.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ...base import Pass
+from ...base import Choice, Pass
 
 _WARP = 32
 #: About 1,024 threads for each of 132 multiprocessors: enough to hide the caches' latency.
@@ -50,7 +51,7 @@ class Tile:
 
     @property
     def name(self) -> str:
-        """Return the tile's figures, for a table."""
+        """Return splits, lanes, vector and pieces, then rows and registers."""
         return (
             f"{self.splits}x{self.lanes}x{self.vector}x{self.pieces}-r{self.rows}-g{self.registers}"
         )
@@ -100,6 +101,35 @@ def candidates(pass_: Pass, rows: int, nnz: int, n: int) -> tuple[Tile, ...]:
         if tile.registers * block <= 1 << 16
     ]
     return tuple(dict.fromkeys([chosen, *sized]))
+
+
+def explain(pass_: Pass, rows: int, nnz: int, n: int, chosen: Tile) -> list[Choice]:
+    """Return the tile of a pass and those worth timing beside it, with the work of each.
+
+    ``crossover.kernels.variants.cuda_tiles`` has a kernel for each.
+    """
+    others = [tile for tile in candidates(pass_, rows, nnz, n) if tile != chosen]
+    wanted = f"about {_ENOUGH_THREADS:,} threads hide the caches' latency"
+    return [
+        Choice("tile", chosen.name, f"{_work(pass_, chosen, rows, nnz, n)}; {wanted}"),
+        *(Choice("or", tile.name, _work(pass_, tile, rows, nnz, n)) for tile in others),
+    ]
+
+
+def _work(pass_: Pass, tile: Tile, rows: int, nnz: int, n: int) -> str:
+    """Return how many threads a pass has by ``tile``, and what one of them loads."""
+    mean, sampling = nnz / max(rows, 1), pass_ == "backward_weight"
+    if tile.lanes > 1:
+        turn, loads = 4 * tile.splits, 4 * tile.pieces + (1 if sampling else 2)
+    elif sampling:
+        turn, loads = tile.splits, 1 + 2 * -(-n // tile.vector)
+    else:
+        turn, loads = 4 * tile.splits, 12
+    parts = 1 if sampling or n == 1 else -(-n // tile.columns)
+    return (
+        f"{rows * tile.width * parts:,} threads, {tile.columns} columns at a time; a row of "
+        f"{mean:.1f} nonzeros takes {math.ceil(mean / turn)} turns of {loads} loads"
+    )
 
 
 def _sampled(rows: int, mean: float, n: int, tile: Tile) -> Tile:
