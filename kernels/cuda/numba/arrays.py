@@ -36,7 +36,7 @@ def cuda_unavailable() -> str | None:
         return reason
     if simulated():
         return None
-    return failing("Numba CUDA", _tiny_product) or cupy_unavailable()
+    return cupy_unavailable() or failing("Numba CUDA", _tiny_product)
 
 
 def _tiny_product() -> None:
