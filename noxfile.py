@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -78,6 +80,27 @@ def ptx(session: nox.Session, cuda: str) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Kill every study twenty times, each at another moment, and resume it."""
+    session.install("-e", _project("test"))
+    session.run("python", "-m", "pytest", "-m", "soak", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Check every GPU kernel, then measure an NVIDIA GPU into a reference run."""
+    extras = _cuda_extras()
+    if not extras:
+        session.error(
+            "no NVIDIA driver is installed here: GPU kernels were neither checked nor run"
+        )
+    session.install("-e", _project("test", *extras))
+    session.run("python", "-m", "pytest", "-m", "gpu", *_SPREAD)
+    out = f"reports/reference/{_gpu_name()}"
+    session.run("crossover", "run", "--preset", "gpu", "--out", out, *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style and the format of the code, and the forms of the CI jobs."""
     session.install(*_PYPROJECT["project"]["optional-dependencies"]["lint"])
@@ -136,3 +159,10 @@ def _cuda_extras() -> list[str]:
         except OSError:
             continue
     return []
+
+
+def _gpu_name() -> str:
+    """Return the name of the first GPU, as a folder is called."""
+    query = "nvidia-smi", "--query-gpu=name", "--format=csv,noheader"
+    name = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

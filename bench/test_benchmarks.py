@@ -9,48 +9,48 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import numpy as np
 import pytest
 
 from crossover.bench.gate import preset
-from crossover.bench.gate.preset import Cell
-from crossover.bench.gate.worker import Placed
-from crossover.bench.timing import Competitor, HostClock, calibrate
+from crossover.bench.gate.quantities import Cell
+from crossover.bench.harness.layer_setup import LayerSetup
+from crossover.bench.harness.race import Call, Competitor, HostClock, calibrate
+from crossover.bench.harness.task import Task
+from crossover.bench.machine.identity import available_cores
+from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.kernels import discover
 from crossover.kernels.base import Kernel
 
 _KERNELS = discover()
-_CELLS = list(dict.fromkeys([*preset.cells(_KERNELS), *preset.canonical(_KERNELS)]))
+_CASES = preset.suite(_KERNELS)
 _ROUNDS, _WARM_UP_ROUNDS = 20, 2
 
 
-@pytest.mark.parametrize("cell", _CELLS, ids=lambda cell: cell.name)
-def test_kernel(benchmark: Any, cell: Cell) -> None:
+@pytest.mark.parametrize(("cell", "workload"), _CASES, ids=[cell.name for cell, _ in _CASES])
+def test_kernel(benchmark: Any, cell: Cell, workload: Workload) -> None:
     """Check and time one cell; the operand's conversion and its bytes are in ``extra_info``."""
     kernel = _KERNELS[cell.kernel]
-    if reason := kernel.unavailable():
-        pytest.skip(f"not run: {reason}")
-    placed = Placed(cell, kernel)
-    placed.place(0)
-    arithmetic = kernel.arithmetic["float32"]
-    verdict = placed.oracle.check(cell.pass_, placed.dense_result(), arithmetic)
-    assert verdict.problem is None, verdict.problem
+    setup = LayerSetup(Task(Problem(workload, Setting(available_cores())), (kernel.name,), 0, (0,)))
+    row, prepared = setup.prepare(kernel)
+    if row.status == "skipped":
+        pytest.skip(f"not run: {row.reason}")
+    assert prepared is not None, row.reason
     # Compiled and warm by now, so that the calibration sees calls and nothing else.
-    timed = Competitor(_finished(kernel, placed), HostClock())
+    timed = Competitor(_finished(kernel, prepared.call), HostClock())
     calibrate(timed)
     benchmark.extra_info |= {
         "digest": cell.digest,
         "kernel": cell.kernel,
         "format": kernel.format,
-        "arithmetic": arithmetic.name,
-        "layer": f"{cell.layer} {cell.m} x {cell.k}",
-        "pass": cell.pass_,
+        "arithmetic": kernel.arithmetic["float32"].name,
+        "layer": f"{cell.layer} {setup.description.m} x {setup.description.k}",
+        "pass": cell.computes,
         "batch": cell.batch,
-        "sparsity": placed.weight.sparsity,
-        "nnz": placed.weight.nnz,
-        "prepare_s": placed.prepare_s,
-        "nbytes": int(placed.operand.nbytes),
-        "relative_error": float(verdict.relative_error),
+        "sparsity": setup.description.sparsity,
+        "nnz": setup.description.nnz,
+        "prepare_s": row.prepare_s,
+        "nbytes": row.nbytes,
+        "relative_error": row.relative_error,
     }
     benchmark.pedantic(
         timed.call,
@@ -58,12 +58,12 @@ def test_kernel(benchmark: Any, cell: Cell) -> None:
         iterations=timed.loops,
         warmup_rounds=_WARM_UP_ROUNDS,
     )
-    assert np.isfinite(placed.dense_result()).all()
+    verdict = prepared.check(prepared.call())
+    assert verdict.problem is None, verdict.problem
 
 
-def _finished(kernel: Kernel, placed: Placed) -> Any:
+def _finished(kernel: Kernel, call: Call) -> Call:
     """Return the call to time; on a GPU it waits until the device is done."""
-    call = placed.competitor.call
     if kernel.device != "cuda":
         return call
     device = importlib.import_module("cupy").cuda.Device()

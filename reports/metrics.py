@@ -1,25 +1,27 @@
-"""What is computed from the rows: pure functions, and one table that names them."""
+"""Every figure of a measured row: one table that computes, formats and documents them."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from crossover.bench.ceilings import Ceilings
-from crossover.bench.crossover import Crossover, bracket
-from crossover.bench.cuda_ceilings import CudaCeilings
-from crossover.bench.intervals import Interval, median_intervals
-from crossover.bench.trial import FILLED
+from crossover.bench.records.rows import KernelRecord, ProblemRecord, Visit
+from crossover.bench.statistics import rates
+from crossover.bench.statistics.intervals import Interval
+from crossover.reports import tables
+from crossover.reports.results import Results
+from crossover.reports.subjects import Subject, subjects
 
-DENSE = "dense"
-#: Formats that store the zeros.
-DENSE_FORMATS = (DENSE, "masked dense")
-#: What two rows must share for their times to be compared.
-PROBLEM = ["network", "layer_index", "layer", "batch", "pass_", "threads", "temperature"]
+_NAN = float("nan")
+# The columns that even a frame without rows has.
+_KNOWN = ["problem_id", "kernel", "status", "reason", "warnings"]
+Value = float | str | Interval
 
 
 @dataclass(frozen=True)
@@ -27,190 +29,227 @@ class Metric:
     """One figure of a measured row."""
 
     name: str
+    title: str
     unit: str
     better: Literal["less", "more", "neither"]
     description: str
-    #: From the row and the row of the fastest dense kernel on its device in the same cell.
-    compute: Callable[[Any, Any], float]
+    compute: Callable[[Subject], Value]
+    format: Callable[[Any], str] = tables.number
+
+    def columns(self, subject: Subject) -> dict[str, float | str]:
+        """Return its raw values: of an interval the median, and both ends beside it."""
+        value = self.compute(subject)
+        if isinstance(value, Interval):
+            low, high = f"{self.name}_low", f"{self.name}_high"
+            return {self.name: value.median, low: value.low, high: value.high}
+        return {self.name: value}
+
+    def cell(self, row: Mapping[Any, Any]) -> str:
+        """Return it as a table shows it, from its raw values."""
+        if f"{self.name}_low" in row:
+            return tables.interval(tables.interval_in(row, self.name), self.format)
+        return self.format(row[self.name])
 
 
-def useful_gflops(nnz: int, n: int, seconds: float) -> float:
-    """Return 2 nnz n / t in GFLOP/s: work on zeros does not count."""
-    return 2.0 * nnz * n / seconds / 1e9
+def _median(values: Sequence[float]) -> float:
+    return float(statistics.median(values)) if values else _NAN
 
 
-def executed_gflops(m: int, k: int, n: int, seconds: float) -> float:
-    """Return 2 m k n / t in GFLOP/s: what a dense kernel does, zeros included."""
-    return 2.0 * m * k * n / seconds / 1e9
+def _median_of_visits(values: Sequence[Sequence[float]]) -> float:
+    return _median([statistics.median(each) for each in values])
 
 
-def break_even_calls(prepare_s: float, dense_s: float, sparse_s: float) -> float:
-    """Return how many calls repay the one-off cost of ``prepare``.
+def _most(values: Sequence[float]) -> float:
+    return float(max(values, default=_NAN))
 
-    All times are seconds; ``dense_s`` and ``sparse_s`` are medians for the same problem on one
-    device. The answer is ``inf`` where the sparse kernel is not faster: it never pays back.
 
-    Raises:
-        ValueError: if a time is negative or not finite.
+def _executed_gflops(it: Subject) -> float:
+    if not it.measurement.kernel.stores_zeros:
+        return _NAN
+    return rates.gflops(it.problem.executed_flops, it.time.median)
+
+
+def _roofline(it: Subject) -> float:
+    # Its work: on zeros, too, where it stores them.
+    stores = it.measurement.kernel.stores_zeros
+    flops = it.problem.executed_flops if stores else it.problem.useful_flops
+    nbytes = (it.measurement.last.nbytes or 0) + it.problem.side_bytes
+    return rates.roofline_fraction(it.limits, flops, nbytes, it.time.median)
+
+
+def _break_even(it: Subject) -> float:
+    prepare_s = _median(it.over(lambda row: row.prepare_s))
+    if not it.measurement.leaves_out or math.isnan(it.speedup.median + prepare_s):
+        return _NAN
+    seconds = it.time.median
+    return rates.break_even_calls(prepare_s, seconds * it.speedup.median, seconds)
+
+
+def _calls(value: float) -> str:
+    return "never" if math.isinf(value) else tables.count(value)
+
+
+def _scientific(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.1e}"
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("time_s", "time", "s", "less",
+           "median over visits of the median time of a call, on a GPU of the device's own time; "
+           "with its 95 % interval",
+           lambda it: it.time, tables.seconds),
+    Metric("call_s", "call from the host", "s", "less",
+           "on a GPU, time of a call as the host sees it",
+           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds),
+    Metric("replay_s", "in a CUDA graph", "s", "less",
+           "on a GPU, time of a call in a replayed graph",
+           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds),
+    Metric("speedup", "speedup", "×", "more",
+           "time of the baseline over the kernel's, paired within visits; with its 95 % interval",
+           lambda it: it.speedup, tables.times),
+    Metric("speedup_inside", "speedup of passes and updates", "×", "more",
+           "of a training step on a CPU: the same of the time inside the kernel alone",
+           lambda it: it.inside, tables.times),
+    Metric("baseline", "baseline", "kernel", "neither",
+           "what the speedup is over: the fastest dense kernel of the same device and arithmetic "
+           "(of a training step: the fastest masked dense one)",
+           lambda it: it.baseline.kernel.name if it.baseline else "", str),
+    Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
+           "rate of work on stored weights",
+           lambda it: rates.gflops(it.problem.useful_flops, it.time.median)),
+    Metric("executed_gflops", "executed GFLOP/s", "GFLOP/s", "more",
+           "rate of all work of a kernel that stores zeros",
+           _executed_gflops),
+    Metric("roofline", "of roofline", "share", "more",
+           "least time for its work and compulsory bytes at this machine's measured limits, over "
+           "the time",
+           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %"),
+    Metric("break_even_calls", "conversion repaid after", "calls", "less",
+           "calls that repay the conversion, against the baseline",
+           _break_even, _calls),
+    Metric("nbytes", "operand bytes", "bytes", "less",
+           "size of the operand that W was converted to",
+           lambda it: _most(it.over(lambda row: row.nbytes)), tables.count),
+    Metric("stored_entries", "stored entries", "entries", "less",
+           "weights that the operand holds, zeros included",
+           lambda it: _most(it.over(lambda row: row.stored_entries)), tables.count),
+    Metric("prepare_s", "conversion", "s", "less",
+           "time to convert W to the operand (on a GPU: and to move it there)",
+           lambda it: _median(it.over(lambda row: row.prepare_s)), tables.seconds),
+    Metric("restore_s", "back to dense", "s", "less",
+           "time to convert the operand back to a dense W",
+           lambda it: _median(it.over(lambda row: row.restore_s)), tables.seconds),
+    Metric("first_call_s", "first call", "s", "less",
+           "slowest first call of a visit, compilation included",
+           lambda it: _most(it.over(lambda row: row.first_call_s)), tables.seconds),
+    Metric("compile_s", "compilation", "s", "less",
+           "time of all that was compiled for the kernel; 0 where a cache on disk had the code",
+           lambda it: _most(it.over(lambda row: row.compile_s)),
+           lambda value: tables.seconds(value) if value else ""),
+    Metric("relative_error", "relative error", "1", "less",
+           "largest error over the largest value of the float64 reference",
+           lambda it: _most(it.over(lambda row: row.relative_error)), _scientific),
+    Metric("share_of_bound", "of error bound", "share", "less",
+           "largest error over what rounding may cost; above 1 a result counts as wrong",
+           lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
+    Metric("warnings", "warnings", "names", "less",
+           "what is wrong with how it was timed",
+           lambda it: "; ".join(it.warnings), str),
+)  # fmt: skip
+
+
+def measured(results: Results, visits: Sequence[Visit], role: str | None = None) -> pd.DataFrame:
+    """Return a row per problem and kernel: the fields of both, and every metric.
+
+    Speedups are over the fastest kernel of ``role``, by default as :func:`subjects` has it;
+    ``sparse`` says whether the operand leaves zeros out. W's bytes in each format have columns of
+    their own.
     """
-    times = {"prepare_s": prepare_s, "dense_s": dense_s, "sparse_s": sparse_s}
-    for name, value in times.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} {value} is not a time: must be finite and at least 0")
-    return prepare_s / (dense_s - sparse_s) if sparse_s < dense_s else float("inf")
-
-
-METRICS = (
-    Metric("time_s", "s", "less", "median time of a call", lambda row, _: row.interval.median),
-    Metric("time_low_s", "s", "less", "lower end of its interval", lambda row, _: row.interval.low),
-    Metric(
-        "time_high_s", "s", "less", "upper end of its interval", lambda row, _: row.interval.high
-    ),
-    Metric(
-        "useful_gflops",
-        "GFLOP/s",
-        "more",
-        "rate of work on stored nonzeros",
-        lambda row, _: useful_gflops(row.nnz, row.n, row.interval.median),
-    ),
-    Metric(
-        "executed_gflops",
-        "GFLOP/s",
-        "more",
-        "rate of all work of a kernel that stores zeros",
-        lambda row, _: (
-            executed_gflops(row.m, row.k, row.n, row.interval.median)
-            if row.format in DENSE_FORMATS
-            else float("nan")
-        ),
-    ),
-    Metric(
-        "break_even_calls",
-        "calls",
-        "less",
-        "calls that repay the conversion, against the fastest dense kernel of the device",
-        lambda row, dense: (
-            break_even_calls(row.prepare_s, dense.interval.median, row.interval.median)
-            if dense is not None and row.format not in DENSE_FORMATS
-            else float("nan")
-        ),
-    ),
-)
-
-
-def roofline_fraction(row: Any, ceilings: Mapping[str, Ceilings | CudaCeilings]) -> float:
-    """Return bound / time: what share of this machine's measured ceilings a kernel reaches.
-
-    The bound is the larger of the useful work over the FMA rate and the compulsory bytes (the
-    operand once, the dense side and the result once) over the bandwidth. NaN without ceilings.
-    """
-    key = "cuda" if row.device == "cuda" else str(row.threads)
-    if key not in ceilings:
-        return float("nan")
-    flops = 2.0 * row.n * (row.m * row.k if row.format in DENSE_FORMATS else row.nnz)
-    dense_sides = (row.m + row.k) * row.n * np.dtype(row.dtype).itemsize
-    bound = ceilings[key].bound_s(flops, row.nbytes + dense_sides)
-    return bound / float(row.interval.median)
-
-
-def measured(frame: pd.DataFrame, ceilings: Mapping[str, Ceilings | CudaCeilings]) -> pd.DataFrame:
-    """Return the measured rows with the columns of :data:`METRICS` and of the speedup.
-
-    ``baseline`` names the fastest dense kernel of the row's device in the same cell, empty where
-    none was measured; ``speedup``, ``speedup_low`` and ``speedup_high`` are against it.
-    """
-    rows = frame[frame["status"] == "measured"].copy()
-    rows["interval"] = median_intervals(list(rows["samples"]))
-    baselines = _baselines(rows)
-    pairs = [(row, baselines.get((row.cell_id, row.device))) for row in rows.itertuples()]
-    computed = []
-    for (row, dense), speedup in zip(pairs, _speedups(pairs), strict=True):
-        values: dict[str, Any] = {m.name: m.compute(row, dense) for m in METRICS}
-        values |= {
-            "roofline": roofline_fraction(row, ceilings),
-            "baseline": "" if dense is None else dense.kernel,
-            "speedup": speedup.median,
-            "speedup_low": speedup.low,
-            "speedup_high": speedup.high,
-        }
-        computed.append(values)
-    return rows.join(pd.DataFrame(computed, index=rows.index))
-
-
-def sparse(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of sparse kernels that leave something out.
-
-    One whose blocks fill W is none: it is a dense kernel by another name.
-    """
-    filled = rows["remarks"].map(lambda remarks: FILLED in remarks).astype(bool)
-    return rows[~rows["format"].isin(DENSE_FORMATS) & ~filled]
-
-
-def best_sparse(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, of :func:`measured` rows, the fastest sparse kernel of each cell and device."""
-    found = sparse(rows)
-    return found.loc[found.groupby(["cell_id", "device"], sort=False)["time_s"].idxmin()]
-
-
-def crossovers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the crossover of each sparse kernel, and of the best of them, per problem.
-
-    The kernel of the best is called ``fastest sparse``; it may be another one at each sparsity.
-    The columns beside :data:`PROBLEM` are device, kernel, shape, parameters, crossover (a
-    :class:`Crossover`), top_sparsity, and the speedup and kernel there.
-    """
-    best = best_sparse(rows).assign(fastest=lambda f: f["kernel"], kernel="fastest sparse")
-    each = rows[~rows["format"].isin(DENSE_FORMATS)].assign(fastest=lambda f: f["kernel"])
-    found = []
-    together = pd.concat([best, each])
-    for key, group in together.groupby([*PROBLEM, "device", "kernel"], sort=False):
-        compared = group[group["speedup"].notna()].sort_values("sparsity")
-        if compared.empty:
-            continue
-        top = compared.iloc[-1]
-        found.append(
-            dict(zip([*PROBLEM, "device", "kernel"], key, strict=True))
-            | {
-                "shape": f"{top.m} × {top.k}",
-                "parameters": top.m * top.k,
-                "crossover": crossover_of(compared),
-                "top_sparsity": top.sparsity,
-                "top_speedup": top.speedup,
-                "top_kernel": top.fastest,
-            }
-        )
-    columns = [*PROBLEM, "device", "kernel", "shape", "parameters", "crossover"]
-    tops = ["top_sparsity", "top_speedup", "top_kernel"]
-    return pd.DataFrame(found, columns=[*columns, *tops])
-
-
-def crossover_of(rows: pd.DataFrame) -> Crossover:
-    """Return the crossover of rows that differ in their sparsity alone."""
-    return bracket(
+    found = subjects(results, visits, role)
+    return pd.DataFrame(
         [
-            (row.sparsity, Interval(row.speedup_low, row.speedup, row.speedup_high))
-            for row in rows.itertuples()
+            _problem(each.problem)
+            | _kernel(each.measurement.kernel)
+            | {"status": "measured", "reason": "", "visits": len(each.measurement.visits)}
+            | {"sparse": each.measurement.leaves_out}
+            | {n: v for metric in METRICS for n, v in metric.columns(each).items()}
+            for each in found
+        ],
+        columns=None if found else _KNOWN,
+    )
+
+
+def not_measured(results: Results, visits: Sequence[Visit]) -> pd.DataFrame:
+    """Return a row per problem and kernel that was not measured in its last visit, and why."""
+    latest = {
+        (visit.problem.problem_id, name): (visit.problem, row)
+        for visit in visits
+        for name, row in visit.rows.items()
+    }
+    return pd.DataFrame(
+        [
+            _problem(problem)
+            | (_kernel(results.kernels[name]) if name in results.kernels else {"kernel": name})
+            | {"status": row.status, "reason": row.reason}
+            for (_, name), (problem, row) in latest.items()
+            if row.status != "measured"
         ]
     )
 
 
-def _baselines(rows: pd.DataFrame) -> dict[tuple[str, str], Any]:
-    """Return the fastest dense row per (cell, device)."""
-    fastest: dict[tuple[str, str], Any] = {}
-    for row in rows[rows["format"] == DENSE].itertuples():
-        key = row.cell_id, row.device
-        if key not in fastest or row.interval.median < fastest[key].interval.median:
-            fastest[key] = row
-    return fastest
+@lru_cache(maxsize=64)
+def of_series(results: Results, series: str, role: str | None = None) -> pd.DataFrame:
+    """Return :func:`measured` of a series, computed once."""
+    return measured(results, results.series[series], role)
 
 
-def _speedups(pairs: Sequence[tuple[Any, Any]]) -> list[Interval]:
-    """Return each row's paired speedup; NaN where there is nothing to pair with."""
-    ratios = {
-        index: list(np.asarray(dense.samples) / np.asarray(row.samples))
-        for index, (row, dense) in enumerate(pairs)
-        if dense is not None and len(dense.samples) == len(row.samples)
-    }
-    known = dict(zip(ratios, median_intervals(list(ratios.values())), strict=True))
-    nothing = Interval(float("nan"), float("nan"), float("nan"))
-    return [known.get(index, nothing) for index in range(len(pairs))]
+def of_study(results: Results, study: str, role: str | None = None) -> pd.DataFrame:
+    """Return :func:`measured` of a study that has visits; series are not pooled."""
+    parts = [of_series(results, name, role) for name in results.series_of(study)]
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+@lru_cache(maxsize=8)
+def rows(results: Results, study: str | None = None) -> pd.DataFrame:
+    """Return every row of a study, or of all, measured or not; ``series`` says which are pooled."""
+    parts = [
+        frame.assign(series=name)
+        for name in results.series_of(study)
+        for frame in (of_series(results, name, None), not_measured(results, results.series[name]))
+        if len(frame)
+    ]
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    # Where nothing was measured, columns are missing that others look at.
+    return found.reindex(columns=list(dict.fromkeys([*found, *_KNOWN])), fill_value="")
+
+
+def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return, of :func:`measured` rows, the fastest sparse kernel of each problem and device.
+
+    Only kernels count that met their baseline.
+    """
+    if frame.empty:
+        return frame
+    found = frame[frame["sparse"].astype(bool) & frame["speedup"].notna()]
+    return found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
+
+
+def glossary() -> tables.Table:
+    """Return what each column of a table of kernels means."""
+    lines = [
+        {"column": m.title, "in results.csv": m.name, "unit": m.unit, "better": m.better,
+         "meaning": m.description}
+        for m in METRICS
+    ]  # fmt: skip
+    return tables.Table.of("What the figures mean", lines)
+
+
+def _problem(problem: ProblemRecord) -> dict[str, Any]:
+    left_out = {"recipe", "format_bytes"}
+    values = {f.name: getattr(problem, f.name) for f in fields(problem) if f.name not in left_out}
+    return values | {f"{name}_bytes": size for name, size in problem.format_bytes.items()}
+
+
+def _kernel(kernel: KernelRecord) -> dict[str, Any]:
+    shown = "title", "device", "format", "role", "runtime", "stores_zeros", "arithmetic"
+    return {"kernel": kernel.name} | {name: getattr(kernel, name) for name in shown}

@@ -1,22 +1,37 @@
-"""Writing a report: Markdown, CSV and one self-contained HTML page, and its terminal summary."""
+"""The report of a run: one self-contained HTML page, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import pandas as pd
 
-from crossover.bench import display, machine
 from crossover.bench.errors import InputError
-from crossover.bench.store import FILE_NAME, Store
-from crossover.bench.whole_files import write_whole
-from crossover.reports import plots, tables
-from crossover.reports.tables import Report, Table
+from crossover.bench.records.files import write_whole
+from crossover.reports import conditions, metrics, tables
+from crossover.reports.results import Results
+from crossover.reports.sections import Section, plain
+from crossover.reports.tables import Table
+from crossover.reports.views import gate, peers, scaling, search, selfcheck, step, sweep
 
+#: Every view, in the order of the page.
+VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
+    "sweep": sweep.section,
+    "search": search.section,
+    "peers": peers.section,
+    "step": step.section,
+    "scaling": scaling.section,
+    "selfcheck": selfcheck.section,
+    "gate": gate.section,
+}
+#: Of the JSON, which ``schema.json`` beside this file describes.
+SCHEMA_VERSION = 1
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -26,215 +41,90 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-# A network at a sparsity: title, its layers, and its kernels by batch and pass.
-_Section = tuple[str, pd.DataFrame, list[tuple[str, pd.DataFrame]]]
-
-
-def load(folder: Path, run_id: str | None = None) -> Report:
-    """Return the report on a run in ``folder``, by default the one measured last.
+def sections(results: Results, study: str | None = None) -> list[Section]:
+    """Return what is shown of one study, or of all that the run holds.
 
     Raises:
-        InputError: if there is no such run.
+        InputError: if nothing of it is stored.
     """
-    path = folder / FILE_NAME
-    if not path.exists():
-        raise InputError(f"{folder} holds no {FILE_NAME}: measure with 'run --out {folder}' first")
-    store = Store(path)
-    try:
-        chosen = run_id or store.latest_run()
-        if chosen is None:
-            raise InputError(f"{path} holds no measured row yet: run 'run --out {folder}' first")
-        return tables.analyse(store.run(chosen), store.frame(chosen))
-    finally:
-        store.close()
+    names = [name for name in VIEWS if study in (None, name)]
+    found = [made for name in names if (made := _section(results, name)) is not None]
+    if not found:
+        what = f"nothing of {study!r}" if study else "nothing that can be shown"
+        raise InputError(f"run {results.run.run_id} holds {what}: measure into it first")
+    return found
 
 
-def write(report: Report, folder: Path) -> list[Path]:
+@lru_cache(maxsize=64)
+def _section(results: Results, study: str) -> Section | None:
+    return VIEWS[study](results)
+
+
+def write(results: Results, folder: Path) -> list[Path]:
     """Write the page, the Markdown with its plots, and the CSV to ``folder``; return the paths.
 
     Each file is written whole or left as it was.
 
     Raises:
-        InputError: if a file cannot be written.
+        InputError: if a file cannot be written, or there is nothing to show.
     """
-    drawn, sections = _plots(report), _sections(report)
+    shown = sections(results)
     contents = {
-        "report.html": html(report, drawn, sections),
-        "report.md": markdown(report, drawn, sections),
-        "results.csv": tables.flat(report).to_csv(index=False),
-    } | {plot["file"]: plot["svg"] for plot in drawn}
+        "report.html": html(results, shown),
+        "report.md": markdown(results, shown),
+        "results.csv": metrics.rows(results).to_csv(index=False),
+    } | {plot.file: plot.svg for each in shown for plot in each.plots}
     for name, content in contents.items():
         write_whole(folder / name, content, "free space, or use another --out")
     return [folder / name for name in contents]
 
 
-def html(report: Report, drawn: list[dict[str, str]], sections: list[_Section]) -> str:
+def as_json(results: Results, study: str | None = None) -> str:
+    """Return one study, or all that the run holds, as one JSON object: see ``schema.json``.
+
+    Raises:
+        InputError: if nothing of it is stored.
+    """
+    content = {
+        "schema": SCHEMA_VERSION,
+        "run": asdict(results.run),
+        "studies": {each.study: each.record for each in sections(results, study)},
+        "rows": metrics.rows(results, study).to_dict("records"),
+    }
+    return json.dumps(plain(content), allow_nan=False)
+
+
+def html(results: Results, shown: Sequence[Section]) -> str:
     """Return the page: no script, nothing loaded from elsewhere."""
     return _TEMPLATES.get_template("page.html").render(
-        machine=machine.title(report.run.machine),
-        run=report.run,
-        headline=headline(report),
-        crossovers=_html(tables.crossover_table(report)),
-        kernel_crossovers=_html(tables.crossover_table(report, None)),
-        networks=_html(tables.network_table(report)),
-        plots=drawn,
-        sections=[
-            {
-                "title": title,
-                "layers": _html_frame(layers),
-                "parts": [{"title": name, "kernels": _html_frame(frame)} for name, frame in parts],
-            }
-            for title, layers, parts in sections
-        ],
-        not_run=_html(tables.not_run_table(report)),
-        doubts=_html(tables.flag_table(report)),
-        conditions=_html(tables.machine_table(report)),
+        title=shown[0].title,
+        machine=results.run.machine_title,
+        run=results.run,
+        headline=shown[0].sentences[0],
+        sections=[(each, _groups(each.tables)) for each in shown],
+        closing=conditions.tables_of(results),
+        as_html=tables.html,
     )
 
 
-def markdown(report: Report, drawn: list[dict[str, str]], sections: list[_Section]) -> str:
-    """Return the report as Markdown, with every layer, batch and pass."""
-    parts = [
-        "# From which sparsity does a sparse kernel pay?",
-        f"{machine.title(report.run.machine)}. {headline(report)}",
-    ]
-    for table in (
-        tables.crossover_table(report),
-        tables.network_table(report),
-        tables.breakdown_table(report),
-        tables.crossover_table(report, None),
-    ):
-        parts += [f"## {table.title}", _markdown(table.frame)]
-    parts += ["## Speedup over sparsity", *(f"![{p['title']}]({p['file']})" for p in drawn)]
-    for title, layers, kernels in sections:
-        parts += [f"## {title}", _markdown(layers)]
-        for name, frame in kernels:
-            parts += [f"### {name}", _markdown(frame)]
-    last = (tables.flag_table, tables.not_run_table, tables.machine_table)
-    for table in (make(report) for make in last):
-        parts += [f"## {table.title}", _markdown(table.frame)]
+def markdown(results: Results, shown: Sequence[Section]) -> str:
+    """Return the report as Markdown, with every table."""
+    parts = [f"# {shown[0].title}", f"{results.run.machine_title}."]
+    for number, each in enumerate(shown):
+        parts += [] if number == 0 else [f"## {each.title}"]
+        parts += each.sentences
+        parts += [f"![{plot.title}]({plot.file})" for plot in each.plots]
+        for under, group in _groups(each.tables):
+            parts += [f"## {under}"] if under else []
+            for table in group:
+                heading = "###" if under else "##"
+                parts += [f"{heading} {table.title}", tables.markdown(table.frame)]
+    for table in conditions.tables_of(results):
+        parts += [f"## {table.title}", tables.markdown(table.frame)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(report: Report) -> str:
-    """Return the run, the crossovers and every row as one JSON object."""
-    crossovers = report.crossovers.copy()
-    if len(crossovers):
-        crossovers["answer"] = crossovers["crossover"].map(str)
-        crossovers["crossover"] = crossovers["crossover"].map(asdict)
-    content = {
-        "run": asdict(report.run),
-        "headline": headline(report),
-        "crossovers": crossovers.to_dict("records"),
-        "rows": json.loads(tables.flat(report).to_json(orient="records")),
-    }
-    return json.dumps(content, default=lambda value: value.item())
-
-
-def headline(report: Report) -> str:
-    """Return the finding in a sentence: the largest layer, forward, at the middle batch."""
-    best = report.crossovers
-    best = best[best["kernel"] == "fastest sparse"] if len(best) else best
-    if not len(best):
-        return "No sparse kernel was measured beside a dense one."
-    forward = best[best["pass_"] == "forward"]
-    chosen = forward if len(forward) else best
-    chosen = chosen[chosen["batch"] == _middle(chosen["batch"])]
-    row = chosen.loc[chosen["parameters"].idxmax()]
-    where = f"on the {row.device.upper()}, {row.temperature}"
-    return (
-        f"{row.network} {row.layer} ({row['shape']}), batch {row.batch}, {row.pass_}, {where}: "
-        f"sparse beats dense {_says(row.crossover)} (95 %); at "
-        f"{100 * row.top_sparsity:.1f} % sparsity the speedup is {row.top_speedup:.2f} × "
-        f"({row.top_kernel})."
-    )
-
-
-def summary(report: Report) -> None:
-    """Print the breakdown of the forward pass, the crossovers, and what did not run."""
-    console = display.output()
-    console.print(machine.title(report.run.machine), style="bold")
-    _print(tables.network_table(report))
-    breakdown = tables.breakdown_table(report)
-    frame = breakdown.frame
-    if len(frame):
-        passes, batch = frame["pass"].unique(), str(_middle(frame["batch"].astype(int)))
-        pass_ = "forward" if "forward" in passes else passes[0]
-        caches = frame["caches"].iloc[0]
-        chosen = (frame["pass"] == pass_) & (frame["batch"] == batch) & (frame["caches"] == caches)
-        part = frame[chosen]
-        title = (
-            f"{breakdown.title}: {pass_}, batch {batch}, {caches} (all others are in the report)"
-        )
-        _print(Table(title, part.drop(columns=["pass", "batch", "caches"])))
-    _print(tables.crossover_table(report))
-    _print(tables.not_run_table(report))
-    _print(tables.flag_table(report))
-    console.print(headline(report), style="bold")
-
-
-def _middle(batches: Any) -> int:
-    """Return the middle one of the batch sizes, each counted once."""
-    each = sorted(set(batches))
-    return int(each[len(each) // 2])
-
-
-def _says(crossover: Any) -> str:
-    return {
-        "between": f"from {crossover} sparsity",
-        "always": f"at every sparsity measured ({crossover})",
-        "never": f"at no sparsity measured ({crossover})",
-        "several": f"in more than one range ({crossover})",
-        "open": f"from a sparsity that stayed {crossover}",
-    }[crossover.kind]
-
-
-def _plots(report: Report) -> list[dict[str, str]]:
-    """Return an SVG per network, pass, device and number of threads."""
-    found = []
-    keys = ["network", "device", "threads", "temperature", "pass_"]
-    for (name, device, threads, caches, pass_), rows in report.measured.groupby(keys, sort=False):
-        if (rows["format"] == "dense").all() or not rows["speedup"].notna().any():
-            continue
-        where = f"CPU, {threads} threads" if device == "cpu" else "GPU"
-        title = f"{name}, {tables.pass_title(pass_)}, {where}, {caches}"
-        name = f"speedup-{name}-{device}-{threads}-{caches}-{pass_}.svg"
-        svg = plots.speedup_over_sparsity(rows, title)
-        found.append({"title": title, "file": name, "svg": svg})
-    return found
-
-
-def _sections(report: Report) -> list[_Section]:
-    """Return a breakdown per network and sparsity."""
-    sections = []
-    for (name, sparsity, accuracy), rows in report.rows.groupby(
-        ["network", "network_sparsity", "accuracy"], sort=False, dropna=False
-    ):
-        parts = []
-        keys = ["threads", "temperature", "batch", "pass_"]
-        for (threads, caches, batch, pass_), part in rows.groupby(keys, sort=False):
-            title = f"batch {batch}, {tables.pass_title(pass_)}, {threads} threads, {caches}"
-            parts.append((title, tables.kernel_table(report, part)))
-        title = f"{name} at {tables.percent(sparsity)}"
-        title += "" if pd.isna(accuracy) else f": test accuracy {100 * accuracy:.2f} %"
-        sections.append((title, tables.layer_table(rows).frame, parts))
-    return sections
-
-
-def _html(table: Table) -> dict[str, str]:
-    return {"title": table.title, "html": _html_frame(table.frame)}
-
-
-def _html_frame(frame: pd.DataFrame) -> str:
-    if frame.empty:
-        return "<p>None.</p>"
-    return str(frame.to_html(index=False, border=0, escape=True))
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    return "None." if frame.empty else str(frame.to_markdown(index=False))
-
-
-def _print(table: Table) -> None:
-    if not table.frame.empty:
-        display.table(table.frame, table.title)
+def _groups(found: Sequence[Table]) -> list[tuple[str, list[Table]]]:
+    """Return the tables of the page, those under one heading together."""
+    shown = [table for table in found if table.page and not table.frame.empty]
+    return [(under, list(group)) for under, group in groupby(shown, attrgetter("under"))]

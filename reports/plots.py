@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import matplotlib as mpl
 
@@ -16,14 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from crossover.reports import metrics
+from crossover.bench.records.rows import KernelRecord
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
-# Okabe and Ito's colours, which stay apart for colour-blind readers.
-_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#000000")
-# For kernels beyond the colours there are.
-_MARKERS = ("o", "^", "s")
-_MASKED_COLOUR = "#8a929b"
+# Inches that four kernels beside each other take in a legend.
+_LEGEND_WIDTH = 9.0
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossover",
@@ -39,26 +40,39 @@ _STYLE = {
 }
 
 
-def kernel_looks(kernels: list[str]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a marker per kernel, the same in every plot of a report."""
-    looks = [(colour, marker) for marker in _MARKERS for colour in _PALETTE]
-    return {name: looks[i % len(looks)] for i, name in enumerate(sorted(kernels))}
+@dataclass(frozen=True)
+class Plot:
+    """A plot with its title, and the name of its file."""
+
+    title: str
+    file: str
+    draw: Callable[[], str]
+
+    @cached_property
+    def svg(self) -> str:
+        """Return it as an ``<svg>`` element: drawn when it is asked for, once."""
+        return self.draw()
 
 
-def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
+def file_name(*parts: object) -> str:
+    """Return the name of an SVG file made of ``parts``."""
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(map(str, parts)))
+    return f"{words.strip('-')}.svg"
+
+
+def speedup_over_sparsity(
+    rows: pd.DataFrame, kernels: Mapping[str, KernelRecord], title: str
+) -> str:
     """Return an SVG of speedup over sparsity: a row a layer, a column a batch size.
 
-    ``rows`` are measured rows of one network, pass, device and number of threads. Bands are the
-    intervals; the line at 1 is the fastest dense kernel of the device.
+    ``rows`` are measured rows of one network, pass, device and number of threads, those with a
+    speedup. Bands are the intervals; the line at 1 is the fastest dense kernel of the device.
     """
-    shown = rows[(rows["format"] != metrics.DENSE) & rows["speedup"].notna()]
-    layers = shown.sort_values("layer_index")["layer"].unique()
-    batches = sorted(shown["batch"].unique())
-    sparse = shown[~shown["format"].isin(metrics.DENSE_FORMATS)]
-    looks = kernel_looks(list(sparse["kernel"].unique()))
+    layers = rows.sort_values("layer_index")["layer"].unique()
+    batches = sorted(rows["batch"].unique())
     with plt.rc_context(_STYLE):
         # Margins are fixed: to have them found costs more than all else.
-        width, height = 3.3 * len(batches) + 0.6, 2.3 * len(layers) + 1.1
+        width, height = max(_LEGEND_WIDTH, 3.3 * len(batches) + 0.6), 2.3 * len(layers) + 1.1
         figure, axes = plt.subplots(
             len(layers), len(batches), sharex=True, sharey="row", squeeze=False,
             figsize=(width, height), gridspec_kw={
@@ -68,32 +82,30 @@ def speedup_over_sparsity(rows: pd.DataFrame, title: str) -> str:
         )  # fmt: skip
         for i, layer in enumerate(layers):
             for j, batch in enumerate(batches):
-                part = shown[(shown["layer"] == layer) & (shown["batch"] == batch)]
-                _draw(axes[i][j], part, looks)
-                first = part.iloc[0] if len(part) else None
-                shape = "" if first is None else f" {first.m} × {first.k}"
+                part = rows[(rows["layer"] == layer) & (rows["batch"] == batch)]
+                _draw(axes[i][j], part, kernels)
+                shape = f" {part.iloc[0].m} × {part.iloc[0].k}" if len(part) else ""
                 axes[i][j].set_title(f"{layer}{shape}, batch {batch}", fontsize=9, loc="left")
             axes[i][0].set_ylabel("speedup")
         for axis in axes[-1]:
             axis.set_xlabel("sparsity of the layer, %")
-        _legend(figure, axes[0][0], title)
+        _legend(figure, [axis for line in axes for axis in line], title)
         return _svg(figure)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+def _draw(axis: Axes, rows: pd.DataFrame, kernels: Mapping[str, KernelRecord]) -> None:
     axis.axhline(1.0, color="#20262d", linewidth=0.9)
     axis.set_yscale("log", base=2)
-    for kernel, group in rows.groupby("kernel", sort=True):
-        line = group.sort_values("sparsity")
+    for name, group in rows.groupby("kernel", sort=True):
+        line, look = group.sort_values("sparsity"), kernels[str(name)]
         x = _stretched(line["sparsity"].to_numpy(float))
-        masked = line["format"].iloc[0] == "masked dense"
-        colour, marker = (_MASKED_COLOUR, "o") if masked else looks[str(kernel)]
-        style = "-" if not masked else "--" if str(kernel).endswith("call") else ":"
         axis.plot(
-            x, line["speedup"], color=colour, marker=marker, markersize=2.5, linewidth=1.3,
-            label=line["title"].iloc[0], linestyle=style,
+            x, line["speedup"], color=look.colour, marker=look.marker, linestyle=look.dash,
+            markersize=2.5, linewidth=1.3, label=look.title,
         )  # fmt: skip
-        axis.fill_between(x, line["speedup_low"], line["speedup_high"], color=colour, alpha=0.18)
+        axis.fill_between(
+            x, line["speedup_low"], line["speedup_high"], color=look.colour, alpha=0.18
+        )
     axis.set_xticks(_stretched(np.array(_TICKS)), [f"{100 * tick:g}" for tick in _TICKS])
     axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_as_factor))
     axis.grid(axis="y", color="#e3e7eb", linewidth=0.7)
@@ -109,10 +121,14 @@ def _stretched(sparsity: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(-np.log2(1.0 - np.minimum(sparsity, 0.9999)))
 
 
-def _legend(figure: Figure, axis: Axes, title: str) -> None:
-    handles, labels = axis.get_legend_handles_labels()
+def _legend(figure: Figure, axes: list[Axes], title: str) -> None:
+    """Name every line of ``axes`` once."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
     figure.legend(
-        handles, labels, loc="upper left", ncols=4, frameon=False, fontsize=8.5,
+        list(found.values()), list(found), loc="upper left", ncols=4, frameon=False, fontsize=8.5,
         title=title, alignment="left",
     )  # fmt: skip
 

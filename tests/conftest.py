@@ -71,6 +71,15 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def small_data(monkeypatch: pytest.MonkeyPatch, small_mnist: Path) -> None:
+    """Train on the small data set: which weights a layer has does not matter here."""
+    from crossover.bench.workloads import mnist
+
+    data = mnist.load(small_mnist)
+    monkeypatch.setattr(mnist, "load", lambda *_: data)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder for the session, so that the user's is neither used nor changed."""

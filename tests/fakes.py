@@ -7,44 +7,71 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from crossover.bench import timing
+from crossover.bench.harness import race
 from crossover.kernels.base import Problem, Weight
 from crossover.kernels.cpu.numpy_dense import DenseKernel, DenseOperand
 
 
-class _Clock:
+class Clock:
     """The races' clock, for which a pause is over at once.
 
     So a pause can be long beside what a busy machine adds to a call, in which other clocks drown.
     """
 
-    paused_s = 0.0
+    def __init__(self) -> None:
+        self.paused_s = 0.0
+        #: Whether only pauses and its own readings move it: then nothing is left to chance.
+        self.still = False
 
     def perf_counter(self) -> float:
+        if self.still:
+            self.paused_s += 1e-4
+            return self.paused_s
         return time.perf_counter() + self.paused_s
 
     def pause(self, seconds: float) -> None:
         self.paused_s += seconds
 
 
-CLOCK = _Clock()
-vars(timing)["time"] = CLOCK
+CLOCK = Clock()
+vars(race)["time"] = CLOCK
 
 
-class _Fake(DenseKernel):
+@dataclass
+class FakeOperand(DenseOperand):
+    """A dense W that says it holds its nonzeros alone."""
+
+    nnz: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return 8 * self.nnz
+
+    @property
+    def stored_entries(self) -> int:
+        return self.nnz
+
+
+class _DenseFake(DenseKernel):
     title = "Fake"
     device = "cpu"
-    format = "csr"
     source = "tests"
+
+
+class _Fake(_DenseFake):
+    format = "csr"
     role = "ours"
     stores_zeros = False
-    keeps_zeros = True
+
+    def prepare(self, weight: Weight) -> FakeOperand:
+        return FakeOperand(np.array(weight.values, order="C"), nnz=weight.nnz)
 
 
 class Fast(_Fake):
@@ -95,11 +122,14 @@ class RaisingLater(_Fake):
     """Fails in the middle of the race, after it was found right."""
 
     name = "fake-raising-later"
-    calls = 0
+
+    def prepare(self, weight: Weight) -> FakeOperand:
+        self.calls = 0
+        return super().prepare(weight)
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
         self.calls += 1
-        if self.calls > 3:
+        if self.calls > 8:
             raise RuntimeError("planted later")
         CLOCK.pause(0.002)
         return super().forward(operand, x, out)
@@ -121,11 +151,11 @@ class NanOnce(_Fake):
 
 
 class SlowingDown(_Fake):
-    """Takes longer from call to call, and starts afresh in each cell."""
+    """Takes longer from call to call, and starts afresh in each visit."""
 
     name = "fake-slowing-down"
 
-    def prepare(self, weight: Weight) -> DenseOperand:
+    def prepare(self, weight: Weight) -> FakeOperand:
         self.pause_s = 0.01
         return super().prepare(weight)
 
@@ -152,7 +182,7 @@ class Vast(_Fake):
     def needed_bytes(self, problem: Problem) -> int:
         return 4 * psutil.virtual_memory().total
 
-    def prepare(self, weight: Weight) -> DenseOperand:
+    def prepare(self, weight: Weight) -> FakeOperand:
         raise AssertionError("was to be refused")
 
 
@@ -181,6 +211,15 @@ class Crashing(_Fake):
         os.abort()
 
 
+class Leaving(_Fake):
+    """Ends its process with an exit code."""
+
+    name = "fake-leaving"
+
+    def prepare(self, weight: Weight) -> FakeOperand:
+        os._exit(9)
+
+
 class Absent(_Fake):
     name = "fake-absent"
 
@@ -188,11 +227,10 @@ class Absent(_Fake):
         return "The library of this fake was never written."
 
 
-class Steady(_Fake):
+class Steady(_DenseFake):
     """A dense kernel of 20 ms."""
 
     name = "fake-steady"
-    format = "dense"
 
     def forward(self, operand: DenseOperand, x: Any, out: Any) -> Any:
         CLOCK.pause(0.02)
@@ -211,11 +249,11 @@ class Halving(_Fake):
 
 
 class Logging(_Fake):
-    """Notes in a file each cell that it is prepared for."""
+    """Notes in a file each visit that it is prepared for."""
 
     name = "fake-logging"
 
-    def prepare(self, weight: Weight) -> DenseOperand:
+    def prepare(self, weight: Weight) -> FakeOperand:
         with Path(os.environ["FAKE_LOG"]).open("a") as log:
             log.write("prepared\n")
         return super().prepare(weight)
@@ -234,13 +272,13 @@ class LostZeros(_Fake):
     """Updates what the pattern does not hold, too."""
 
     name = "fake-lost-zeros"
+    keeps_zeros = True
 
 
 class Forgetful(_Fake):
     """Updates as often as it is checked first, and never again."""
 
     name = "fake-forgetful"
-    keeps_zeros = False
     updates = 0
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:

@@ -1,126 +1,113 @@
-"""``gate``: is one version of the code slower than another, or wrong?"""
+"""``gate``: are one version's kernels slower than another's, or wrong?"""
 
 from __future__ import annotations
 
 import argparse
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossover.bench import ceilings, display
-from crossover.bench.ceilings import Ceilings
-from crossover.bench.commands.arguments import add_budget, add_output, add_seed, add_several, whole
 from crossover.bench.commands.output import (
     EXIT_FINE,
-    EXIT_INTERRUPTED,
+    EXIT_REGRESSION,
     EXIT_USAGE,
     EXIT_WRONG,
     print_table,
     say,
 )
+from crossover.bench.commands.progress_bar import progress
 from crossover.bench.errors import InputError
-from crossover.bench.gate import environments, history
-from crossover.bench.gate.checkout import WORKTREE, Checkout, remove_leftovers
-from crossover.bench.gate.comparison import BUDGET_S, Comparison
-from crossover.bench.gate.session import Request, compare
-from crossover.bench.store import Store
-from crossover.bench.worker import in_fresh_process
-from crossover.bench.workloads.models import cache_folder
+from crossover.bench.gate import history
+from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.selfcheck import checks as selfcheck
+from crossover.bench.gate.session import GateSpec, compare
+from crossover.bench.options.declaration import add_options, from_options, option
+from crossover.bench.options.parser import add_command
+from crossover.bench.options.values import positive_int
+from crossover.bench.records.store import Store
+from crossover.reports import exports, page, results, terminal
+from crossover.reports.views import gate as view
 
-EXIT_REGRESSION = 1
+_FOLDER = Path("results") / "gate"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What is done with what the gate finds; and its self-check."""
+
+    export: Path | None = option(
+        None,
+        "--export",
+        metavar="DIR",
+        convert=Path,
+        help="write summary.md, junit.xml, and the formats of other tools",
+    )
+    out: Path | None = option(
+        None,
+        "--out",
+        metavar="DIR",
+        convert=Path,
+        help="folder of what is measured, and of the history",
+        shown=f"{_FOLDER}; for the history, the user's cache",
+    )
+    again: bool = option(False, "--again", help="measure again what was measured before")
+    selfcheck: bool = option(
+        False, "--selfcheck", help="plant faults into kernels, and none, and see what the gate says"
+    )
+    repeats: int = option(
+        1, "--repeats", metavar="N", convert=positive_int, help="of the self-check's checks"
+    )
+    checks: tuple[str, ...] = option(
+        (), "--checks", metavar="WORD", help="only those whose name has it", shown="all"
+    )
+    json: bool = option(False, "--json", help="print JSON (its schema: reports/schema.json)")
+    quiet: bool = option(False, "--quiet", help="no progress, no remarks")
 
 
 def add(commands: Any) -> None:
     """Add the command to ``commands``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "gate",
-        help="compare two versions of the code: slower, or wrong?",
-        description="Measure two git revisions of this repository in turns, in one job.",
+        help="compare the kernels of two versions: slower, or wrong?",
+        description="Race the kernels of two git revisions of this repository, in one job.",
         epilog="example: crossover gate --base main --export gate. Exit codes: 0 fine, 1 a "
         "confirmed regression, 2 bad usage or too little measured, 3 a wrong result.",
     )
-    parser.add_argument(
-        "--base", default="", metavar="REV", help="the git revision to compare with"
-    )
-    parser.add_argument(
-        "--head",
-        default=WORKTREE,
-        metavar="REV",
-        help="what to compare (default: worktree, your files as they are)",
-    )
-    add_budget(parser, BUDGET_S, "of the measuring (default: 4m)")
-    parser.add_argument("--threads", type=whole, default=0, help="default: all cores")
-    add_seed(parser)
-    parser.add_argument(
-        "--this-environment",
-        action="store_true",
-        help="run both versions in this command's environment, not in one each",
-    )
-    parser.add_argument(
-        "--export",
-        type=Path,
-        metavar="DIR",
-        help="write summary.md, junit.xml, and the formats of other tools",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the history (default: the user's cache)"
-    )
-    parser.add_argument(
-        "--clean", action="store_true", help="remove environments and what killed runs left"
-    )
-    parser.add_argument(
-        "--selfcheck",
-        action="store_true",
-        help="plant faults into copies of your files, and none, and see what the gate says",
-    )
-    parser.add_argument(
-        "--repeats", type=whole, default=1, metavar="N", help="of its checks (default: 1)"
-    )
-    add_several(parser, "--checks", "WORD", (), "only those whose name has it (default: all)")
-    add_output(parser)
-    parser.set_defaults(
-        run=_run, kept="the checks that ended are kept, and the same command resumes"
-    )
+    add_options(parser, GateSpec)
+    add_options(parser, _Options)
+    parser.set_defaults(run=_run, kept="what was measured is kept, and the same command resumes")
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from crossover.reports import exports, gate
-
-    if options.clean:
-        return _clean(options)
-    request = Request(
-        options.base,
-        options.head,
-        options.budget,
-        options.threads,
-        options.seed,
-        not options.this_environment,
-    )
+    spec, folder = from_options(GateSpec, options), options.out or _FOLDER
     if options.selfcheck:
-        return _selfcheck(options, request)
-    if not options.base:
+        return _selfcheck(options, spec, folder)
+    if not spec.base:
         raise InputError("no --base is given: name a revision to compare with, as --base main")
     if options.export and options.export.exists() and not options.export.is_dir():
         raise InputError(f"--export {options.export} is no folder: name another")
+    with progress(options.quiet) as report:
+        found = compare(spec, folder, command, report, options.again)
     kept = Store(history.path_in(options.out))
-    with display.progress(options.quiet) as report:
-        try:
-            found = compare(request, report)
-        except KeyboardInterrupt:
-            print("crossover: stopped; nothing of the gate is left behind", file=sys.stderr)
-            return EXIT_INTERRUPTED
-        limits: Ceilings = in_fresh_process(ceilings.measure, found.threads)
-    history.keep(kept, found, limits)
-    kept.close()
-    if options.json:
-        print(gate.as_json(found))
-    else:
-        display.table(gate.table(found))
-    if options.export:
-        for path in exports.write(found, options.export):
-            say(options, f"wrote {path}")
-    say(options, gate.sentence(found))
+    try:
+        history.keep(kept, found)
+    finally:
+        kept.close()
+    show(options, found, folder)
     return exit_code(found)
+
+
+def show(options: argparse.Namespace, found: Comparison, folder: Path) -> None:
+    """Print what was found, and write what other tools read."""
+    if options.json:
+        print(page.as_json(results.load(folder, found.run.run_id), "gate"))
+    else:
+        terminal.table(view.table(found), most=None)
+    if options.export:
+        for path in exports.write(found, found.run.machine, options.export):
+            say(options, f"wrote {path}")
+    say(options, view.sentence(found))
 
 
 def exit_code(found: Comparison) -> int:
@@ -130,23 +117,12 @@ def exit_code(found: Comparison) -> int:
     return EXIT_REGRESSION if any(each.regression for each in found.findings) else EXIT_FINE
 
 
-def _selfcheck(options: argparse.Namespace, request: Request) -> int:
-    from crossover.bench.gate import selfcheck  # its plants are for copies of the source alone
-
-    path = (options.out or cache_folder() / "history") / "gate-selfcheck.json"
-    repeats = max(1, options.repeats)
+def _selfcheck(options: argparse.Namespace, spec: GateSpec, folder: Path) -> int:
     lines = []
-    with display.progress(options.quiet) as report:
-        for check, runs in selfcheck.run(request, repeats, path, report, options.checks):
+    with progress(options.quiet) as report:
+        for check, runs in selfcheck.run(spec, options.repeats, folder, report, options.checks):
             lines.append(selfcheck.summary(check, runs))
             say(options, f"{lines[-1]['verdict']}: {check.name}: {lines[-1]['found']}")
     print_table(lines, options.json)
-    say(options, f"every run is in {path}")
+    say(options, f"every run is in {folder / selfcheck.FILE_NAME}")
     return EXIT_USAGE if any(line["verdict"] == "failed" for line in lines) else EXIT_FINE
-
-
-def _clean(options: argparse.Namespace) -> int:
-    leftovers = remove_leftovers(Checkout().repository)
-    count = environments.remove_all()
-    say(options, f"removed {count} environments, {leftovers} folders of killed runs")
-    return EXIT_FINE

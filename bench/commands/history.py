@@ -4,41 +4,56 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crossover.bench import display
-from crossover.bench.commands.arguments import add_output, add_several
 from crossover.bench.commands.output import EXIT_FINE, say
 from crossover.bench.errors import InputError
 from crossover.bench.gate import history
-from crossover.bench.store import Store
+from crossover.bench.options import common
+from crossover.bench.options.declaration import add_options, option
+from crossover.bench.options.parser import add_command
+from crossover.bench.records.store import Store
+from crossover.reports import terminal
+from crossover.reports.views import history as view
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Which trends are shown, and how."""
+
+    kernels: tuple[str, ...] = common.kernels((), "all")
+    out: Path | None = option(
+        None,
+        "--out",
+        metavar="DIR",
+        convert=Path,
+        help="folder of the history",
+        shown="the user's cache",
+    )
+    json: bool = option(False, "--json", help="print JSON (its schema: reports/schema.json)")
+    quiet: bool = option(False, "--quiet", help="no remarks")
 
 
 def add(commands: Any) -> None:
     """Add the command to ``commands``."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "history",
         help="what the gate measured of each commit, and where it changed",
         description="Show the trend of each quantity over the commits that 'gate' measured here.",
         epilog="example: crossover history --kernels numba-tiled",
     )
-    add_several(parser, "--kernels", "NAME", (), "only of these (default: all)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the history (default: the user's cache)"
-    )
-    add_output(parser)
+    add_options(parser, _Options)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    from crossover.reports import trends
-
     path = history.path_in(options.out)
     if not path.exists():
         raise InputError(f"no history in {path.parent}: run 'gate --base REV' first")
-    store = Store(path)
+    store = Store(path, readonly=True)
     try:
         frame = store.commit_frame()
     finally:
@@ -52,7 +67,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     if options.json:
         print(json.dumps([asdict(each) for each in found]))
     else:
-        display.table(trends.table(found))
+        terminal.table(view.table(found), most=None)
     if reason := history.unavailable():
         say(options, f"change points are not shown: {reason}")
     return EXIT_FINE

@@ -4,102 +4,131 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
-
-from crossover.bench.cells import discovered, runnable
-from crossover.bench.commands.arguments import (
-    add_batch,
-    add_group,
-    add_kernel_module,
-    add_passes,
-    add_seed,
-    shape,
-    share,
-)
 from crossover.bench.commands.output import EXIT_FINE, print_table
-from crossover.bench.errors import InputError
-from crossover.bench.workloads import pruning
-from crossover.kernels.base import PASSES, Problem
+from crossover.bench.harness.sources import Discovered, runnable
+from crossover.bench.options import common
+from crossover.bench.options.declaration import add_options, from_options, option
+from crossover.bench.options.parser import add_command, add_group
+from crossover.bench.options.values import shape, share
+from crossover.bench.workloads.matrices import RandomMatrix
+from crossover.kernels.base import PASSES, Kernel, Pass, Problem, Weight
 
-_MOST_COLUMNS = 1 << 24
+_JSON = "print JSON"
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Which kernels are listed, and how."""
+
+    modules: tuple[str, ...] = common.modules()
+    json: bool = option(False, "--json", help=_JSON)
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What a kernel is asked about."""
+
+    shapes: tuple[tuple[int, int], ...] = option(
+        ((300, 784),), "--shape", metavar="MxK", convert=shape, help="outputs x inputs"
+    )
+    sparsity: float = option(0.9, "--sparsity", metavar="S", convert=share, help="of the weight")
+    pattern: Literal["random", "block"] = option(
+        "random", "--pattern", choices=("random", "block"), help="which entries stay"
+    )
+    batches: tuple[int, ...] = common.batches((1, 64, 256))
+    passes: tuple[Pass, ...] = common.passes(("forward",), "forward")
+    seed: int = common.seed()
+    modules: tuple[str, ...] = common.modules()
+    json: bool = option(False, "--json", help=_JSON)
 
 
 def add(commands: Any) -> None:
     """Add the command to ``commands``."""
     group = add_group(commands, "kernels", "the kernels there are")
-    lister = group.add_parser("list", help="name, device, format, passes, availability")
-    add_kernel_module(lister)
-    lister.add_argument("--json", action="store_true", help="print JSON")
+    lister = add_command(group, "list", help="name, device, format, passes, availability")
+    add_options(lister, ListOptions)
     lister.set_defaults(run=_list)
-    explainer = group.add_parser(
+    explainer = add_command(
+        group,
         "explain",
         help="what a kernel chooses for a shape, and why",
         epilog="example: crossover kernels explain numba-tiled --shape 300x784 --sparsity 0.9",
     )
     explainer.add_argument("name", metavar="NAME", help="see 'kernels list'")
-    explainer.add_argument(
-        "--shape", type=shape, required=True, metavar="MxK", help="outputs x inputs, as 300x784"
-    )
-    explainer.add_argument(
-        "--sparsity", type=share, default=0.9, metavar="S", help="default: %(default)s"
-    )
-    explainer.add_argument(
-        "--pattern", choices=("random", "block"), default="random", help="default: %(default)s"
-    )
-    add_batch(explainer, (1, 64, 256))
-    add_passes(explainer, ("forward",), "forward")
-    add_seed(explainer)
-    add_kernel_module(explainer)
-    explainer.add_argument("--json", action="store_true", help="print JSON")
+    add_options(explainer, ExplainOptions)
     explainer.set_defaults(run=_explain)
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
-    kernels = discovered(options.kernel_module)
-    lines = [
-        {
-            "name": kernel.name,
-            "device": kernel.device,
-            "format": kernel.format,
-            "arithmetic": ", ".join(a.name for a in kernel.arithmetic.values()),
-            "passes": "all" if kernel.passes == PASSES else ", ".join(kernel.passes),
-            "available": kernel.unavailable() or "yes",
-            **({"title": kernel.title, "source": kernel.source} if options.json else {}),
-        }
-        for kernel in kernels.values()
-    ]
-    print_table(lines, options.json)
+    asked = from_options(ListOptions, options)
+    kernels = Discovered(asked.modules).load()
+    absent = {name: why for name, kernel in kernels.items() if (why := kernel.unavailable())}
+    if asked.json:
+        print_table([_detailed(k, absent.get(n, "yes")) for n, k in kernels.items()], as_json=True)
+        return EXIT_FINE
+    there = [_listed(kernel) for name, kernel in kernels.items() if name not in absent]
+    print_table(there, as_json=False)
+    for reason in dict.fromkeys(absent.values()):
+        names = ", ".join(name for name, why in absent.items() if why == reason)
+        print(f"not here: {names}: {reason}")
     return EXIT_FINE
+
+
+def _listed(kernel: Kernel) -> dict[str, str]:
+    return {
+        "name": kernel.name,
+        "role": kernel.role,
+        "device": kernel.device,
+        "format": kernel.format,
+        "arithmetic": ", ".join(each.name for each in kernel.arithmetic.values()),
+        "passes": "all" if kernel.passes == PASSES else ", ".join(kernel.passes),
+    }
+
+
+def _detailed(kernel: Kernel, available: str) -> dict[str, str]:
+    more = {"title": kernel.title, "source": kernel.source, "runtime": kernel.runtime}
+    return _listed(kernel) | {"available": available} | more
 
 
 def _explain(options: argparse.Namespace, command: str) -> int:
-    for batch in options.batch:
-        if not 1 <= batch <= _MOST_COLUMNS:
-            raise InputError(f"batch {batch} is outside 1 to {_MOST_COLUMNS:,}")
-    kernel = runnable([options.name], options.kernel_module)[options.name]
-    rng = np.random.default_rng(options.seed)
-    blocks = options.pattern == "block"
-    weight = pruning.random_weight(options.shape, options.sparsity, rng, blocks)
-    operand = kernel.prepare(weight)
-    lines = []
-    for pass_, n in itertools.product(options.passes, options.batch):
-        where = {"pass": pass_, "batch": n}
-        problem = Problem(pass_, *weight.shape, n, weight.nnz)
-        if reason := kernel.unsupported(problem):
-            lines.append({**where, "chosen": "not computed", "value": "", "why": reason})
-            continue
-        chosen = kernel.explain(operand, pass_, n)
-        if not chosen:
-            why = "this kernel has no parameters of its own, or its library keeps them"
-            lines.append({**where, "chosen": "nothing", "value": "", "why": why})
-        lines += [
-            {**where, "chosen": each.name, "value": each.value, "why": each.reason}
-            for each in chosen
-        ]
-    size = f"{operand.nbytes:,} bytes, {operand.nbytes / max(1, weight.nnz):.2f} per nonzero"
-    every = {"pass": "all", "batch": "all"}
-    lines.append({**every, "chosen": "operand", "value": size, "why": f"{weight.nnz:,} nonzeros"})
-    print_table(lines, options.json)
+    asked = from_options(ExplainOptions, options)
+    kernel = runnable(Discovered(asked.modules), [options.name])[options.name]
+    lines = [line for each in asked.shapes for line in _explanation(kernel, asked, each)]
+    print_table(lines, asked.json)
     return EXIT_FINE
+
+
+def _explanation(
+    kernel: Kernel, asked: ExplainOptions, shape: tuple[int, int]
+) -> Iterator[dict[str, object]]:
+    """Yield what was chosen for a weight of ``shape`` (m, k), and what it takes to hold it."""
+    m, k = shape
+    weight = RandomMatrix("", m, k, asked.sparsity, asked.pattern, asked.seed).weight()
+    operand = kernel.prepare(weight)
+    named: dict[str, object] = {"shape": f"{m} × {k}"}
+    for pass_, n in itertools.product(asked.passes, asked.batches):
+        where = named | {"pass": pass_, "batch": n}
+        for chosen, value, why in _explained(kernel, operand, pass_, n, weight):
+            yield where | {"chosen": chosen, "value": value, "why": why}
+    size = f"{operand.nbytes:,} bytes, {operand.nbytes / max(1, weight.nnz):.2f} per nonzero"
+    whole = {"chosen": "operand", "value": size, "why": f"{weight.nnz:,} nonzeros"}
+    yield named | {"pass": "all", "batch": "all"} | whole
+
+
+def _explained(
+    kernel: Kernel, operand: Any, pass_: Pass, n: int, weight: Weight
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what was chosen for a pass, its value, and why."""
+    m, k = weight.shape
+    if reason := kernel.unsupported(Problem(pass_, m, k, n, weight.nnz)):
+        yield "not computed", "", reason
+        return
+    chosen = kernel.explain(operand, pass_, n)
+    if not chosen:
+        yield "nothing", "", "this kernel has no parameters of its own, or its library keeps them"
+    for each in chosen:
+        yield each.name, each.value, each.reason

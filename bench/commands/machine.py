@@ -1,19 +1,17 @@
-"""``machine``, ``doctor``, ``selfcheck``: what it is, what ails it, whether it can be trusted."""
+"""``machine`` and ``doctor``: what it is, and what makes it a poor place to measure."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
-from crossover.bench import ceilings, cuda_ceilings, display, doctor, machine
-from crossover.bench.commands.arguments import add_output
-from crossover.bench.commands.output import EXIT_FINE, EXIT_USAGE, print_table, say
-from crossover.bench.worker import in_fresh_process
-from crossover.kernels.cuda.device import cupy_unavailable
+from crossover.bench.commands.output import EXIT_FINE, print_table
+from crossover.bench.machine import doctor, identity
+from crossover.bench.machine.limits import CpuLimits
+from crossover.bench.options.parser import add_command
+from crossover.bench.studies.conduct import ceilings_of
+from crossover.reports.conditions import ceiling_lines
 
 
 def add(commands: Any) -> None:
@@ -21,52 +19,30 @@ def add(commands: Any) -> None:
     for name, text, run in (
         ("machine", "what this machine is, and its measured ceilings", _machine),
         ("doctor", "what makes it a poor place to measure, and how to mend it", _doctor),
-        ("selfcheck", "whether measurements here can be trusted (six minutes)", _selfcheck),
     ):
-        parser = commands.add_parser(name, help=text)
-        add_output(parser)
+        parser = add_command(commands, name, help=text)
+        parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
 
 
 def _machine(options: argparse.Namespace, command: str) -> int:
-    from crossover.reports.tables import ceiling_lines
-
-    found = _ceilings()
-    on_gpu = in_fresh_process(cuda_ceilings.measure) if cupy_unavailable() is None else None
-    known = machine.identity() | machine.conditions()
+    known = identity.identity() | identity.conditions()
+    ceilings = ceilings_of([identity.available_cores()])
     if options.json:
-        measured = {"ceilings": asdict(found), "cuda": asdict(on_gpu) if on_gpu else None}
-        print(json.dumps(known | {"versions": machine.versions()} | measured))
+        print(json.dumps(known | {"versions": identity.versions(), "ceilings": ceilings}))
         return EXIT_FINE
-    lines = known | machine.versions() | ceiling_lines(found)
-    lines |= ceiling_lines(on_gpu) if on_gpu else {}
-    display.table(pd.DataFrame([{"what": k, "found": str(v)} for k, v in lines.items() if v]))
+    found = known | identity.versions() | ceiling_lines(ceilings)
+    lines = [{"what": what, "found": str(value)} for what, value in found.items() if value]
+    print_table(lines, as_json=False)
     return EXIT_FINE
 
 
 def _doctor(options: argparse.Namespace, command: str) -> int:
+    cores = identity.available_cores()
+    limits = CpuLimits(**ceilings_of([cores])[str(cores)])
     found = [
         {"what": each.what, "found": each.found, "remedy": each.remedy or "fine"}
-        for each in doctor.examine(_ceilings(), machine.available_cores())
+        for each in doctor.examine(limits, cores)
     ]
     print_table(found, options.json)
     return EXIT_FINE
-
-
-def _selfcheck(options: argparse.Namespace, command: str) -> int:
-    from crossover.bench import (
-        selfcheck,  # a module of kernels, too: not of those that are always there
-    )
-
-    lines = []
-    with display.progress(options.quiet) as report:
-        for check in selfcheck.run(report):
-            lines.append({**asdict(check)})
-            say(options, f"{check.verdict}: {check.name}: {check.found}")
-    print_table(lines, options.json)
-    return EXIT_USAGE if any(line["verdict"] == "failed" for line in lines) else EXIT_FINE
-
-
-def _ceilings() -> ceilings.Ceilings:
-    found: ceilings.Ceilings = in_fresh_process(ceilings.measure, machine.available_cores())
-    return found

@@ -1,36 +1,33 @@
-"""``report``: write the report of what was measured again."""
+"""``report``: write and show the report of what was measured again."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import Any
 
-from crossover.bench.commands.arguments import add_results
-from crossover.bench.commands.output import EXIT_FINE, say
+from crossover.bench.commands.conducting import OutputOptions, show
+from crossover.bench.commands.output import EXIT_FINE
+from crossover.bench.options.declaration import add_options, option
+from crossover.bench.options.parser import add_command
+
+
+@dataclass(frozen=True)
+class ReportOptions(OutputOptions):
+    """Which run is shown."""
+
+    run_id: str | None = option(
+        None, "--run", metavar="ID", help="a run", shown="the one measured last"
+    )
 
 
 def add(commands: Any) -> None:
     """Add the command to ``commands``."""
-    parser = commands.add_parser("report", help="write the report of what was measured again")
-    parser.add_argument("--run", dest="run_id", metavar="ID", help="a run (default: the last)")
-    add_results(parser)
+    parser = add_command(commands, "report", help="write the report of what was measured again")
+    add_options(parser, ReportOptions)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    return write_report(options, options.run_id)
-
-
-def write_report(options: argparse.Namespace, run_id: str | None) -> int:
-    """Write and show the report of a run (None: the last), and return the exit code."""
-    from crossover.reports import page
-
-    report = page.load(options.out, run_id)
-    paths = page.write(report, options.out)
-    if options.json:
-        print(page.as_json(report))
-    else:
-        page.summary(report)
-    for path in paths:
-        say(options, f"wrote {path}")
+    show(options, None, options.run_id)
     return EXIT_FINE

@@ -1,6 +1,7 @@
-"""The regression gate: two versions of the code, measured in one job, in turns.
+"""The regression gate: the kernels of two revisions, raced against each other by one harness.
 
 What identical code differs by from one job to the next (30 % is common) is no part of the
-comparison: both versions run side by side, each in its own worktree, environment and process, and
-an A/A control runs beside every A/B. See ``README.md`` in this folder.
+comparison: base, a second copy of base (the A/A control) and head compete in the same races. Only
+``kernels/`` comes from each revision; all that measures is of the tree that the gate is started
+from. See ``README.md`` in this folder.
 """

@@ -1,18 +1,23 @@
-"""From what was measured to a verdict on each quantity."""
+"""From stored visits to a verdict on each quantity; computed again at any time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossover.bench.gate.crossings import Crossed
-from crossover.bench.gate.matching import Checked, Shared
-from crossover.bench.gate.preset import Cell
-from crossover.bench.gate.statistics import Estimate, Levels, estimates, interval, process_luck
-from crossover.bench.gate.trio import Role, TurnError
+from crossover.bench.gate.measured import HEAD, Measured, measured
+from crossover.bench.gate.quantities import Cell, Crossover
+from crossover.bench.gate.statistics import (
+    Estimate,
+    Levels,
+    between_process_std,
+    estimates,
+    interval,
+)
 from crossover.bench.gate.verdicts import (
+    LEAST_VISITS,
     POLICIES,
     SHOWN_CONFIDENCE,
     Finding,
@@ -22,9 +27,14 @@ from crossover.bench.gate.verdicts import (
     compared,
     decide,
 )
-from crossover.bench.gate.verdicts import (
-    flagged as is_flagged,
-)
+from crossover.bench.gate.verdicts import flagged as is_flagged
+from crossover.bench.records.rows import KernelRecord, Visit
+
+#: What a crossover's figure means, said beside it.
+_CROSSOVER_NOTE = "over the fastest dense kernel, on a drawn row-skewed pattern"
+# Kernels that compile nothing differ by what a first call costs besides.
+_SHORTEST_COMPILING_S = 0.1
+_OVER_VISITS: tuple[Metric, ...] = ("time", "crossover", "conversion")
 
 
 @dataclass(frozen=True)
@@ -33,138 +43,116 @@ class Key:
 
     metric: Metric
     name: str
-
-    def of(self, cell: Cell) -> bool:
-        """Return whether it is measured by the rounds of ``cell``."""
-        return self.name in (cell.name, cell.kernel)
+    digest: str = ""
 
 
-@dataclass
-class Measured:
-    """What was measured of both versions, in one look."""
-
-    times: dict[Cell, Levels] = field(default_factory=dict)
-    conversions: dict[Cell, Levels] = field(default_factory=dict)
-    crossed: list[Crossed] = field(default_factory=list)
-    checks: dict[Cell, dict[Role, Checked]] = field(default_factory=dict)
-    failures: dict[Cell, TurnError] = field(default_factory=dict)
-    #: Cells whose operands the versions drew differently.
-    incomparable: set[Cell] = field(default_factory=set)
-
-    def usable(self, cell: Cell) -> bool:
-        """Return whether the cell can be timed."""
-        return cell not in self.failures and cell not in self.incomparable
-
-    def levels(self, metric: Metric) -> dict[Key, Levels]:
-        """Return the rounds of each quantity of a metric that has rounds."""
-        if metric == "crossover":
-            return {
-                Key(metric, each.crossing.name): each.levels
-                for each in self.crossed
-                if each.levels.rounds
-            }
-        if metric == "time":
-            return {Key(metric, c.name): v for c, v in self.times.items() if self.usable(c)}
-        # W is converted alike for every pass and batch, so a kernel's cells say the same.
-        found: dict[Key, Levels] = {}
-        for cell, levels in self.conversions.items():
-            together = found.setdefault(Key(metric, cell.kernel), Levels())
-            together.rounds.extend(levels.rounds)
-        return found
-
-    def exact(self, metric: Metric) -> dict[Key, tuple[float, float]]:
-        """Return (base, head) of each kernel: bytes of its operand, or seconds of compiling."""
-        found: dict[Key, tuple[float, float]] = {}
-        for cell, checks in self.checks.items():
-            if "head" not in checks or "base" not in checks:
-                continue
-            key = Key(metric, cell.kernel)
-            base, head = checks["base"], checks["head"]
-            if metric == "memory":
-                found.setdefault(key, (float(base.nbytes), float(head.nbytes)))
-            else:
-                before = found.get(key, (0.0, 0.0))
-                found[key] = (before[0] + base.compile_s, before[1] + head.compile_s)
-        return found
+def findings(
+    first: Iterable[Visit], again: Iterable[Visit], kernels: Mapping[str, KernelRecord]
+) -> list[Finding]:
+    """Return the verdict on every quantity, from the visits of the first look and the second."""
+    return judged(measured(first, kernels), measured(again, kernels))
 
 
-# Kernels that compile nothing differ by what a first call costs besides.
-_SHORTEST_COMPILING_S = 0.1
-_WITH_ROUNDS: tuple[Metric, ...] = ("time", "crossover", "conversion")
+def judged(first: Measured, again: Measured) -> list[Finding]:
+    """Return the verdict on every quantity that was measured."""
+    estimated = {metric: _estimated(first, metric) for metric in _OVER_VISITS}
+    tests = sum(len(each) for each in estimated.values())
+    found: list[Finding] = []
+    for metric in _OVER_VISITS:
+        policy, before = POLICIES[metric], _levels(first, metric)
+        known = between_process_std(list(before.values()))
+        confirmed = _estimated(again, metric, known)
+        for key, estimate in estimated[metric].items():
+            levels = (_levels(again, metric) if key in confirmed else before)[key]
+            second = confirmed.get(key)
+            verdict, note = decide(policy, estimate, second, tests)
+            shown = _finding(policy, key, levels, second or estimate, verdict, note)
+            found.append(replace(shown, digest=_digest(key, first)))
+    found += _exact_findings(first, again)
+    found += _not_crossed(first)
+    failed = _failures(first, again)
+    return [
+        *(each for each in found if each.metric != "time" or each.name not in failed),
+        *failed.values(),
+        *(each for each in _unmatched(first) if each.name not in failed),
+    ]
 
 
-def flagged(first: Measured) -> dict[Key, Estimate | None]:
+def flagged(first: Measured) -> set[Key]:
     """Return what is to be measured again."""
-    found: dict[Key, Estimate | None] = {}
-    for metric in _WITH_ROUNDS:
-        policy = POLICIES[metric]
-        estimated = _estimated(first, metric).items()
-        found |= {key: estimate for key, estimate in estimated if is_flagged(policy, estimate)}
-    for key, pair in first.exact("compilation").items():
+    found = {
+        key
+        for metric in _OVER_VISITS
+        for key, estimate in _estimated(first, metric).items()
+        if is_flagged(POLICIES[metric], estimate)
+    }
+    for name, pair in first.compilations.items():
         if compared(POLICIES["compilation"], *pair)[0] in ("slower", "faster"):
-            found[key] = None
+            found.add(Key("compilation", name))
     return found
 
 
-def collect(shared: Shared, first: Measured, again: Measured) -> list[Finding]:
-    """Return the verdict on every quantity of both versions."""
-    estimated = {metric: _estimated(first, metric) for metric in _WITH_ROUNDS}
-    tests = sum(len(each) for each in estimated.values())
-    digests = _digests(shared)
-    found: list[Finding] = []
-    for metric in _WITH_ROUNDS:
-        luck = process_luck(list(first.levels(metric).values()))
-        confirmed = _estimated(again, metric, luck)
-        for key, estimate in estimated[metric].items():
-            levels = (again if key in confirmed else first).levels(metric)[key]
-            second = confirmed.get(key)
-            policy = POLICIES[metric]
-            verdict, note = decide(policy, estimate, second, tests)
-            found.append(_finding(policy, key, digests, levels, second or estimate, verdict, note))
-    found += _exact_findings(first, again, digests)
-    return [*found, *_not_crossed(first), *_failures(first), *_unmatched(shared, first)]
-
-
-def undecided(first: Measured, flagged_: Mapping[Key, Estimate | None]) -> list[Cell]:
-    """Return the cells that more rounds of the first look could show to be the same."""
+def undecided(first: Measured, flagged_: set[Key]) -> set[Cell]:
+    """Return the cells that more visits of the first look could show to be the same."""
     found = {
-        key.name
+        key
         for key, estimate in _estimated(first, "time").items()
         if key not in flagged_ and decide(POLICIES["time"], estimate, None, 1)[0] == "ambiguous"
     }
-    return [cell for cell in first.times if cell.name in found]
+    return {cell for cell in first.times if _key("time", cell) in found}
 
 
-def _estimated(measured: Measured, metric: Metric, luck: float = 0.0) -> dict[Key, Estimate]:
-    """Return the estimate of each quantity; ``luck`` is what was known of it before."""
-    levels = measured.levels(metric)
+def enough(first: Measured) -> tuple[int, int]:
+    """Return how many cells have visits enough for a verdict, of how many."""
+    counts = [len(levels.visits) for levels in first.times.values()]
+    return sum(count >= LEAST_VISITS for count in counts), len(counts)
+
+
+def _levels(from_: Measured, metric: Metric) -> dict[Key, Levels]:
+    """Return the levels of each quantity of a metric that is measured over visits."""
+    if metric == "time":
+        return {_key(metric, cell): levels for cell, levels in from_.times.items()}
+    if metric == "crossover":
+        crossed = from_.crossovers.items()
+        return {_key(metric, each): levels for each, levels in crossed if levels.visits}
+    return {Key(metric, kernel): levels for kernel, levels in from_.conversions.items()}
+
+
+def _key(metric: Metric, of: Cell | Crossover) -> Key:
+    return Key(metric, of.name, of.digest)
+
+
+def _digest(key: Key, first: Measured) -> str:
+    """Return the digest of a quantity's definition; a kernel's figures have that of a cell."""
+    digests = [cell.digest for cell in first.work if cell.kernel == key.name]
+    return key.digest or min(digests, default="")
+
+
+def _estimated(from_: Measured, metric: Metric, known_std: float = 0.0) -> dict[Key, Estimate]:
+    """Return the estimate of each quantity."""
+    levels = _levels(from_, metric)
     if not levels:
         return {}
-    least = max(luck, POLICIES[metric].luck)
+    least = max(known_std, POLICIES[metric].between_process_std)
     return dict(zip(levels, estimates(list(levels.values()), least), strict=True))
 
 
 def _finding(
-    policy: Policy,
-    key: Key,
-    digests: Mapping[str, str],
-    levels: Levels,
-    estimate: Estimate,
-    verdict: Verdict,
-    note: str,
+    policy: Policy, key: Key, levels: Levels, estimate: Estimate, verdict: Verdict, note: str
 ) -> Finding:
-    columns = np.asarray(levels.rounds)[:, 1:]
-    base = float(np.median((columns[:, 0] + columns[:, 1]) / 2))
+    columns = np.asarray([each[1:] for each in levels.visits])
+    base = float(np.median(columns[:, :2].mean(axis=1)))
     head = float(np.median(columns[:, 2]))
     low, high = (policy.shown(end) for end in estimate.interval(SHOWN_CONFIDENCE))
-    if key.metric == "crossover" and verdict != "same":
+    if key.metric == "crossover":
         ends = [*interval(columns[:, :2].mean(axis=1)), *interval(columns[:, 2])]
-        moved = "{:.1f}-{:.1f} % to {:.1f}-{:.1f} %".format(*(100 * end for end in ends))
-        note = f"from {moved}; {note}".removesuffix("; ")
+        moved = "from {:.1f}-{:.1f} % to {:.1f}-{:.1f} %".format(*(100 * end for end in ends))
+        parts = [note, moved if verdict != "same" else "", _CROSSOVER_NOTE]
+        note = "; ".join(part for part in parts if part)
     return Finding(
         key.metric,
         key.name,
-        digests.get(key.name, ""),
+        key.digest,
         verdict,
         float(np.exp(base)) if policy.relative else base,
         float(np.exp(head)) if policy.relative else head,
@@ -172,78 +160,55 @@ def _finding(
         low,
         high,
         policy.shown(estimate.control),
-        estimate.rounds,
+        estimate.visits,
         note,
     )
 
 
-def _exact_findings(first: Measured, again: Measured, digests: Mapping[str, str]) -> list[Finding]:
-    """Return the verdicts on operand bytes, and on compiling: only if both looks agree."""
-    found = []
-    for metric in ("memory", "compilation"):
-        repeated = again.exact(metric)
-        for key, (base, head) in first.exact(metric).items():
-            policy, note = POLICIES[metric], ""
-            verdict, change = compared(policy, base, head)
-            if metric == "compilation" and verdict in ("slower", "faster"):
-                second = compared(policy, *repeated[key])[0] if key in repeated else "ambiguous"
-                if second != verdict:
-                    verdict, note = "ambiguous", "not confirmed"
-            if max(base, head) >= _SHORTEST_COMPILING_S:
-                found.append(
-                    Finding(metric, key.name, digests.get(key.name, ""), verdict, base, head,
-                            change, note=note)
-                )  # fmt: skip
-    return found
+def _exact_findings(first: Measured, again: Measured) -> Iterator[Finding]:
+    """Yield the verdicts on operand bytes, and on compiling: only if both looks agree."""
+    for kernel, (base, head) in first.memory.items():
+        verdict, change = compared(POLICIES["memory"], base, head)
+        digest = _digest(Key("memory", kernel), first)
+        yield Finding("memory", kernel, digest, verdict, base, head, change)
+    policy = POLICIES["compilation"]
+    for kernel, (base, head) in first.compilations.items():
+        verdict, change = compared(policy, base, head)
+        note = ""
+        if verdict in ("slower", "faster"):
+            second = again.compilations.get(kernel)
+            if second is None or compared(policy, *second)[0] != verdict:
+                verdict, note = "ambiguous", "not confirmed"
+        if max(base, head) >= _SHORTEST_COMPILING_S:
+            digest = _digest(Key("compilation", kernel), first)
+            yield Finding("compilation", kernel, digest, verdict, base, head, change, note=note)
 
 
-def _not_crossed(first: Measured) -> list[Finding]:
-    """Return the crossovers that base does not have, or that no line could be laid through."""
-    return [
-        Finding(
-            "crossover",
-            each.crossing.name,
-            each.crossing.digest,
-            "ambiguous",
-            note="base has none" if each.place is None else "too noisy",
-        )
-        for each in first.crossed
-        if not each.levels.rounds
-    ]
+def _not_crossed(first: Measured) -> Iterator[Finding]:
+    """Yield the crossovers that base does not have, or that no line could be laid through."""
+    for each, levels in first.crossovers.items():
+        if not levels.visits:
+            note = f"base has none, or it is too noisy; {_CROSSOVER_NOTE}"
+            yield Finding("crossover", each.name, each.digest, "ambiguous", note=note)
 
 
-def _failures(first: Measured) -> list[Finding]:
-    """Return the cells in which a version computed nothing right.
+def _failures(first: Measured, again: Measured) -> dict[str, Finding]:
+    """Return, by name, the cells in which a side computed nothing right, in whichever look.
 
     Where only base did, head cannot be compared with it: that is no fault of head's.
     """
-    found = []
-    for cell, error in first.failures.items():
-        verdict: Verdict = "wrong" if error.role == "head" else "new"
-        note = str(error) if error.role == "head" else f"base: {error}"
-        found.append(Finding("time", cell.name, cell.digest, verdict, note=note))
+    found: dict[str, Finding] = {}
+    for cell, (side, reason) in [*first.failures.items(), *again.failures.items()]:
+        verdict: Verdict = "wrong" if side == HEAD else "new"
+        note = reason if side == HEAD else f"base: {reason}"
+        if cell.name not in found or verdict == "wrong":
+            found[cell.name] = Finding("time", cell.name, cell.digest, verdict, note=note)
     return found
 
 
-def _unmatched(shared: Shared, first: Measured) -> list[Finding]:
-    """Return the cells that only one version has, and those that are drawn differently."""
-    groups: Sequence[tuple[Verdict, Sequence[Cell], str]] = (
-        ("new", [each for each in shared.new if each not in first.failures], ""),
-        ("gone", shared.gone, ""),
-        ("new", sorted(first.incomparable, key=lambda c: c.name), "its operands are not base's"),
-    )
-    return [
-        *(
-            Finding("time", cell.name, cell.digest, verdict, note=note)
-            for verdict, cells, note in groups
-            for cell in cells
-        ),
-        *shared.other_crossings,
-    ]
-
-
-def _digests(shared: Shared) -> dict[str, str]:
-    """Return the digest of each quantity's definition, by name."""
-    found = {cell.kernel: cell.digest for cell in reversed(shared.cells)}
-    found |= {cell.name: cell.digest for cell in shared.cells}
-    return found | {each.name: each.digest for each in shared.crossings}
+def _unmatched(first: Measured) -> Iterator[Finding]:
+    """Yield the cells that only one version has."""
+    verdicts: dict[Verdict, set[Cell]] = {"new": first.new, "gone": first.gone}
+    for verdict, cells in verdicts.items():
+        for cell in sorted(cells, key=lambda each: each.name):
+            yield Finding("time", cell.name, cell.digest, verdict)

@@ -16,19 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from crossover.bench import machine
-from crossover.bench.ceilings import Ceilings
 from crossover.bench.gate.comparison import Comparison
-from crossover.bench.gate.preset import Cell
-from crossover.bench.gate.trio import Version
-from crossover.bench.gate.verdicts import POLICIES
-from crossover.bench.records import CommitRow
-from crossover.bench.store import FILE_NAME, Store
-from crossover.bench.workloads import pruning
-from crossover.bench.workloads.models import cache_folder
+from crossover.bench.gate.revisions.checkout import Version
+from crossover.bench.gate.verdicts import POLICIES, Finding
+from crossover.bench.machine.limits import limits_of
+from crossover.bench.records.files import cache_folder
+from crossover.bench.records.rows import CommitRow
+from crossover.bench.records.store import FILE_NAME, Store
+from crossover.bench.statistics import rates
 
-_FLOAT_BYTES = 4
 # Fewer commits than this have no trend.
 _LEAST_COMMITS = 6
 # A change point explains its part of the variance at least so many times better than noise would:
@@ -70,33 +68,31 @@ def path_in(folder: Path | None) -> Path:
     return (folder or cache_folder() / "history") / FILE_NAME
 
 
-def keep(store: Store, found: Comparison, ceilings: Ceilings | None = None) -> int:
+def keep(store: Store, found: Comparison) -> int:
     """Keep the results of both versions that are commits, and return how many rows there were."""
-    identity = machine.identity()
-    where = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    machine = json.dumps(found.run.machine, sort_keys=True)
+    where = hashlib.sha256(machine.encode()).hexdigest()[:12]
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    rows: list[CommitRow] = []
-    for version, side in ((found.base, "base"), (found.head, "head")):
-        if version.commit.endswith("-dirty"):
-            continue
-        rows += [
-            CommitRow(
-                machine=where,
-                machine_title=machine.title(identity),
-                revision=version.commit,
-                committed_at=_utc(version),
-                metric=each.metric,
-                name=each.name,
-                digest=each.digest,
-                threads=found.threads,
-                value=getattr(each, side),
-                roofline=_roofline(found, each.name, getattr(each, side), ceilings),
-                measured_at=now,
-            )
-            for each in found.findings
-            if getattr(each, side) is not None
-        ]
-    store.add_commit(rows)
+    rows = [
+        CommitRow(
+            machine=where,
+            machine_title=found.run.machine_title,
+            revision=version.commit,
+            committed_at=_utc(version),
+            metric=each.metric,
+            name=each.name,
+            digest=each.digest,
+            threads=found.threads,
+            value=value,
+            roofline=_roofline(found, each, value),
+            measured_at=now,
+        )
+        for version, side in ((found.base, "base"), (found.head, "head"))
+        for each in found.findings
+        if not version.commit.endswith("-dirty")
+        if (value := getattr(each, side)) is not None
+    ]
+    store.add_commits(rows)
     return len(rows)
 
 
@@ -144,7 +140,7 @@ def change_points(levels: np.ndarray) -> list[tuple[int, float]]:
         return []
     ruptures = importlib.import_module("ruptures")
     steps = np.diff(levels)
-    noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / np.sqrt(2)
+    noise = float(stats.median_abs_deviation(steps, scale="normal")) / np.sqrt(2)
     scaled = np.asarray(levels, float) / max(noise, 1e-9)
     found = ruptures.Pelt(model="l2", min_size=_LEAST_SEGMENT, jump=1).fit(scaled)
     ends = [0, *found.predict(pen=_PENALTY * np.log(len(levels)))]
@@ -155,25 +151,13 @@ def change_points(levels: np.ndarray) -> list[tuple[int, float]]:
     ]
 
 
-def _roofline(
-    found: Comparison, name: str, seconds: float | None, ceilings: Ceilings | None
-) -> float | None:
-    """Return the share of the measured ceilings that a cell's time reaches; None for the rest."""
-    cell = next((each for each in found.levels if each.name == name), None)
-    if ceilings is None or cell is None or not seconds:
+def _roofline(found: Comparison, finding: Finding, seconds: float) -> float | None:
+    """Return the share of this machine's measured limits that a cell's time reaches, or None."""
+    limits = limits_of(found.run.ceilings, "cpu", found.threads)
+    work = {cell.name: work for cell, work in found.work.items()}.get(finding.name)
+    if finding.metric != "time" or work is None or limits is None:
         return None
-    bytes_of = {f.name: f.head for f in found.findings if f.metric == "memory"}
-    return ceilings.bound_s(_flops(cell), (bytes_of.get(cell.kernel) or 0) + _sides(cell)) / seconds
-
-
-def _flops(cell: Cell) -> float:
-    """Return the operations that are useful: two per stored weight and column."""
-    return 2.0 * pruning.kept(cell.m * cell.k, cell.sparsity) * cell.batch
-
-
-def _sides(cell: Cell) -> int:
-    """Return the bytes of X and of Y."""
-    return (cell.m + cell.k) * cell.batch * _FLOAT_BYTES
+    return rates.roofline_fraction(limits, work.flops, work.nbytes, seconds)
 
 
 def _utc(version: Version) -> str:

@@ -1,17 +1,17 @@
 """What is a regression: one table of metrics with their thresholds, and one function that decides.
 
 A regression is claimed only where four things agree: the flagged quantity was measured again in
-fresh processes, those new rounds alone put the interval, corrected for testing many quantities,
+fresh processes, those new visits alone put the interval, corrected for testing many quantities,
 above zero, their effect reaches the metric's threshold, and the A/A control beside them is quiet.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 from scipy import stats
 
 from crossover.bench.gate.statistics import Estimate
@@ -27,8 +27,8 @@ FAMILY_ERROR = 0.01
 SAME_ERROR = 2e-5
 #: What a table shows.
 SHOWN_CONFIDENCE = 0.95
-#: A quantity with fewer rounds than this decides nothing.
-LEAST_ROUNDS = 12
+#: A quantity with fewer visits than this decides nothing.
+LEAST_VISITS = 12
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Policy:
     relative: bool = True
     #: Below this a change counts for nothing, in the metric's own unit.
     least: float = 0.0
-    #: How far two processes of one code differ at least, whatever a few controls say.
-    luck: float = 0.003
+    #: How far processes of one code differ at least, whatever a few controls say.
+    between_process_std: float = 0.003
 
     def scaled(self, share: float) -> float:
         """Return a share as a difference of levels."""
-        return float(np.log1p(share)) if self.relative else share
+        return float(math.log1p(share)) if self.relative else share
 
     def shown(self, difference: float) -> float:
         """Return a difference of levels as a share, or in sparsity."""
-        return float(np.expm1(difference)) if self.relative else difference
+        return float(math.expm1(difference)) if self.relative else difference
 
 
 #: More is worse in all of them.
@@ -88,7 +88,7 @@ class Finding:
     high: float | None = None
     #: The A/A control's change.
     control: float | None = None
-    rounds: int = 0
+    visits: int = 0
     note: str = ""
 
     @property
@@ -110,8 +110,8 @@ def decide(
     ``tests`` is how many quantities the run looks at.
     """
     estimate = again or first
-    if estimate.rounds < LEAST_ROUNDS:
-        return "ambiguous", f"{estimate.rounds} rounds are too few"
+    if estimate.visits < LEAST_VISITS:
+        return "ambiguous", f"{estimate.visits} visits are too few"
     limit = policy.scaled(policy.same)
     # A change that neither was seen first nor is excluded now stays ambiguous.
     half = float(stats.norm.ppf(1 - SAME_ERROR)) * estimate.error

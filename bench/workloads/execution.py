@@ -111,26 +111,18 @@ class Model:
 
     def weight_gradient(self, index: int, dy: Any, x: Any) -> Any:
         """Return the kernel's own gradient array of layer ``index``; reused by the next call."""
-        kernel = self.kernel
-        gradient = kernel.backward_weight(
-            self.weights[index], kernel.put(dy), kernel.put(x), self.gradients[index]
-        )
+        put, room = self.kernel.put, self.gradients[index]
+        gradient = self.kernel.backward_weight(self.weights[index], put(dy), put(x), room)
         self.gradients[index] = gradient
         return gradient
 
     def _product(self, pass_: Any, index: int, x: Any = None, dy: Any = None) -> Any:
-        kernel = self.kernel
-        given = x if pass_ == "forward" else dy
+        put = self.kernel.put
         m, k = self.network.layers[index].shape
-        out = self.xp.empty((m if pass_ == "forward" else k, given.shape[1]), np.float32)
-        result = kernel.run(
-            pass_,
-            self.weights[index],
-            None if x is None else kernel.put(x),
-            None if dy is None else kernel.put(dy),
-            kernel.put(out),
-        )
-        return kernel.local(result)
+        rows, n = (m, x.shape[1]) if pass_ == "forward" else (k, dy.shape[1])
+        x, dy = None if x is None else put(x), None if dy is None else put(dy)
+        out = put(self.xp.empty((rows, n), np.float32))
+        return self.kernel.local(self.kernel.run(pass_, self.weights[index], x, dy, out))
 
 
 def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

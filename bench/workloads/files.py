@@ -7,13 +7,14 @@ anything of that size is allocated.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench import machine
 from crossover.bench.errors import InputError
+from crossover.bench.machine import memory
 from crossover.kernels.base import Weight
 
 
@@ -46,9 +47,9 @@ def weight(path: Path, rng: np.random.Generator) -> Weight:
         raise InputError(f"{path} is no .smtx file ({error}): three lines of integers") from None
     if problem := _problem(m, k, nnz, pointers, columns):
         raise InputError(f"{path} is no consistent .smtx file: {problem}")
-    needed, free = 5 * m * k, machine.free_bytes()
+    needed, free = 5 * m * k, memory.free_bytes()
     if needed > free:
-        raise InputError(f"{path}: {machine.too_little(needed, free)}")
+        raise InputError(f"{path}: {memory.too_little(needed, free)}")
     pattern = np.zeros((m, k), bool)
     pattern[np.repeat(np.arange(m), np.diff(pointers)), columns] = True
     values = np.zeros((m, k), np.float32)
@@ -72,3 +73,11 @@ def _problem(
     if nnz and np.unique(rows * (columns.max() + 1) + columns).size < nnz:
         return "a column index is twice in a row"
     return None
+
+
+def digest(path: Path) -> str:
+    """Return the hash of a file's content."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error})") from error

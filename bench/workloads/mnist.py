@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -115,12 +116,9 @@ def _parse_idx(path: Path, content: bytes) -> NDArray[np.uint8]:
     if not 1 <= rank <= 3 or len(content) < 4 + 4 * rank:
         raise InputError(f"{path} is an IDX file of rank {rank}: need rank 1 to 3")
     shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    size = 1
-    for extent in shape:
-        size *= extent
-    if size != len(content) - 4 - 4 * rank:
+    size, held = math.prod(shape), len(content) - 4 - 4 * rank
+    if size != held:
         raise InputError(
-            f"{path} declares {shape} = {size} bytes but holds {len(content) - 4 - 4 * rank}: "
-            "restore the file"
+            f"{path} declares {shape} = {size} bytes but holds {held}: restore the file"
         )
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)

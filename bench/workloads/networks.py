@@ -1,7 +1,7 @@
 """The networks, as specifications: layers that each are a W (m, k) times an X (k, n).
 
 Convolutions are lowered to a matrix product (im2col): X then holds one column per output
-position and image, so that every layer of every network is one :class:`~crossover.kernels.Problem`.
+position and image, so that every layer of every network is one :class:`kernels.base.Problem`.
 Activations keep the batch in their last, contiguous axis. ``xp`` is NumPy or CuPy, whichever
 the arrays belong to.
 """
@@ -79,18 +79,16 @@ class Convolution:
     def lower(self, activation: Any, xp: Any) -> Any:
         """Return X (k, positions * n) of an activation (channels, side, side, n)."""
         image = activation.reshape(self.in_channels, self.side, self.side, -1)
-        windows = xp.lib.stride_tricks.sliding_window_view(
-            image, (self.window, self.window), axis=(1, 2)
-        )
+        sides = self.window, self.window
+        windows = xp.lib.stride_tricks.sliding_window_view(image, sides, axis=(1, 2))
         return windows.transpose(0, 4, 5, 1, 2, 3).reshape(self.shape[1], -1)
 
     def raise_gradient(self, gradient: Any, activation_shape: tuple[int, ...], xp: Any) -> Any:
         """Return dX (k, positions * n) summed into the shape of the activation (col2im)."""
         size, window = self.out_side, self.window
         columns = gradient.reshape(self.in_channels, window, window, size, size, -1)
-        image = xp.zeros(
-            (self.in_channels, self.side, self.side, columns.shape[-1]), gradient.dtype
-        )
+        shape = self.in_channels, self.side, self.side, columns.shape[-1]
+        image = xp.zeros(shape, gradient.dtype)
         for row in range(window):
             for column in range(window):
                 image[:, row : row + size, column : column + size] += columns[:, row, column]
@@ -125,10 +123,8 @@ class Network:
 
 
 def _fully_connected(*sizes: int) -> tuple[Layer, ...]:
-    return tuple(
-        Linear(f"fc{i}", inputs, outputs)
-        for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1)
-    )
+    numbered = enumerate(pairwise(sizes), start=1)
+    return tuple(Linear(f"fc{i}", inputs, outputs) for i, (inputs, outputs) in numbered)
 
 
 _LENET_5 = (

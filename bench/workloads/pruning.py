@@ -8,8 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.kernels.base import Weight
-
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float32]
 #: Over all layers together, or each layer alone.
@@ -60,20 +58,6 @@ def block_masks(
         np.kron(mask, np.ones(block, bool))[: layer.shape[0], : layer.shape[1]]
         for mask, layer in zip(masks, values, strict=True)
     ]
-
-
-def random_weight(
-    shape: tuple[int, int], sparsity: float, rng: np.random.Generator, blocks: bool = False
-) -> Weight:
-    """Return normal random numbers of ``shape`` (m, k), pruned in random places.
-
-    ``blocks`` keeps whole 4 x 4 blocks; of numbers without a structure, those of the largest norm
-    are random ones.
-    """
-    values = rng.standard_normal(shape, np.float32)
-    masks = block_masks([values], sparsity) if blocks else random_masks([shape], sparsity, rng)
-    mask = masks[0]
-    return Weight(np.where(mask, values, np.float32(0)), mask)
 
 
 def row_skewed_masks(

@@ -77,12 +77,10 @@ class Adam(GradientDescent):
                 self.moments[index] = self._zeros(local)
 
     def step(self, dlogits: Any, taken: list[Any], rate: float) -> None:
-        """Move every weight and bias by one step of size ``rate``."""
         self.steps += 1
         super().step(dlogits, taken, rate)
 
     def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
-        """Replace the gradients of layer ``index`` by Adam's directions, in place."""
         self._direction(weight_gradient, self.moments[index])
         self._direction(bias_gradient, self.bias_moments[index])
 

@@ -13,24 +13,21 @@ from typing import Any
 import numpy as np
 
 from .. import formats
-from ..base import Array, Kernel, Weight
+from ..base import Array, Weight
+from ..sparse import SparseKernel, StoredValues
 
 
 @dataclass
-class DualCsrOperand:
+class DualCsrOperand(StoredValues):
     """W and Wᵀ as a library's CSR, with the values of each as NumPy views."""
 
     matrix: Any
     transposed: Any
     #: W's pattern with zeros for values, where a library samples by it; or None.
     sampler: Any
-    values: Array
     transposed_values: Array
     #: Which of ``values`` each of ``transposed_values`` is.
     order: Array
-    #: Where each of ``values`` lies in W.ravel().
-    positions: Array
-    shape: tuple[int, int]
     #: Bytes of the indices and pointers of both matrices.
     index_bytes: int
 
@@ -41,10 +38,10 @@ class DualCsrOperand:
 
     @property
     def stored_entries(self) -> int:
-        return self.positions.size
+        return int(self.positions.size)
 
 
-class DualCsrKernel(Kernel):
+class DualCsrKernel(SparseKernel):
     """CSR in a library that shares the memory of SciPy's arrays."""
 
     @abstractmethod
@@ -62,26 +59,17 @@ class DualCsrKernel(Kernel):
         transposed = type(host)((host.data[order], rows, pointers), shape=(k, m))
         both = (host, transposed)
         return DualCsrOperand(
+            weight.shape,
+            host.data,
+            formats.flat_positions(host),
             self.convert(host),
             self.convert(transposed),
             self.sampler(host),
-            host.data,
             transposed.data,
             order,
-            formats.flat_positions(host),
-            weight.shape,
             sum(formats.sparse_bytes(each) - each.data.nbytes for each in both),
         )
 
     def update(self, operand: DualCsrOperand, step: Any, rate: float) -> None:
         operand.values -= rate * self.local(step)
         np.take(operand.values, operand.order, out=operand.transposed_values)
-
-    def gradient_shape(self, operand: DualCsrOperand) -> tuple[int, ...]:
-        return (operand.positions.size,)
-
-    def dense_weight(self, operand: DualCsrOperand) -> Array:
-        return formats.scattered(operand.values, operand.positions, operand.shape)
-
-    def dense_gradient(self, operand: DualCsrOperand, gradient: Any) -> Array:
-        return formats.scattered(self.fetch(gradient), operand.positions, operand.shape)

@@ -13,8 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Problem, Weight
+from ..base import ONLY_FP32, Array, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned_empty
+from ..sparse import SparseKernel
 from .simd.blocks import (
     BLOCK_TILE,
     BLOCKS_AHEAD,
@@ -25,6 +26,7 @@ from .simd.blocks import (
 )
 from .simd.vectors import LANES, TILE, address
 from .threads import (
+    ThreadedStructure,
     check_layout,
     explain_threads,
     explain_vectors,
@@ -34,23 +36,11 @@ from .threads import (
 )
 
 _MOST_BLOCKS = 1 << 16
-# Reads of a row of X by a thread, below which packing costs more than it gives.
-_LEAST_READS = 3
 
 
 @dataclass(frozen=True)
-class BlockStructure:
-    """Where the blocks of a matrix (rows, columns) are, block row after block row."""
-
-    shape: tuple[int, int]
-    #: (block rows + 1,) into ``indices``.
-    pointers: NDArray[np.int32]
-    #: (blocks,) block columns.
-    indices: NDArray[np.uint16]
-    #: (threads + 1,) block rows at which the work of each thread begins.
-    splits: NDArray[np.int64]
-    #: Loads below which threads cost more than they give.
-    serial_loads: int
+class BlockStructure(ThreadedStructure):
+    """Where blocks are: rows and columns are counted in blocks, but for ``shape``."""
 
     @classmethod
     def of(cls, stored: NDArray[np.bool_], shape: tuple[int, int]) -> BlockStructure:
@@ -65,24 +55,11 @@ class BlockStructure:
             serial_loads(),
         )
 
-    @property
-    def nbytes(self) -> int:
-        return self.pointers.nbytes + self.indices.nbytes
-
-    def serial(self, n: int) -> bool:
-        """Return whether threads cost more than they give."""
-        return self.splits.size == 2 or self.loads(n) < self.serial_loads
-
     def loads(self, n: int) -> int:
-        """Return about how many cycles a product takes: a multiply-add each."""
+        # Multiply-adds, a cycle each.
         return int(self.indices.size * SIDE * SIDE * -(-n // LANES))
 
-    def packs(self, n: int) -> bool:
-        """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        return n > TILE and self.reads() >= _LEAST_READS
-
     def reads(self) -> float:
-        """Return how often a thread reads each row of X."""
         return SIDE * self.indices.size / max(1, self.shape[1] * (self.splits.size - 1))
 
 
@@ -111,7 +88,7 @@ class BlockOperand:
         return min(self.values.size, self.shape[0] * self.shape[1])
 
 
-class NumbaBsr(Kernel):
+class NumbaBsr(SparseKernel):
     """Register-tiled BSR on the CPU."""
 
     name = "numba-bsr"
@@ -154,16 +131,10 @@ class NumbaBsr(Kernel):
     def explain(self, operand: BlockOperand, pass_: Pass, n: int) -> list[Choice]:
         structure = operand.transposed if pass_ == "backward_input" else operand.forward
         full = 1.0 if operand.stored is None else float(operand.stored.mean())
-        reads = structure.reads()
         return [
             Choice("blocks", f"{SIDE} x {SIDE}", f"a cache line each; {full:.0%} of them is W's"),
             explain_vectors(BLOCK_TILE),
-            Choice(
-                "tiles of X packed",
-                "yes" if structure.packs(n) else "no",
-                f"batch {n}; a thread reads a row {reads:.1f} times: packing pays beyond {TILE} "
-                f"columns and from {_LEAST_READS} reads",
-            ),
+            structure.explain_packing(n),
             explain_threads(
                 structure.loads(n),
                 structure.serial_loads,
@@ -190,16 +161,6 @@ class NumbaBsr(Kernel):
         if operand.stored is not None:
             _clear(out.reshape(-1), operand.stored.reshape(-1))
         return out
-
-    def update(self, operand: BlockOperand, step: Any, rate: float) -> None:
-        operand.values -= operand.values.dtype.type(rate) * step
-
-    def gradient_shape(self, operand: BlockOperand) -> tuple[int, ...]:
-        # (blocks, 4, 4)
-        return tuple(operand.values.shape)
-
-    def dense_weight(self, operand: BlockOperand) -> Array:
-        return self.dense_gradient(operand, operand.values)
 
     def dense_gradient(self, operand: BlockOperand, gradient: Any) -> Array:
         (m, k), structure = operand.shape, operand.forward

@@ -13,7 +13,8 @@ import numba
 import numpy as np
 
 from .. import formats
-from ..base import Array, Kernel, Look, Weight
+from ..base import Array, Look, Weight
+from ..sparse import SparseKernel
 
 # Fused and reordered sums, as every BLAS does; NaN and infinity keep their meaning.
 _FASTMATH = {"contract", "reassoc"}
@@ -47,12 +48,6 @@ class CsrOperand:
         matrix = formats.to_csr(weight)
         structure = formats.transposed_structure(matrix)
         return cls(weight.shape, matrix.indptr, matrix.indices, matrix.data, *structure)
-
-    def scatter(self, values: Array, pointers: Array, columns: Array) -> Array:
-        """Return ``values`` (nnz,) as (m, k) on the host."""
-        dense = np.zeros(self.shape, values.dtype)
-        dense[np.repeat(np.arange(self.shape[0]), np.diff(pointers)), columns] = values
-        return dense
 
 
 @numba.njit(parallel=True, cache=True, fastmath=_FASTMATH)
@@ -92,13 +87,23 @@ def _update(values, step, rate):  # type: ignore[no-untyped-def]
         values[p] -= rate * step[p]
 
 
-class NumbaCsr(Kernel):
+class CsrKernel(SparseKernel):
+    """What the plain kernels on the CPU and on CUDA share."""
+
+    format = "csr"
+
+    def positions(self, operand: CsrOperand) -> Array:
+        pointers, columns = self.fetch(operand.pointers), self.fetch(operand.columns)
+        rows = np.repeat(np.arange(operand.shape[0]), np.diff(pointers))
+        return np.asarray(rows * operand.shape[1] + columns)
+
+
+class NumbaCsr(CsrKernel):
     """The plain parallel kernel: what a user writes first."""
 
     name = "numba-csr"
     title = "Numba CSR"
     device = "cpu"
-    format = "csr"
     source = "numba.prange over rows, one axpy per nonzero"
     look = Look("#0072b2", "^", ":")
 
@@ -121,12 +126,3 @@ class NumbaCsr(Kernel):
 
     def update(self, operand: CsrOperand, step: Any, rate: float) -> None:
         _update(operand.values, step, operand.values.dtype.type(rate))
-
-    def gradient_shape(self, operand: CsrOperand) -> tuple[int, ...]:
-        return (operand.values.size,)
-
-    def dense_weight(self, operand: CsrOperand) -> Array:
-        return operand.scatter(operand.values, operand.pointers, operand.columns)
-
-    def dense_gradient(self, operand: CsrOperand, gradient: Any) -> Array:
-        return operand.scatter(gradient, operand.pointers, operand.columns)

@@ -17,9 +17,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import formats
 from ..base import ONLY_FP32, Array, Choice, ForwardOnly, Look, Pass, Problem, Weight
 from ..processor import LINE, aligned_empty
+from ..sparse import SparseKernel, StoredValues
 from .simd.entries import add_entries
 from .simd.slices import COLUMNS, PLACES, add_group
 from .simd.vectors import LANES, address, number_at
@@ -32,12 +32,12 @@ _MOST_COLUMNS = 1 << 16
 
 
 @dataclass
-class SellOperand:
-    """W in slices of rows by groups of columns, and the entries left over."""
+class SellOperand(StoredValues):
+    """W in slices of rows by groups of columns, and the entries left over.
 
-    shape: tuple[int, int]
-    #: Of all steps, (steps, lanes), then of the entries left over.
-    values: Array
+    ``values`` are those of all steps, (steps, lanes), then of the entries left over.
+    """
+
     #: (steps, lanes): the place in its group of each value's column.
     places: NDArray[np.uint8]
     #: For each thread in turn (groups, its slices): how many steps.
@@ -51,8 +51,6 @@ class SellOperand:
     starts: NDArray[np.int64]
     #: (nnz,) where each nonzero of W, row after row, lies in ``values``; for conversions only.
     entries: NDArray[np.int64]
-    #: (nnz,) where each nonzero lies in W, flattened; for conversions only.
-    positions: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         left = self.values.ctypes.data + 4 * self.places.size
@@ -69,16 +67,12 @@ class SellOperand:
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self._parts())
 
-    @property
-    def stored_entries(self) -> int:
-        return self.values.size
-
     def _parts(self) -> tuple[Array, ...]:
         left = self.left_rows, self.left_columns
         return self.values, self.places, self.steps, *left, self.rows
 
 
-class NumbaSell(ForwardOnly):
+class NumbaSell(ForwardOnly, SparseKernel):
     """For serving one image."""
 
     name = "numba-sell"
@@ -113,6 +107,7 @@ class NumbaSell(ForwardOnly):
         return SellOperand(
             weight.shape,
             values,
+            rows * k + columns,
             places,
             sliced.steps,
             place_of[rows[sliced.left]].astype(np.uint16),
@@ -120,7 +115,6 @@ class NumbaSell(ForwardOnly):
             order.astype(np.int32),
             sliced.starts,
             sliced.entries,
-            rows * k + columns,
         )
 
     def explain(self, operand: SellOperand, pass_: Pass, n: int) -> list[Choice]:
@@ -162,9 +156,6 @@ class NumbaSell(ForwardOnly):
 
     def dense_weight(self, operand: SellOperand) -> Array:
         return self.dense_gradient(operand, operand.values[operand.entries])
-
-    def dense_gradient(self, operand: SellOperand, gradient: Any) -> Array:
-        return formats.scattered(gradient, operand.positions, operand.shape)
 
 
 class _Sliced:

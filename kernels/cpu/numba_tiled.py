@@ -13,9 +13,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from .. import formats
-from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Problem, Weight
+from ..base import ONLY_FP32, Array, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
+from ..sparse import SparseKernel
 from .scatter_spmv import spread_product
 from .simd.entries import (
     gathered_dot,
@@ -106,7 +106,7 @@ def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-u
 _MOST_COLUMNS = 1 << 16
 
 
-class NumbaTiled(Kernel):
+class NumbaTiled(SparseKernel):
     """Register-tiled CSR on the CPU."""
 
     name = "numba-tiled"
@@ -153,18 +153,6 @@ class NumbaTiled(Kernel):
             _dot_on_threads(operand.plans[0], structure.splits, *how)
         return out
 
-    def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
-        operand.values -= operand.values.dtype.type(rate) * step
-
-    def gradient_shape(self, operand: TiledOperand) -> tuple[int, ...]:
-        return (operand.values.size,)
-
-    def dense_weight(self, operand: TiledOperand) -> Array:
-        return self.dense_gradient(operand, operand.values)
-
-    def dense_gradient(self, operand: TiledOperand, gradient: Any) -> Array:
-        return formats.scattered(gradient, operand.places, operand.shape)
-
 
 def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) -> Array:
     way = structure.way(x.shape[1])
@@ -185,10 +173,10 @@ def _operand(weight: Weight, fill: int) -> TiledOperand:
     return TiledOperand(
         weight.shape,
         values,
+        rows * k + columns,
         Structure.of(rows, columns, (m, k), fill),
         Structure.of(columns[by_column], rows[by_column], (k, m), fill),
         by_column.astype(np.int32),
-        rows * k + columns,
     )
 
 

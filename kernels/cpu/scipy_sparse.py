@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from .. import formats
-from ..base import Array, Kernel, Look, Runtime, Weight
+from ..base import Array, Look, Runtime, Weight
+from ..sparse import SparseKernel, StoredValues
 from .numpy_dense import weight_product
 
 # At 10 % density (300 x 784, n = 64, one thread) the dense product took a thirteenth of the time
@@ -22,13 +23,11 @@ _CHUNK_FLOATS = 1 << 16
 
 
 @dataclass
-class SparseOperand:
+class SparseOperand(StoredValues):
     """W as a library's sparse matrix, and Wᵀ sharing its values where the format can."""
 
     matrix: Any
     transposed: Any
-    #: Where each stored value lies in W.ravel(), laid out like ``matrix.data``.
-    positions: Any
     #: 0 for the zeros that a BSR block holds, 1 elsewhere; None where every value is stored.
     stored: Any
     #: Room (m, k) for the dense product of ``backward_weight``; None where it is sampled.
@@ -43,12 +42,8 @@ class SparseOperand:
         extra = sum(int(part.nbytes) for part in parts if part is not None)
         return formats.sparse_bytes(self.matrix) + extra
 
-    @property
-    def stored_entries(self) -> int:
-        return int(self.matrix.data.size)
 
-
-class LibrarySparseKernel(Kernel):
+class LibrarySparseKernel(SparseKernel):
     """What the sparse kernels of SciPy and CuPy share."""
 
     format: ClassVar[Literal["csr", "csc", "bsr"]]
@@ -70,7 +65,9 @@ class LibrarySparseKernel(Kernel):
             stored = xp.asarray(weight.pattern).ravel()[positions].astype(host.data.dtype)
         sampled = weight.nnz < _SAMPLE_BELOW_DENSITY * weight.pattern.size
         product = None if sampled else xp.empty(weight.shape, weight.values.dtype)
-        return SparseOperand(matrix, matrix.T, positions, stored, product)
+        return SparseOperand(
+            weight.shape, matrix.data, positions, matrix, matrix.T, stored, product
+        )
 
     def forward(self, operand: SparseOperand, x: Any, out: Any) -> Any:
         # A new array: the libraries offer no ``out``.
@@ -93,20 +90,12 @@ class LibrarySparseKernel(Kernel):
     def update(self, operand: SparseOperand, step: Any, rate: float) -> None:
         if operand.stored is not None:
             step = step * operand.stored
-        operand.matrix.data -= rate * step
+        operand.values -= rate * step
         if self.format == "bsr":
             operand.transposed = operand.matrix.T
 
-    def gradient_shape(self, operand: SparseOperand) -> tuple[int, ...]:
-        # (nnz,), for BSR (blocks, r, c).
-        return tuple(operand.matrix.data.shape)
-
-    def dense_weight(self, operand: SparseOperand) -> Array:
-        return self.dense_gradient(operand, operand.matrix.data)
-
-    def dense_gradient(self, operand: SparseOperand, gradient: Any) -> Array:
-        positions = self.fetch(operand.positions)
-        return formats.scattered(self.fetch(gradient), positions, operand.matrix.shape)
+    def positions(self, operand: SparseOperand) -> Array:
+        return self.fetch(operand.positions)
 
     def _sampled(self, operand: SparseOperand, dy: Any, x: Any, out: Any) -> Any:
         """Return one dot product per stored entry, in chunks that stay in the cache."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -15,9 +17,57 @@ from .tuning import chosen, shortest_s
 
 # Loads, roughly a cycle each, below which a second thread costs more than it gives: 4 µs.
 _SERIAL_LOADS = 1 << 14
+# What a busy machine seems to take to wake a thread must not keep all later runs on one.
+_MOST_SERIAL_LOADS = 1 << 20
 # NumPy compares a type with an instance faster than with the class.
 _FLOAT32 = np.dtype(np.float32)
 _CACHED = 1 << 12  # numbers that lie in the first cache
+# Reads of a row of X by a thread, below which packing costs more than it gives.
+_LEAST_READS = 3
+
+
+@dataclass(frozen=True)
+class ThreadedStructure(ABC):
+    """Where the entries of a matrix (rows, columns) are, row after row, cut for threads."""
+
+    shape: tuple[int, int]
+    #: Into ``indices``: where rows begin.
+    pointers: NDArray[np.int32]
+    #: Columns.
+    indices: NDArray[np.uint16]
+    #: (threads + 1,) rows at which the work of each thread begins.
+    splits: NDArray[np.int64]
+    #: Loads below which threads cost more than they give.
+    serial_loads: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.pointers.nbytes + self.indices.nbytes
+
+    @abstractmethod
+    def loads(self, n: int) -> int:
+        """Return about how many cycles a product takes."""
+
+    @abstractmethod
+    def reads(self) -> float:
+        """Return how often a thread reads each row of X."""
+
+    def serial(self, n: int) -> bool:
+        """Return whether threads cost more than they give."""
+        return self.splits.size == 2 or self.loads(n) < self.serial_loads
+
+    def packs(self, n: int) -> bool:
+        """Return whether tiles of X are packed: where each row is read often enough to pay."""
+        return n > TILE and self.reads() >= _LEAST_READS
+
+    def explain_packing(self, n: int) -> Choice:
+        """Return whether tiles of X are packed, and why."""
+        return Choice(
+            "tiles of X packed",
+            "yes" if self.packs(n) else "no",
+            f"batch {n}; a thread reads a row {self.reads():.1f} times: packing pays beyond {TILE} "
+            f"columns and from {_LEAST_READS} reads",
+        )
 
 
 def check_layout(*arrays: Array) -> None:
@@ -101,7 +151,8 @@ def _measured_serial_loads(threads: int) -> int:
     alone = shortest_s(lambda: _sum_strided(numbers[:0]))
     a_load = (shortest_s(lambda: _sum_strided(numbers)) - alone) / _CACHED
     saved = a_load * (1 - 1 / threads)
-    return 1 << round(math.log2(max(1.0, (woken - alone) / max(saved, 1e-12))))
+    loads = 1 << round(math.log2(max(1.0, (woken - alone) / max(saved, 1e-12))))
+    return min(loads, _MOST_SERIAL_LOADS)
 
 
 @numba.njit(cache=True)

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from ..base import Array, Choice
 from ..processor import aligned_empty, cache_sizes
+from ..sparse import StoredValues
 from .simd.vectors import LANES, TILE
-from .threads import explain_threads, explain_vectors, serial_loads, splits
+from .threads import ThreadedStructure, explain_threads, explain_vectors, serial_loads, splits
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: Columns of a block: a tile of as many rows of X fills the first cache.
 BLOCK = _L1_BYTES // (4 * TILE)
-# Reads of a row of X by a thread, below which packing costs more than it gives.
-_LEAST_READS = 3
 # Nonzeros of a row within a block, below which larger blocks are faster than near ones.
 _LEAST_PER_BLOCK = 12
 
@@ -34,20 +33,11 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Structure:
-    """Where the nonzeros of a matrix (rows, columns) are, row after row."""
+class Structure(ThreadedStructure):
+    """Where nonzeros are: ``pointers`` (blocks + 1, rows) are to each block of columns of a row."""
 
-    shape: tuple[int, int]
-    #: (blocks + 1, rows) into ``indices``: where each block of columns begins in each row.
-    pointers: NDArray[np.int32]
-    #: (nnz,) columns.
-    indices: NDArray[np.uint16]
-    #: (threads + 1,) rows at which the work of each thread begins.
-    splits: NDArray[np.int64]
     #: Multiples of the first cache that a block's tile of X may fill.
     fill: int
-    #: Loads below which threads cost more than they give.
-    serial_loads: int
     #: By batch, once asked: finding it out takes as long as a small product.
     _ways: dict[int, Way] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -70,11 +60,7 @@ class Structure:
         indices = aligned_empty((rows.size,), np.uint16)
         indices[...] = columns
         cuts = splits(np.bincount(rows, minlength=shape[0]))
-        return cls(shape, pointers, indices, cuts, fill, serial_loads())
-
-    @property
-    def nbytes(self) -> int:
-        return self.pointers.nbytes + self.indices.nbytes
+        return cls(shape, pointers, indices, cuts, serial_loads(), fill)
 
     @property
     def threads(self) -> int:
@@ -112,12 +98,7 @@ class Structure:
                 f"{cut} rows of a tile are {4 * width * cut >> 10} KB; wanted: {fill}, and at "
                 f"least {_LEAST_PER_BLOCK} nonzeros per row (here {per_block:.1f})",
             ),
-            Choice(
-                "tiles of X packed",
-                "yes" if self.packs(n) else "no",
-                f"batch {n}; a thread reads a row {self.reads():.1f} times: packing pays beyond "
-                f"{TILE} columns and from {_LEAST_READS} reads",
-            ),
+            self.explain_packing(n),
             explain_threads(
                 self.loads(n),
                 self.serial_loads,
@@ -126,20 +107,10 @@ class Structure:
             ),
         ]
 
-    def packs(self, n: int) -> bool:
-        """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        return n > TILE and self.reads() >= _LEAST_READS
-
     def reads(self) -> float:
-        """Return how often a thread reads each row of X."""
         return float(self.indices.size / max(1, self.shape[1] * self.threads))
 
-    def serial(self, n: int) -> bool:
-        """Return whether threads cost more than they give."""
-        return self.threads == 1 or self.loads(n) < self.serial_loads
-
     def loads(self, n: int) -> int:
-        """Return how many loads a product takes, roughly a cycle each."""
         return int(self.indices.size * (1 + 1.5 * -(-n // LANES)))
 
     def plan(self, values: Array, order: Array | None = None) -> tuple[int, ...]:
@@ -155,16 +126,12 @@ class Structure:
 
 
 @dataclass
-class TiledOperand:
+class TiledOperand(StoredValues):
     """Values in the order of the forward structure; the transposed one reads them by ``order``."""
 
-    shape: tuple[int, int]
-    values: Array
     forward: Structure
     transposed: Structure
     order: NDArray[np.int32]
-    #: (nnz,) places of the values in W, flattened; on the host, for results only.
-    places: NDArray[np.int64]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the arrays that were unpickled: they lie elsewhere."""
@@ -181,8 +148,4 @@ class TiledOperand:
     @property
     def nbytes(self) -> int:
         structures = self.forward.nbytes + self.transposed.nbytes
-        return self.values.nbytes + structures + self.order.nbytes
-
-    @property
-    def stored_entries(self) -> int:
-        return self.values.size
+        return int(self.values.nbytes) + structures + self.order.nbytes

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import libraries
-from ..base import Array, Device, Kernel, Look, Runtime, Weight
+from ..base import Array, Device, Look, Runtime, Weight
 from ..libraries import torch
 from .dual_csr import DualCsrKernel, DualCsrOperand
 from .numpy_dense import DenseKernel, DenseOperand
-from .scipy_sparse import ScipyBsr, SparseOperand
+from .scipy_sparse import LibrarySparseKernel, SparseOperand
 
 
 @cache
@@ -41,7 +41,8 @@ class OnTorch:
         return torch().from_numpy(np.ascontiguousarray(array))
 
     def local(self, array: Any) -> Any:
-        return array.numpy()
+        # What SciPy's code keeps of an operand is NumPy's already.
+        return array if isinstance(array, np.ndarray) else array.numpy()
 
     def convert(self, host: Any) -> Any:
         """Return a tensor that shares the memory of a SciPy CSR or BSR array."""
@@ -88,59 +89,40 @@ class TorchCsr(OnTorch, DualCsrKernel):
 
 
 @dataclass
-class TorchBsrOperand:
+class TorchBsrOperand(SparseOperand):
     """SciPy's BSR of W and Wᵀ, and tensors that share their memory."""
 
-    host: SparseOperand
-    matrix: Any
-    transposed: Any
-
-    @property
-    def nbytes(self) -> int:
-        return self.host.nbytes
-
-    @property
-    def stored_entries(self) -> int:
-        return self.host.stored_entries
+    tensor: Any
+    transposed_tensor: Any
 
 
-class TorchBsr(OnTorch, Kernel):
+class TorchBsr(OnTorch, LibrarySparseKernel):
     """PyTorch's BSR; it has no SDDMM, so the weight gradient is that of SciPy's users."""
 
     name = "torch-bsr"
     title = "PyTorch BSR"
     format = "bsr"
     source = "torch.mm(bsr, dense, out=); weight gradient by numpy.matmul and numpy.take"
-    role = "peer"
     look = Look("#56b4e9", "X", "--")
-    _scipy = ScipyBsr()
 
     def prepare(self, weight: Weight) -> TorchBsrOperand:
-        host = self._scipy.prepare(weight)
-        return TorchBsrOperand(host, self.convert(host.matrix), self.convert(host.transposed))
+        host = super().prepare(weight)
+        matrix, transposed = self.convert(host.matrix), self.convert(host.transposed)
+        return TorchBsrOperand(**vars(host), tensor=matrix, transposed_tensor=transposed)
 
-    def forward(self, operand: TorchBsrOperand, x: Any, out: Any) -> Any:
-        return torch().mm(operand.matrix, x, out=out)
+    def forward(self, operand: Any, x: Any, out: Any) -> Any:
+        return torch().mm(operand.tensor, x, out=out)
 
-    def backward_input(self, operand: TorchBsrOperand, dy: Any, out: Any) -> Any:
-        return torch().mm(operand.transposed, dy, out=out)
+    def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
+        return torch().mm(operand.transposed_tensor, dy, out=out)
 
-    def backward_weight(self, operand: TorchBsrOperand, dy: Any, x: Any, out: Any) -> Any:
-        self._scipy.backward_weight(operand.host, dy.numpy(), x.numpy(), out.numpy())
+    def backward_weight(self, operand: SparseOperand, dy: Any, x: Any, out: Any) -> Any:
+        super().backward_weight(operand, dy.numpy(), x.numpy(), out.numpy())
         return out
 
-    def update(self, operand: TorchBsrOperand, step: Any, rate: float) -> None:
-        self._scipy.update(operand.host, step.numpy(), rate)
-        operand.transposed = self.convert(operand.host.transposed)
-
-    def gradient_shape(self, operand: TorchBsrOperand) -> tuple[int, ...]:
-        return self._scipy.gradient_shape(operand.host)
-
-    def dense_weight(self, operand: TorchBsrOperand) -> Array:
-        return self._scipy.dense_weight(operand.host)
-
-    def dense_gradient(self, operand: TorchBsrOperand, gradient: Any) -> Array:
-        return self._scipy.dense_gradient(operand.host, gradient.numpy())
+    def update(self, operand: Any, step: Any, rate: float) -> None:
+        super().update(operand, step.numpy(), rate)
+        operand.transposed_tensor = self.convert(operand.transposed)
 
 
 class TorchDense(OnTorch, DenseKernel):

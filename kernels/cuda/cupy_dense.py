@@ -42,17 +42,22 @@ def beyond_fp16(weight: Weight) -> str | None:
     return f"A weight of {largest:g} is beyond fp16, which ends at {_LARGEST_FP16:g}."
 
 
+def fused_update(values: Any, step: Any, rate: float, mask: Any = None) -> None:
+    """Subtract ``rate * step`` (times ``mask``) from ``values``, without room for the product."""
+    if mask is None:
+        fused = elementwise("update", "T step, T rate", "T w", "w -= rate * step")
+        fused(step, rate, values)
+    else:
+        inputs, operation = "T step, M mask, T rate", "w -= rate * step * mask"
+        elementwise("masked_update", inputs, "T w", operation)(step, mask, rate, values)
+
+
 class FusedUpdate(OnCupy):
-    """A mixin: the whole update in one kernel, without room for the product."""
+    """A mixin: the whole update in one kernel."""
 
     def update(self, operand: DenseOperand, step: Any, rate: float) -> None:
-        if isinstance(self, MaskedUpdateKernel):
-            inputs, operation = "T step, T mask, T rate", "w -= rate * step * mask"
-            fused = elementwise("masked_update", inputs, "T w", operation)
-            fused(step, operand.mask, rate, operand.values)
-        else:
-            fused = elementwise("update", "T step, T rate", "T w", "w -= rate * step")
-            fused(step, rate, operand.values)
+        masked = isinstance(self, MaskedUpdateKernel)
+        fused_update(operand.values, step, rate, operand.mask if masked else None)
 
 
 class CupyDense(FusedUpdate, DenseKernel):

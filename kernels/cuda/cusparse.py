@@ -15,27 +15,25 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import formats
-from ..base import Array, Kernel, Look, Weight
+from ..base import Array, Look, Weight
+from ..sparse import SparseKernel, StoredValues
 from . import cusparse_plans
-from .cupy_dense import elementwise
+from .cupy_dense import fused_update
 from .cusparse_plans import ProductPlan, SamplePlan, Structure
 from .device import OnCupy
 
 
 @dataclass
-class CusparseOperand:
+class CusparseOperand(StoredValues):
     """W and Wᵀ on the GPU, what links their values, and the plans made so far."""
 
     structure: Structure
     transposed: Structure
-    values: Any
     transposed_values: Any
     #: Which of ``values`` each of ``transposed_values`` is.
     order: Any
     #: 0 for the zeros that a block holds, 1 elsewhere; None where every value is stored.
     stored: Any
-    #: Where each of ``values`` lies in W.ravel(), on the host.
-    positions: Array
     #: By pass and batch: made on the first call, reused by all others.
     plans: dict[tuple[str, int], Any] = field(default_factory=dict)
 
@@ -45,12 +43,8 @@ class CusparseOperand:
         arrays = sum(int(part.nbytes) for part in parts if part is not None)
         return arrays + self.structure.nbytes + self.transposed.nbytes
 
-    @property
-    def stored_entries(self) -> int:
-        return int(self.values.size)
 
-
-class CusparseKernel(OnCupy, Kernel):
+class CusparseKernel(OnCupy, SparseKernel):
     """What the kernels on cuSPARSE share."""
 
     format: ClassVar[Literal["csr", "bsr"]] = "csr"
@@ -68,18 +62,18 @@ class CusparseKernel(OnCupy, Kernel):
         )
         host, mirrored = self._convert(weight), self._convert(turned)
         positions = formats.flat_positions(host).ravel()
-        values = xp.asarray(host.data)
         stored = None
         if self.format == "bsr":
             stored = xp.asarray(weight.pattern.ravel()[positions].reshape(host.data.shape))
         return CusparseOperand(
+            weight.shape,
+            xp.asarray(host.data),
+            positions,
             self._uploaded(host),
             self._uploaded(mirrored),
-            values,
             xp.asarray(mirrored.data),
             xp.asarray(_order(positions, formats.flat_positions(mirrored).ravel(), weight.shape)),
             stored,
-            positions,
         )
 
     def forward(self, operand: CusparseOperand, x: Any, out: Any) -> Any:
@@ -99,25 +93,9 @@ class CusparseKernel(OnCupy, Kernel):
         return operand.plans[key].run(dy, x, out)
 
     def update(self, operand: CusparseOperand, step: Any, rate: float) -> None:
-        if operand.stored is None:
-            fused = elementwise("update", "T step, T rate", "T w", "w -= rate * step")
-            fused(step, rate, operand.values)
-        else:
-            inputs, operation = "T step, bool mask, T rate", "w -= rate * step * mask"
-            fused = elementwise("stored_update", inputs, "T w", operation)
-            fused(step, operand.stored, rate, operand.values)
+        fused_update(operand.values, step, rate, operand.stored)
         flat, mirrored = operand.values.ravel(), operand.transposed_values.reshape(-1)
         self.namespace().take(flat, operand.order, out=mirrored)
-
-    def gradient_shape(self, operand: CusparseOperand) -> tuple[int, ...]:
-        # (nnz,), for BSR (blocks, r, c).
-        return tuple(operand.values.shape)
-
-    def dense_weight(self, operand: CusparseOperand) -> Array:
-        return self.dense_gradient(operand, operand.values)
-
-    def dense_gradient(self, operand: CusparseOperand, gradient: Any) -> Array:
-        return formats.scattered(self.fetch(gradient), operand.positions, operand.structure.shape)
 
     def _product(self, pass_: str, operand: CusparseOperand, dense: Any, out: Any) -> Any:
         forward = pass_ == "forward"

@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import formats
-from ..base import Array, Device, Kernel, Look, Pass, Runtime, Weight
+from ..base import Array, Device, Look, Pass, Runtime, Weight
 from ..cpu.dual_csr import DualCsrOperand
 from ..cpu.torch_cpu import OnTorch, TorchCsr
 from ..libraries import missing, torch
+from ..sparse import SparseKernel, StoredValues
 from .device import cupy_unavailable, failing
 
 
@@ -99,19 +100,15 @@ class TorchCudaCsr(OnTorchCuda, TorchCsr):
             values.sub_(step, alpha=rate)
             torch().take(values, operand.order, out=operand.transposed_values)
 
-    def dense_weight(self, operand: DualCsrOperand) -> Array:
-        return self.dense_gradient(operand, operand.values)
-
 
 @dataclass
-class TorchCudaBsrOperand:
-    """W and Wᵀ as BSR tensors, what links their values, and where these lie in W."""
+class TorchCudaBsrOperand(StoredValues):
+    """W and Wᵀ as BSR tensors, and what links their values."""
 
     matrix: Any
     transposed: Any
-    #: Which of W's values each of Wᵀ's is; and where each of W's lies in W.ravel().
+    #: Which of W's values each of Wᵀ's is.
     order: Any
-    positions: Any
     #: 0 for the zeros that a block holds, 1 elsewhere; None where every value is stored.
     stored: Any
     #: Room (m, k) for the dense product of ``backward_weight``.
@@ -119,17 +116,17 @@ class TorchCudaBsrOperand:
 
     @property
     def nbytes(self) -> int:
-        values = [self.matrix.values(), self.transposed.values(), self.order, self.positions]
+        values = [self.values, self.transposed.values(), self.order, self.positions]
         for matrix in (self.matrix, self.transposed):
             values += [matrix.crow_indices(), matrix.col_indices()]
         return sum(int(each.nbytes) for each in [*values, self.stored] if each is not None)
 
     @property
     def stored_entries(self) -> int:
-        return int(self.matrix.values().numel())
+        return int(self.values.numel())
 
 
-class TorchCudaBsr(OnTorchCuda, Kernel):
+class TorchCudaBsr(OnTorchCuda, SparseKernel):
     """PyTorch's BSR on the GPU, with the largest blocks that are at least 70 % full.
 
     It has no SDDMM: the weight gradient is the dense product, and a gather.
@@ -148,11 +145,14 @@ class TorchCudaBsr(OnTorchCuda, Kernel):
         numbered = type(host)((numbers, host.indices, host.indptr), shape=host.shape)
         positions = formats.flat_positions(host)
         stored = weight.pattern.ravel()[positions]
+        matrix = self.convert(host)
         return TorchCudaBsrOperand(
-            self.convert(host),
+            weight.shape,
+            matrix.values(),
+            self.put(positions),
+            matrix,
             self.convert(host.T.tobsr(blocksize=host.blocksize[::-1])),
             self.put(np.ascontiguousarray(numbered.T.data)),
-            self.put(positions),
             None if stored.all() else self.put(stored.astype(weight.values.dtype)),
             self.put(np.zeros(weight.shape, weight.values.dtype)),
         )
@@ -170,16 +170,9 @@ class TorchCudaBsr(OnTorchCuda, Kernel):
 
     def update(self, operand: TorchCudaBsrOperand, step: Any, rate: float) -> None:
         with self.on_current_stream():
-            values = operand.matrix.values()
-            values.sub_(step if operand.stored is None else step * operand.stored, alpha=rate)
-            torch().take(values, operand.order, out=operand.transposed.values())
+            entries = step if operand.stored is None else step * operand.stored
+            operand.values.sub_(entries, alpha=rate)
+            torch().take(operand.values, operand.order, out=operand.transposed.values())
 
-    def gradient_shape(self, operand: TorchCudaBsrOperand) -> tuple[int, ...]:
-        return tuple(operand.matrix.values().shape)
-
-    def dense_weight(self, operand: TorchCudaBsrOperand) -> Array:
-        return self.dense_gradient(operand, operand.matrix.values())
-
-    def dense_gradient(self, operand: TorchCudaBsrOperand, gradient: Any) -> Array:
-        positions, shape = self.fetch(operand.positions), tuple(operand.product.shape)
-        return formats.scattered(self.fetch(gradient), positions, shape)
+    def positions(self, operand: TorchCudaBsrOperand) -> Array:
+        return self.fetch(operand.positions)

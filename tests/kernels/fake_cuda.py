@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from crossover.bench import cuda
-from crossover.bench.cuda_ceilings import CudaCeilings
+from crossover.bench.machine import cuda
+from crossover.bench.machine.limits import CudaLimits
 from crossover.kernels.cuda import cupy_dense, cusparse_plans, device
 
 #: Of a GPU that is not there.
-LIMITS = CudaCeilings(
+LIMITS = CudaLimits(
     fp32_gflops=100.0, tf32_gflops=400.0, fp16_gflops=800.0, copy_gbs={"L2": 9.0, "memory": 3.0},
     l2_bytes=1 << 16, launch_s=1e-6, call_s=8e-6, replay_s=1e-6,
 )  # fmt: skip

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossover.bench.cell_trial import CellTable, Task
-from crossover.bench.trial import FILLED
+from crossover.bench.statistics.rates import leaves_out
 from crossover.bench.workloads.pruning import block_masks
 from crossover.kernels.base import FP32, PASSES, Pass, Weight
 from crossover.kernels.cpu.numba_bsr import NumbaBsr
@@ -88,15 +87,14 @@ def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
 
 
-def test_blocks_that_fill_a_scattered_weight_are_remarked() -> None:
+def test_blocks_that_fill_a_scattered_weight_leave_nothing_out() -> None:
     scattered = np.random.default_rng(0).standard_normal((64, 64), np.float32)
     scattered[scattered > 0] = 0
-    x, dy = np.ones((64, 2), np.float32), np.ones((64, 2), np.float32)
 
-    def remarks(weight: Weight) -> list[str]:
-        task = Task("forward", weight, x, dy, (KERNEL.name,), 0.1, 0)
-        return CellTable(task).enter(KERNEL)[0].remarks
+    def sparse(weight: Weight) -> bool:
+        stored = KERNEL.prepare(weight).stored_entries
+        return leaves_out(KERNEL.stores_zeros, stored, weight.nnz, weight.values.size)
 
-    assert remarks(Weight.from_dense(scattered)) == [FILLED]
-    assert remarks(pruned(64, 64, 0.5)) == []
-    assert remarks(pruned(64, 64, 0.0)) == []
+    assert not sparse(Weight.from_dense(scattered))
+    assert sparse(pruned(64, 64, 0.5))
+    assert sparse(pruned(64, 64, 0.0)), "a weight without zeros is held whole by every format"

@@ -11,7 +11,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from .vectors import (
     F32,
@@ -22,6 +21,7 @@ from .vectors import (
     UNALIGNED,
     Emitter,
     emit_prefetch,
+    emitted,
     first_lanes,
     for_width,
     loop,
@@ -52,57 +52,49 @@ def _rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> lis
 def _summed_blocks(transposed: bool) -> Any:
     """Return an intrinsic that multiplies a row of blocks, or a column of them transposed."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @emitted(types.void, *[types.int64] * 12)
     def sum_blocks(
-        typingctx: Any, values: Any, order: Any, indices: Any, start: Any, end: Any,
+        builder: Any, values: Any, order: Any, indices: Any, start: Any, end: Any,
         x: Any, stride: Any, last: Any, out: Any, out_stride: Any, rows: Any, width: Any,
-    ) -> Any:  # fmt: skip
+    ) -> None:  # fmt: skip
         """Write ``width`` columns of the product of blocks [start, end) to ``rows`` of ``out``.
 
         Addresses, and strides in bytes; at most ``BLOCK_TILE`` columns. Where transposed, the
         blocks are those that 32-bit ``order`` names, which goes ``BLOCKS_AHEAD`` beyond the last.
         """
 
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            values, order, indices, start, end, x, stride, last, out, out_stride, rows, width = (
-                arguments
-            )
+        def emit(emitter: Emitter) -> None:
+            def add_block(p: Any, sums: list[Any]) -> list[Any]:
+                found = list(sums)
+                place = p
+                if transposed:
+                    place, later = (
+                        builder.zext(emitter.read(order, at, I32), I64)
+                        for at in (p, builder.add(p, I64(BLOCKS_AHEAD)))
+                    )
+                    emit_prefetch(
+                        builder, builder.add(values, builder.mul(later, I64(BLOCK_BYTES)))
+                    )
+                block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
+                index = builder.zext(emitter.read(indices, p, I16), I64)
+                for c, row in enumerate(_rows_at(builder, x, index, stride, last)):
+                    factors = emitter.load_tile(row)
+                    for r in range(SIDE):
+                        entry = SIDE * c + r if transposed else SIDE * r + c
+                        value = emitter.splat(emitter.read(block, I64(entry), F32))
+                        for v, factor in enumerate(factors):
+                            at = r * emitter.vectors + v
+                            found[at] = emitter.fma(value, factor, found[at])
+                return found
 
-            def emit(emitter: Emitter) -> None:
-                def add_block(p: Any, sums: list[Any]) -> list[Any]:
-                    found = list(sums)
-                    place = p
-                    if transposed:
-                        place, later = (
-                            builder.zext(emitter.read(order, at, I32), I64)
-                            for at in (p, builder.add(p, I64(BLOCKS_AHEAD)))
-                        )
-                        emit_prefetch(
-                            builder, builder.add(values, builder.mul(later, I64(BLOCK_BYTES)))
-                        )
-                    block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
-                    index = builder.zext(emitter.read(indices, p, I16), I64)
-                    for c, row in enumerate(_rows_at(builder, x, index, stride, last)):
-                        factors = emitter.load_tile(row)
-                        for r in range(SIDE):
-                            entry = SIDE * c + r if transposed else SIDE * r + c
-                            value = emitter.splat(emitter.read(block, I64(entry), F32))
-                            for v, factor in enumerate(factors):
-                                at = r * emitter.vectors + v
-                                found[at] = emitter.fma(value, factor, found[at])
-                    return found
+            zeros = [emitter.zero] * (SIDE * emitter.vectors)
+            _, sums = loop(builder, start, end, 1, zeros, add_block)
+            for r in range(SIDE):
+                with builder.if_then(builder.icmp_signed("<", I64(r), rows)):
+                    tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
+                    emitter.store_tile(tile, builder.add(out, builder.mul(I64(r), out_stride)))
 
-                zeros = [emitter.zero] * (SIDE * emitter.vectors)
-                _, sums = loop(builder, start, end, 1, zeros, add_block)
-                for r in range(SIDE):
-                    with builder.if_then(builder.icmp_signed("<", I64(r), rows)):
-                        tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
-                        emitter.store_tile(tile, builder.add(out, builder.mul(I64(r), out_stride)))
-
-            for_width(builder, width, emit, _VECTORS)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 12), codegen
+        for_width(builder, width, emit, _VECTORS)
 
     return sum_blocks
 
@@ -111,50 +103,40 @@ sum_blocks = _summed_blocks(transposed=False)
 sum_blocks_transposed = _summed_blocks(transposed=True)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@emitted(types.void, *[types.int64] * 10)
 def dot_blocks(
-    typingctx: Any, dy: Any, row: Any, last_row: Any, indices: Any, start: Any, end: Any, x: Any,
+    builder: Any, dy: Any, row: Any, last_row: Any, indices: Any, start: Any, end: Any, x: Any,
     last: Any, n: Any, out: Any,
-) -> Any:  # fmt: skip
+) -> None:  # fmt: skip
     """Write the dot products of rows of dY with rows of X to blocks [start, end) of ``out``.
 
     Addresses of arrays with ``n`` columns; ``row`` is the block row.
     """
+    stride = builder.mul(n, I64(4))
+    # The last vector is masked even where it is full, so that none is empty.
+    whole = builder.udiv(builder.sub(n, I64(1)), I64(LANES))
+    mask = first_lanes(builder, builder.sub(n, builder.mul(whole, I64(LANES))), LANES)
+    left = _rows_at(builder, dy, row, stride, last_row)
+    full, masked = Emitter(builder), Emitter(builder, 1, mask)
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        dy, row, last_row, indices, start, end, x, last, n, out = arguments
-        stride = builder.mul(n, I64(4))
-        # The last vector is masked even where it is full, so that none is empty.
-        whole = builder.udiv(builder.sub(n, I64(1)), I64(LANES))
-        mask = first_lanes(builder, builder.sub(n, builder.mul(whole, I64(LANES))), LANES)
-        left = _rows_at(builder, dy, row, stride, last_row)
-        full, masked = Emitter(builder), Emitter(builder, 1, mask)
+    def add(emitter: Emitter, right: list[Any], v: Any, sums: list[Any]) -> list[Any]:
+        offset = builder.mul(v, I64(4 * LANES))
+        a, b = ([emitter.load(builder.add(at, offset), 0) for at in side] for side in (left, right))
+        return [emitter.fma(a[i // SIDE], b[i % SIDE], each) for i, each in enumerate(sums)]
 
-        def add(emitter: Emitter, right: list[Any], v: Any, sums: list[Any]) -> list[Any]:
-            offset = builder.mul(v, I64(4 * LANES))
-            a, b = (
-                [emitter.load(builder.add(at, offset), 0) for at in side] for side in (left, right)
+    def block(p: Any, _: Any) -> list[Any]:
+        index = builder.zext(full.read(indices, p, I16), I64)
+        right = _rows_at(builder, x, index, stride, last)
+        zeros = [full.zero] * (SIDE * SIDE)
+        _, sums = loop(builder, I64(0), whole, 1, zeros, lambda v, sums: add(full, right, v, sums))
+        sums = add(masked, right, whole, sums)
+        at = builder.add(out, builder.mul(p, I64(BLOCK_BYTES)))
+        for r in range(SIDE):
+            entries = full.sums(sums[r * SIDE : (r + 1) * SIDE])
+            target = builder.inttoptr(
+                builder.add(at, I64(4 * SIDE * r)), ir.VectorType(F32, SIDE).as_pointer()
             )
-            return [emitter.fma(a[i // SIDE], b[i % SIDE], each) for i, each in enumerate(sums)]
+            builder.store(entries, target, align=UNALIGNED)
+        return []
 
-        def block(p: Any, _: Any) -> list[Any]:
-            index = builder.zext(full.read(indices, p, I16), I64)
-            right = _rows_at(builder, x, index, stride, last)
-            zeros = [full.zero] * (SIDE * SIDE)
-            _, sums = loop(
-                builder, I64(0), whole, 1, zeros, lambda v, sums: add(full, right, v, sums)
-            )
-            sums = add(masked, right, whole, sums)
-            at = builder.add(out, builder.mul(p, I64(BLOCK_BYTES)))
-            for r in range(SIDE):
-                entries = full.sums(sums[r * SIDE : (r + 1) * SIDE])
-                target = builder.inttoptr(
-                    builder.add(at, I64(4 * SIDE * r)), ir.VectorType(F32, SIDE).as_pointer()
-                )
-                builder.store(entries, target, align=UNALIGNED)
-            return []
-
-        loop(builder, start, end, 1, [], block)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 10), codegen
+    loop(builder, start, end, 1, [], block)

@@ -6,50 +6,43 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from .vectors import CHAINS, F32, GROUP, I16, I32, I64, Emitter, loop
+from .vectors import CHAINS, F32, GROUP, I16, I32, I64, Emitter, emitted, loop
 
 
 def _gathered_dot(permuted: bool) -> Any:
     """Return an intrinsic for the dot product of stored values with the places they name."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @emitted(types.float32, *[types.int64] * 6)
     def dot(
-        typingctx: Any, values: Any, order: Any, indices: Any, start: Any, end: Any, x: Any
+        builder: Any, values: Any, order: Any, indices: Any, start: Any, end: Any, x: Any
     ) -> Any:
         """Return Σ values[p] x[indices[p]] over p in [start, end); all by their addresses.
 
         Number by number: processors gather a vector more slowly than they load its lanes.
         """
+        emitter = Emitter(builder)
+        kind = ir.FunctionType(F32, [F32] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
 
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            values, order, indices, start, end, x = arguments
-            emitter = Emitter(builder)
-            kind = ir.FunctionType(F32, [F32] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
+        def step(p: Any, total: Any) -> Any:
+            place = builder.zext(emitter.read(order, p, I32), I64) if permuted else p
+            index = builder.zext(emitter.read(indices, p, I16), I64)
+            pair = emitter.read(values, place, F32), emitter.read(x, index, F32)
+            return builder.call(fma, [*pair, total])
 
-            def step(p: Any, total: Any) -> Any:
-                place = builder.zext(emitter.read(order, p, I32), I64) if permuted else p
-                index = builder.zext(emitter.read(indices, p, I16), I64)
-                pair = emitter.read(values, place, F32), emitter.read(x, index, F32)
-                return builder.call(fma, [*pair, total])
+        def several(p: Any, totals: list[Any]) -> list[Any]:
+            return [
+                step(builder.add(p, ir.Constant(I64, i)), total) for i, total in enumerate(totals)
+            ]
 
-            def several(p: Any, totals: list[Any]) -> list[Any]:
-                return [
-                    step(builder.add(p, ir.Constant(I64, i)), total)
-                    for i, total in enumerate(totals)
-                ]
-
-            zero = ir.Constant(F32, 0.0)
-            reached, totals = loop(builder, start, end, CHAINS, [zero] * CHAINS, several)
-            total = totals[0]
-            for other in totals[1:]:
-                total = builder.fadd(total, other)
-            _, rest = loop(builder, reached, end, 1, [total], lambda p, t: [step(p, t[0])])
-            return rest[0]
-
-        return types.float32(*[types.int64] * 6), codegen
+        zero = ir.Constant(F32, 0.0)
+        reached, totals = loop(builder, start, end, CHAINS, [zero] * CHAINS, several)
+        total = totals[0]
+        for other in totals[1:]:
+            total = builder.fadd(total, other)
+        _, rest = loop(builder, reached, end, 1, [total], lambda p, t: [step(p, t[0])])
+        return rest[0]
 
     return dot
 
@@ -61,50 +54,44 @@ gathered_dot_permuted = _gathered_dot(permuted=True)
 def _scatter(permuted: bool) -> Any:
     """Return an intrinsic that adds multiples of stored values to the places they name."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @emitted(types.void, types.float32, *[types.int64] * 6)
     def scatter(
-        typingctx: Any, factor: Any, values: Any, order: Any, indices: Any, start: Any, end: Any,
+        builder: Any, factor: Any, values: Any, order: Any, indices: Any, start: Any, end: Any,
         out: Any,
-    ) -> Any:  # fmt: skip
+    ) -> None:  # fmt: skip
         """Add factor values[p] to out[indices[p]] for p in [start, end); all by their addresses.
 
         No index may stand twice in [start, end).
         """
+        emitter = Emitter(builder)
+        kind = ir.FunctionType(F32, [F32] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
+        target = builder.inttoptr(out, F32.as_pointer())
 
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            factor, values, order, indices, start, end, out = arguments
-            emitter = Emitter(builder)
-            kind = ir.FunctionType(F32, [F32] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.f32")
-            target = builder.inttoptr(out, F32.as_pointer())
+        def add(pairs: list[tuple[Any, Any]]) -> None:
+            # All are read before any is written: the processor need not find out that they
+            # are different places.
+            places = [builder.gep(target, [index]) for _, index in pairs]
+            sums = [
+                builder.call(fma, [factor, value, builder.load(place)])
+                for (value, _), place in zip(pairs, places, strict=True)
+            ]
+            for total, place in zip(sums, places, strict=True):
+                builder.store(total, place)
 
-            def add(pairs: list[tuple[Any, Any]]) -> None:
-                # All are read before any is written: the processor need not find out that they
-                # are different places.
-                places = [builder.gep(target, [index]) for _, index in pairs]
-                sums = [
-                    builder.call(fma, [factor, value, builder.load(place)])
-                    for (value, _), place in zip(pairs, places, strict=True)
-                ]
-                for total, place in zip(sums, places, strict=True):
-                    builder.store(total, place)
+        def several(p: Any, _: Any) -> list[Any]:
+            group = emitter.values(values, order if permuted else None, p)
+            add(list(zip(group, emitter.indices(indices, p), strict=True)))
+            return []
 
-            def several(p: Any, _: Any) -> list[Any]:
-                group = emitter.values(values, order if permuted else None, p)
-                add(list(zip(group, emitter.indices(indices, p), strict=True)))
-                return []
+        def one(p: Any, _: Any) -> list[Any]:
+            place = builder.zext(emitter.read(order, p, I32), I64) if permuted else p
+            index = builder.zext(emitter.read(indices, p, I16), I64)
+            add([(emitter.read(values, place, F32), index)])
+            return []
 
-            def one(p: Any, _: Any) -> list[Any]:
-                place = builder.zext(emitter.read(order, p, I32), I64) if permuted else p
-                index = builder.zext(emitter.read(indices, p, I16), I64)
-                add([(emitter.read(values, place, F32), index)])
-                return []
-
-            reached, _ = loop(builder, start, end, GROUP, [], several)
-            loop(builder, reached, end, 1, [], one)
-            return context.get_dummy_value()
-
-        return types.void(types.float32, *[types.int64] * 6), codegen
+        reached, _ = loop(builder, start, end, GROUP, [], several)
+        loop(builder, reached, end, 1, [], one)
 
     return scatter
 
@@ -113,53 +100,39 @@ scatter_row = _scatter(permuted=False)
 scatter_row_permuted = _scatter(permuted=True)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@emitted(types.void, types.float32, *[types.int64] * 5)
 def scaled_entries(
-    typingctx: Any, factor: Any, indices: Any, start: Any, end: Any, x: Any, out: Any
-) -> Any:
+    builder: Any, factor: Any, indices: Any, start: Any, end: Any, x: Any, out: Any
+) -> None:
     """Write factor x[indices[p]] for p in [start, end) to ``out[p]``; all by their addresses."""
+    emitter = Emitter(builder)
+    target = builder.inttoptr(out, F32.as_pointer())
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        factor, indices, start, end, x, out = arguments
-        emitter = Emitter(builder)
-        target = builder.inttoptr(out, F32.as_pointer())
+    def body(p: Any, _: Any) -> list[Any]:
+        index = builder.zext(emitter.read(indices, p, I16), I64)
+        value = builder.fmul(factor, emitter.read(x, index, F32))
+        builder.store(value, builder.gep(target, [p]))
+        return []
 
-        def body(p: Any, _: Any) -> list[Any]:
-            index = builder.zext(emitter.read(indices, p, I16), I64)
-            value = builder.fmul(factor, emitter.read(x, index, F32))
-            builder.store(value, builder.gep(target, [p]))
-            return []
-
-        loop(builder, start, end, 1, [], body)
-        return context.get_dummy_value()
-
-    return types.void(types.float32, *[types.int64] * 5), codegen
+    loop(builder, start, end, 1, [], body)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@emitted(types.void, *[types.int64] * 7)
 def add_entries(
-    typingctx: Any, values: Any, rows: Any, columns: Any, start: Any, end: Any, x: Any, out: Any
-) -> Any:
+    builder: Any, values: Any, rows: Any, columns: Any, start: Any, end: Any, x: Any, out: Any
+) -> None:
     """Add values[p] x[columns[p]] to out[rows[p]] for p in [start, end); all by their addresses.
 
     Rows and columns are of 16 bits; a row may stand there any number of times.
     """
+    emitter = Emitter(builder)
+    target = builder.inttoptr(out, F32.as_pointer())
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, rows, columns, start, end, x, out = arguments
-        emitter = Emitter(builder)
-        target = builder.inttoptr(out, F32.as_pointer())
+    def body(p: Any, _: Any) -> list[Any]:
+        row, column = (builder.zext(emitter.read(base, p, I16), I64) for base in (rows, columns))
+        place = builder.gep(target, [row])
+        product = builder.fmul(emitter.read(values, p, F32), emitter.read(x, column, F32))
+        builder.store(builder.fadd(builder.load(place), product), place)
+        return []
 
-        def body(p: Any, _: Any) -> list[Any]:
-            row, column = (
-                builder.zext(emitter.read(base, p, I16), I64) for base in (rows, columns)
-            )
-            place = builder.gep(target, [row])
-            product = builder.fmul(emitter.read(values, p, F32), emitter.read(x, column, F32))
-            builder.store(builder.fadd(builder.load(place), product), place)
-            return []
-
-        loop(builder, start, end, 1, [], body)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 7), codegen
+    loop(builder, start, end, 1, [], body)

@@ -7,7 +7,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from ...processor import LINE
 from .vectors import (
@@ -21,6 +20,7 @@ from .vectors import (
     UNALIGNED,
     Emitter,
     emit_prefetch,
+    emitted,
     for_stride,
     for_width,
     loop,
@@ -33,42 +33,35 @@ _ROWS_AHEAD = 4
 def _gathered_rows(permuted: bool) -> Any:
     """Return an intrinsic that sums rows of X, each times a value, into rows of the result."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @emitted(types.void, *[types.int64] * 12, types.boolean, types.boolean)
     def rows(
-        typingctx: Any, values: Any, order: Any, indices: Any, starts: Any, ends: Any,
+        builder: Any, values: Any, order: Any, indices: Any, starts: Any, ends: Any,
         begin: Any, stop: Any, x: Any, stride: Any, out: Any, out_stride: Any, width: Any,
         add: Any, apart: Any,
-    ) -> Any:  # fmt: skip
+    ) -> None:  # fmt: skip
         """For rows ``begin`` to ``stop`` write Σ values[p] x[indices[p]], or add it, to the result.
 
         p goes over [starts[i], ends[i]). Addresses, and strides in bytes; ``width`` numbers, at
         most ``TILE``. Where permuted, the values are read through 32-bit ``order``. ``apart``
         says that the entries of one row do not follow those of the row before.
         """
+        named = order if permuted else None
 
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            values, order, indices, starts, ends, begin, stop, x = arguments[:8]
-            stride, out, out_stride, width, add, apart = arguments[8:]
-            named = order if permuted else None
+        def emit_rows(emitter: Emitter, stride: Any) -> None:
+            def row(i: Any, start: Any, end: Any) -> None:
+                streams = (order if permuted else values, 4), (indices, 2)
+                _ask_ahead(builder, starts, ends, i, stop, apart, streams)
+                target = builder.add(out, builder.mul(i, out_stride))
+                nothing = builder.and_(add, builder.icmp_signed("==", start, end))
+                with builder.if_then(builder.not_(nothing)):
+                    before = _loaded_if(emitter, add, target)
+                    entries = values, named, indices
+                    total = _weighted_sum(emitter, *entries, start, end, x, stride, before)
+                    emitter.store_tile(total, target)
 
-            def emit_rows(emitter: Emitter, stride: Any) -> None:
-                def row(i: Any, start: Any, end: Any) -> None:
-                    streams = (order if permuted else values, 4), (indices, 2)
-                    _ask_ahead(builder, starts, ends, i, stop, apart, streams)
-                    target = builder.add(out, builder.mul(i, out_stride))
-                    nothing = builder.and_(add, builder.icmp_signed("==", start, end))
-                    with builder.if_then(builder.not_(nothing)):
-                        before = _loaded_if(emitter, add, target)
-                        entries = values, named, indices
-                        total = _weighted_sum(emitter, *entries, start, end, x, stride, before)
-                        emitter.store_tile(total, target)
+            _each_row(emitter, starts, ends, begin, stop, row)
 
-                _each_row(emitter, starts, ends, begin, stop, row)
-
-            for_width(builder, width, lambda e: for_stride(e, stride, emit_rows))
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 12, types.boolean, types.boolean), codegen
+        for_width(builder, width, lambda e: for_stride(e, stride, emit_rows))
 
     return rows
 
@@ -77,59 +70,46 @@ sum_rows = _gathered_rows(permuted=False)
 sum_rows_permuted = _gathered_rows(permuted=True)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@emitted(types.void, *[types.int64] * 11, types.boolean, types.boolean)
 def dot_rows(
-    typingctx: Any, y: Any, y_stride: Any, indices: Any, starts: Any, ends: Any, begin: Any,
+    builder: Any, y: Any, y_stride: Any, indices: Any, starts: Any, ends: Any, begin: Any,
     stop: Any, x: Any, stride: Any, out: Any, width: Any, add: Any, apart: Any,
-) -> Any:  # fmt: skip
+) -> None:  # fmt: skip
     """For rows ``begin`` to ``stop`` write y[i] · x[indices[p]] to the fp32 ``out[p]``, or add it.
 
     p goes over [starts[i], ends[i]). Addresses, and strides in bytes; ``width`` numbers, at most
     ``TILE``. ``apart`` as in ``sum_rows``.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        y, y_stride, indices, starts, ends, begin, stop, x = arguments[:8]
-        stride, out, width, add, apart = arguments[8:]
+    def emit_rows(emitter: Emitter) -> None:
+        def row(i: Any, start: Any, end: Any) -> None:
+            _ask_ahead(builder, starts, ends, i, stop, apart, ((indices, 2), (out, 4)))
+            with builder.if_then(builder.icmp_signed("<", start, end)):
+                tile = emitter.load_tile(builder.add(y, builder.mul(i, y_stride)))
+                _dots(emitter, tile, indices, start, end, x, stride, out, add)
 
-        def emit_rows(emitter: Emitter) -> None:
-            def row(i: Any, start: Any, end: Any) -> None:
-                _ask_ahead(builder, starts, ends, i, stop, apart, ((indices, 2), (out, 4)))
-                with builder.if_then(builder.icmp_signed("<", start, end)):
-                    tile = emitter.load_tile(builder.add(y, builder.mul(i, y_stride)))
-                    _dots(emitter, tile, indices, start, end, x, stride, out, add)
+        _each_row(emitter, starts, ends, begin, stop, row)
 
-            _each_row(emitter, starts, ends, begin, stop, row)
-
-        for_width(builder, width, emit_rows)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 11, types.boolean, types.boolean), codegen
+    for_width(builder, width, emit_rows)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def copy_rows(typingctx: Any, x: Any, stride: Any, count: Any, panel: Any, width: Any) -> Any:
+@emitted(types.void, *[types.int64] * 5)
+def copy_rows(builder: Any, x: Any, stride: Any, count: Any, panel: Any, width: Any) -> None:
     """Copy ``width`` numbers of each of ``count`` rows of ``x`` to ``panel``, ``TILE`` apart.
 
     Addresses, and the stride of ``x`` in bytes.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, stride, count, panel, width = arguments
+    def emit(emitter: Emitter) -> None:
+        def body(j: Any, _: Any) -> list[Any]:
+            source = builder.add(x, builder.mul(j, stride))
+            target = builder.add(panel, builder.mul(j, ir.Constant(I64, 4 * TILE)))
+            emitter.store_tile(emitter.load_tile(source), target)
+            return []
 
-        def emit(emitter: Emitter) -> None:
-            def body(j: Any, _: Any) -> list[Any]:
-                source = builder.add(x, builder.mul(j, stride))
-                target = builder.add(panel, builder.mul(j, ir.Constant(I64, 4 * TILE)))
-                emitter.store_tile(emitter.load_tile(source), target)
-                return []
+        loop(builder, ir.Constant(I64, 0), count, 1, [], body)
 
-            loop(builder, ir.Constant(I64, 0), count, 1, [], body)
-
-        for_width(builder, width, emit)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), codegen
+    for_width(builder, width, emit)
 
 
 def _each_row(

@@ -10,9 +10,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from .vectors import F32, I8, I32, I64, LANES, Emitter, first_lanes, loop
+from .vectors import F32, I8, I32, I64, LANES, Emitter, emitted, first_lanes, loop
 
 #: Places of a group: as many as AVX-512 looks up at once. The last one holds a zero, for lanes
 #: that have no entry: their product is 0 even where x is infinite or NaN.
@@ -21,9 +20,9 @@ COLUMNS = PLACES - 1
 _INDICES = ir.VectorType(I32, LANES)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@emitted(types.int64, *[types.int64] * 7)
 def add_group(
-    typingctx: Any, values: Any, places: Any, steps: Any, slices: Any, x: Any, columns: Any,
+    builder: Any, values: Any, places: Any, steps: Any, slices: Any, x: Any, columns: Any,
     sums: Any,
 ) -> Any:  # fmt: skip
     """Add a group's entries times x to ``sums``, and return how many steps that took.
@@ -32,32 +31,27 @@ def add_group(
     number of steps of each slice, the group's first column of x, fp32 sums (slices, lanes).
     ``columns`` of x are there to be read.
     """
+    emitter = Emitter(builder)
+    look_up = _lookup(emitter, x, columns)
+    values, sums = (builder.inttoptr(a, emitter.vector.as_pointer()) for a in (values, sums))
+    places = builder.inttoptr(places, ir.VectorType(I8, LANES).as_pointer())
+    steps = builder.inttoptr(steps, I8.as_pointer())
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, places, steps, slices, x, columns, sums = arguments
-        emitter = Emitter(builder)
-        look_up = _lookup(emitter, x, columns)
-        values, sums = (builder.inttoptr(a, emitter.vector.as_pointer()) for a in (values, sums))
-        places = builder.inttoptr(places, ir.VectorType(I8, LANES).as_pointer())
-        steps = builder.inttoptr(steps, I8.as_pointer())
+    def one_slice(s: Any, carried: Any) -> list[Any]:
+        end = builder.add(carried[0], builder.zext(builder.load(builder.gep(steps, [s])), I64))
 
-        def one_slice(s: Any, carried: Any) -> list[Any]:
-            end = builder.add(carried[0], builder.zext(builder.load(builder.gep(steps, [s])), I64))
+        def step(p: Any, total: Any) -> list[Any]:
+            factors = look_up(builder.load(builder.gep(places, [p]), align=LANES))
+            value = builder.load(builder.gep(values, [p]), align=4 * LANES)
+            return [emitter.fma(value, factors, total[0])]
 
-            def step(p: Any, total: Any) -> list[Any]:
-                factors = look_up(builder.load(builder.gep(places, [p]), align=LANES))
-                value = builder.load(builder.gep(values, [p]), align=4 * LANES)
-                return [emitter.fma(value, factors, total[0])]
+        before = builder.load(builder.gep(sums, [s]), align=4 * LANES)
+        _, total = loop(builder, carried[0], end, 1, [before], step)
+        builder.store(total[0], builder.gep(sums, [s]), align=4 * LANES)
+        return [end]
 
-            before = builder.load(builder.gep(sums, [s]), align=4 * LANES)
-            _, total = loop(builder, carried[0], end, 1, [before], step)
-            builder.store(total[0], builder.gep(sums, [s]), align=4 * LANES)
-            return [end]
-
-        _, taken = loop(builder, I64(0), slices, 1, [I64(0)], one_slice)
-        return taken[0]
-
-    return types.int64(*[types.int64] * 7), codegen
+    _, taken = loop(builder, I64(0), slices, 1, [I64(0)], one_slice)
+    return taken[0]
 
 
 def _lookup(emitter: Emitter, x: Any, columns: Any) -> Any:

@@ -7,6 +7,7 @@ disk, serves every batch; what is left of the last vector is masked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from llvmlite import ir
@@ -31,6 +32,27 @@ _FULL = 1000
 UNALIGNED = 4
 
 
+def emitted(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make an intrinsic of a function that emits code, of Numba's types given here.
+
+    The function gets the builder and the values of the arguments.
+    """
+
+    def decorate(emit: Callable[..., Any]) -> Any:
+        @intrinsic  # type: ignore[untyped-decorator]
+        @wraps(emit)
+        def typed(typingctx: Any, *given: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                found = emit(builder, *values)
+                return context.get_dummy_value() if found is None else found
+
+            return result(*arguments), codegen
+
+        return typed
+
+    return decorate
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def address(typingctx: Any, array: Any) -> Any:
     """Return the address of the first element of ``array``."""
@@ -42,14 +64,10 @@ def address(typingctx: Any, array: Any) -> Any:
     return types.int64(array), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def number_at(typingctx: Any, base: Any, index: Any) -> Any:
+@emitted(types.int64, types.int64, types.int64)
+def number_at(builder: Any, base: Any, index: Any) -> Any:
     """Return the ``index``-th 32-bit integer at the address ``base``."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return Emitter(builder).read_int(*arguments)
-
-    return types.int64(types.int64, types.int64), codegen
+    return Emitter(builder).read_int(base, index)
 
 
 def emit_prefetch(builder: Any, base: Any) -> None:

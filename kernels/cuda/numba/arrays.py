@@ -18,6 +18,8 @@ from ...base import Array, Device, Runtime
 from ...libraries import missing
 from ..device import cupy_unavailable, failing
 
+_THREADS = 256  # of a block, where each has an entry
+
 
 def simulated() -> bool:
     """Return whether Numba runs CUDA kernels in its simulator."""
@@ -84,6 +86,12 @@ def current_stream() -> Any:
         return 0
     address = importlib.import_module("cupy").cuda.get_current_stream().ptr
     return _external_stream(address) if address else 0
+
+
+def launch_flat(kernel: Any, size: int, *arguments: Any) -> None:
+    """Run ``kernel`` with a thread for each of ``size`` entries, if there are any."""
+    if size:
+        kernel[-(-size // _THREADS), _THREADS, current_stream()](*arguments)
 
 
 @cache

@@ -22,7 +22,7 @@ import numpy as np
 
 from ... import formats
 from ...base import TF32, Arithmetic, Array, Kernel, Look, Problem, Weight
-from .arrays import OnNumbaCuda, current_stream, numba_cuda, simulated
+from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda, simulated
 from .rows import Rows, padded_places, padded_rows
 from .tiled import aligned, sample
 from .vectors import operations
@@ -31,7 +31,7 @@ from .vectors import operations
 cuda: Any = None
 
 _ROWS, _DEPTH = 16, 8
-_WARPS, _THREADS = 4, 256
+_WARPS = 4
 #: The most registers per thread: 5 blocks of 4 warps on a multiprocessor.
 REGISTERS = 96
 _COLUMNS = 32
@@ -209,16 +209,9 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
         return sample(operand.entries, dy, x, out)
 
     def update(self, operand: BlockOperand, step: Any, rate: float) -> None:
-        size = operand.places.size
-        if size:
-            update()[-(-size // _THREADS), _THREADS, current_stream()](
-                operand.forward.values,
-                operand.transposed.values,
-                operand.places,
-                operand.transposed_places,
-                step,
-                np.float32(rate),
-            )
+        both = operand.forward.values, operand.transposed.values
+        places = operand.places, operand.transposed_places
+        launch_flat(update(), operand.places.size, *both, *places, step, np.float32(rate))
 
     def gradient_shape(self, operand: BlockOperand) -> tuple[int, ...]:
         # (padded nnz,)

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...base import Array, Kernel, Look, Weight
-from ...cpu.numba_csr import CsrOperand
-from .arrays import OnNumbaCuda, current_stream, numba_cuda
+from ...base import Look, Weight
+from ...cpu.numba_csr import CsrKernel, CsrOperand
+from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda
 
 _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
-_THREADS = 256
 # numba.cuda, imported by device_functions(): a machine where that fails still lists the kernel.
 # A global of this module, because the simulator exchanges it there while a kernel runs.
 cuda: Any = None
@@ -64,41 +63,28 @@ def device_functions() -> SimpleNamespace:
 
 @dataclass
 class CudaCsrOperand(CsrOperand):
-    """The CSR arrays on the GPU, the row of each nonzero, and the structure on the host."""
+    """The CSR arrays on the GPU, and the row of each nonzero."""
 
     row_of: Any
-    host_pointers: Array
-    host_columns: Array
 
     @property
     def nbytes(self) -> int:
         return super().nbytes + int(self.row_of.nbytes)
 
 
-class NumbaCudaCsr(OnNumbaCuda, Kernel):
+class NumbaCudaCsr(OnNumbaCuda, CsrKernel):
     """The plain CUDA kernel: what a user writes first."""
 
     name = "numba-cuda-csr"
     title = "Numba CUDA CSR"
-    format = "csr"
     source = "numba.cuda, one thread per output element"
     look = Look("#0072b2", "^", ":")
 
     def prepare(self, weight: Weight) -> CudaCsrOperand:
         host, put = CsrOperand.of(weight), self.put
         row_of = np.repeat(np.arange(weight.shape[0], dtype=np.int32), np.diff(host.pointers))
-        return CudaCsrOperand(
-            host.shape,
-            put(host.pointers),
-            put(host.columns),
-            put(host.values),
-            put(host.column_pointers),
-            put(host.rows),
-            put(host.order),
-            row_of=put(row_of),
-            host_pointers=host.pointers,
-            host_columns=host.columns,
-        )
+        arrays = {name: put(each) for name, each in vars(host).items() if name != "shape"}
+        return CudaCsrOperand(host.shape, **arrays, row_of=put(row_of))
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
         grid = _grid(operand.shape[0], x.shape[1])
@@ -115,28 +101,13 @@ class NumbaCudaCsr(OnNumbaCuda, Kernel):
         return out
 
     def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:
-        if out.size:
-            device_functions().sddmm[-(-out.size // _THREADS), _THREADS, current_stream()](
-                operand.row_of, operand.columns, dy, x, out
-            )
+        sddmm = device_functions().sddmm
+        launch_flat(sddmm, out.size, operand.row_of, operand.columns, dy, x, out)
         return out
 
     def update(self, operand: CudaCsrOperand, step: Any, rate: float) -> None:
-        size = operand.values.size
-        if size:
-            device_functions().update[-(-size // _THREADS), _THREADS, current_stream()](
-                operand.values, step, operand.values.dtype.type(rate)
-            )
-
-    def gradient_shape(self, operand: CudaCsrOperand) -> tuple[int, ...]:
-        return (int(operand.values.size),)
-
-    def dense_weight(self, operand: CudaCsrOperand) -> Array:
-        return self.dense_gradient(operand, operand.values)
-
-    def dense_gradient(self, operand: CudaCsrOperand, gradient: Any) -> Array:
-        host = self.fetch(gradient)
-        return operand.scatter(host, operand.host_pointers, operand.host_columns)
+        values = operand.values
+        launch_flat(device_functions().update, values.size, values, step, values.dtype.type(rate))
 
 
 def _grid(rows: int, columns: int) -> tuple[int, int]:

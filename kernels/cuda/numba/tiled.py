@@ -15,37 +15,30 @@ from typing import Any
 import numpy as np
 
 from ... import formats
-from ...base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Weight
+from ...base import ONLY_FP32, Array, Choice, Look, Pass, Weight
+from ...sparse import SparseKernel, StoredValues
 from . import sddmm, spmm, tiles
-from .arrays import OnNumbaCuda, current_stream, numba_cuda, simulated
+from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda, simulated
 from .rows import Rows, padded_places, padded_rows
 from .tiles import Tile, choose
 
-_THREADS = 256
 
-
-@dataclass(frozen=True)
-class TiledOperand:
+@dataclass
+class TiledOperand(StoredValues):
     """W and Wᵀ on the GPU; ``mirror`` (padded nnz,) is where Wᵀ holds each value, or -1."""
 
-    shape: tuple[int, int]
     forward: Rows
     transposed: Rows
     mirror: Any
-    #: On the host: where each stored value of W lies in ``values``, and in W.ravel().
+    #: On the host: where each stored entry of W lies in ``values``.
     places: Array
-    positions: Array
 
     @property
     def nbytes(self) -> int:
         return self.forward.nbytes + self.transposed.nbytes + int(self.mirror.nbytes)
 
-    @property
-    def stored_entries(self) -> int:
-        return int(self.forward.values.size)
 
-
-class NumbaCudaTiled(OnNumbaCuda, Kernel):
+class NumbaCudaTiled(OnNumbaCuda, SparseKernel):
     """Subwarp tiles per row, 128-bit loads, rows sorted by length; fp32.
 
     After Sputnik, with what differs on Hopper: indices and values are read directly, by
@@ -71,13 +64,15 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         transposed = padded_rows(pointers, transposed_places, rows, csr.data[order])
         mirror = np.full(forward.values.size, -1, np.int32)
         mirror[places[order]] = transposed_places
+        entries = self._upload(forward)
         return TiledOperand(
             weight.shape,
-            self._upload(forward),
+            entries.values,
+            formats.flat_positions(csr),
+            entries,
             self._upload(transposed),
             self.put(mirror),
             places,
-            formats.flat_positions(csr),
         )
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
@@ -97,18 +92,10 @@ class NumbaCudaTiled(OnNumbaCuda, Kernel):
         return sample(operand.forward, dy, x, out, self._tiles.get("backward_weight"))
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
-        values = operand.forward.values
-        if values.size:
-            sddmm.update()[-(-values.size // _THREADS), _THREADS, current_stream()](
-                values, operand.transposed.values, operand.mirror, step, np.float32(rate)
-            )
-
-    def gradient_shape(self, operand: TiledOperand) -> tuple[int, ...]:
-        # (padded nnz,)
-        return (int(operand.forward.values.size),)
-
-    def dense_weight(self, operand: TiledOperand) -> Array:
-        return self.dense_gradient(operand, operand.forward.values)
+        both = operand.values, operand.transposed.values
+        launch_flat(
+            sddmm.update(), operand.values.size, *both, operand.mirror, step, np.float32(rate)
+        )
 
     def dense_gradient(self, operand: TiledOperand, gradient: Any) -> Array:
         entries = self.fetch(gradient)[operand.places]

@@ -1,0 +1,1 @@
+"""Revisions of the kernels: exported from git, and loaded beside each other in one process."""

@@ -1,0 +1,1 @@
+"""A visit from beginning to end: worker, task, race, checks."""

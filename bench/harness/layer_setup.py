@@ -1,0 +1,234 @@
+"""A pass over one weight, with the operands that its recipe makes."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from crossover.bench.harness import compilation
+from crossover.bench.harness.task import (
+    Description,
+    PreparedCall,
+    Task,
+    TooLargeError,
+    nonfinite,
+)
+from crossover.bench.machine.memory import free_bytes, too_little
+from crossover.bench.records.rows import Row
+from crossover.bench.workloads.problem import Workload
+from crossover.bench.workloads.recipes import NetworkWeights, WeightRecipe, with_zeros
+from crossover.kernels import formats
+from crossover.kernels.base import Array, Kernel, Problem, Weight
+from crossover.kernels.oracle import Oracle, Verdict
+from crossover.kernels.processor import aligned, aligned_empty
+
+# A problem this small, in floats, takes the GPU no longer than its launch takes the host.
+_LAUNCH_BOUND = 1 << 22
+# Of a result with more entries than this so many rows are checked.
+_LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
+
+
+class LayerSetup:
+    """What all kernels of a pass share: the reference, X and dY, and room for results.
+
+    They share the very arrays, for where these lie in memory moves a time by some percent.
+    """
+
+    def __init__(self, task: Task) -> None:
+        """Make the operands.
+
+        Raises:
+            TooLargeError: if they do not fit into the free memory; nothing was allocated.
+        """
+        workload = task.problem.workload
+        assert not isinstance(workload.weights, NetworkWeights)
+        assert workload.computes != "step"
+        _refuse_too_large(workload.weights, workload.batch)
+        self.task, self.pass_ = task, workload.computes
+        self.weight, x, dy, self.oracle, self.description = _made(workload)
+        self.x, self.dy = aligned(x), aligned(dy)
+        self._results: dict[tuple[int, ...], Array] = {}
+
+    @property
+    def problem(self) -> Problem:
+        """Return what is to be computed, as kernels are asked about it."""
+        m, k = self.weight.shape
+        n = self.x.shape[1]
+        return Problem(self.pass_, m, k, n, self.weight.nnz, self.x.dtype.name)
+
+    def prepare(self, kernel: Kernel) -> tuple[Row, PreparedCall | None]:
+        """Return the row so far, and the call if the kernel computes what it should."""
+        problem = self.problem
+        if reason := _refusal(kernel, problem, self.weight):
+            return Row(kernel.name, "skipped", reason), None
+        operand, prepare_s, compile_s = self._operand(kernel)
+        call, check = self._call(kernel, operand)
+        with compilation.stopwatch() as compiled:
+            begin = time.perf_counter()
+            result = call()
+            kernel.fetch(result)  # waits until a GPU is done
+            first_call_s = time.perf_counter() - begin
+            compile_s += compiled()
+        verdict = check(result)
+        row = Row(
+            kernel.name,
+            "measured" if verdict.right else "wrong",
+            verdict.problem or "",
+            prepare_s=prepare_s,
+            restore_s=_restore_s(kernel, operand),
+            first_call_s=first_call_s,
+            compile_s=compile_s,
+            nbytes=operand.nbytes,
+            stored_entries=operand.stored_entries,
+            relative_error=verdict.relative_error,
+            share_of_bound=verdict.share_of_bound,
+            busy_s=prepare_s + first_call_s,
+        )
+        if not verdict.right:
+            return row, None
+        return row, PreparedCall(
+            call, partial(_nonfinite, kernel), check, launch_bound=_launch_bound(problem)
+        )
+
+    def _operand(self, kernel: Kernel) -> tuple[Any, float, float]:
+        if self.task.keeps_operands:
+            return _KEPT.operand(self.task.problem.workload.weights, kernel, self.weight)
+        return prepared(kernel, self.weight)
+
+    def _call(self, kernel: Kernel, operand: Any) -> tuple[Any, Any]:
+        """Return the pass as a call into a poisoned result, and the check of what it returns."""
+        x, dy = kernel.put(self.x), kernel.put(self.dy)
+        shape = kernel.output_shape(operand, self.pass_, self.weight.shape, self.x.shape[1])
+        out = kernel.put(self._room(shape))
+
+        def call() -> Any:
+            return kernel.run(self.pass_, operand, x, dy, out)
+
+        def check(result: Any) -> Verdict:
+            host = (
+                kernel.dense_gradient(operand, result)
+                if self.pass_ == "backward_weight"
+                else kernel.fetch(result)
+            )
+            return self.oracle.check(self.pass_, host, kernel.arithmetic[self.x.dtype.name])
+
+        return call, check
+
+    def _room(self, shape: tuple[int, ...]) -> Array:
+        """Return an array of ``shape`` for a result, poisoned with NaN."""
+        if shape not in self._results:
+            self._results[shape] = aligned_empty(shape, self.x.dtype)
+        self._results[shape].fill(np.nan)
+        return self._results[shape]
+
+
+def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    """Return the operand, the seconds that converting takes, and those that compiling took.
+
+    Where code was compiled W is converted once more: that is what every further weight costs.
+    """
+    with compilation.stopwatch() as compiled:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s, compile_s = time.perf_counter() - begin, compiled()
+    if compile_s:
+        begin = time.perf_counter()
+        operand = kernel.prepare(weight)
+        prepare_s = time.perf_counter() - begin
+    return operand, prepare_s, compile_s
+
+
+class _KeptOperands:
+    """The operands of one weight by every kernel, kept until another weight comes."""
+
+    def __init__(self) -> None:
+        self._weights: object = None
+        self._operands: dict[str, tuple[Any, float, float]] = {}
+
+    def operand(self, weights: object, kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+        if weights != self._weights:
+            self._weights = weights
+            self._operands.clear()
+        if kernel.name not in self._operands:
+            operand, prepare_s, compile_s = prepared(kernel, weight)
+            self._operands[kernel.name] = operand, prepare_s, 0.0
+            return operand, prepare_s, compile_s
+        return self._operands[kernel.name]
+
+
+_KEPT = _KeptOperands()
+
+
+@lru_cache(maxsize=2)
+def _made(workload: Workload) -> tuple[Weight, Array, Array, Oracle, Description]:
+    """Return W, X, dY, their reference and description, which later visits find again."""
+    recipe = workload.weights
+    assert not isinstance(recipe, NetworkWeights)
+    assert workload.computes != "step"
+    weight = recipe.weight()
+    given = with_zeros(recipe, workload.batch, workload.zeros, workload.seed)
+    x, dy = (each.astype(workload.dtype) for each in (given.x, given.dy))
+    m, k = weight.shape
+    n = x.shape[1]
+    result = {"forward": m * n, "backward_input": k * n, "backward_weight": m * k}
+    large = result[workload.computes] > _LARGE_RESULT
+    oracle = Oracle(weight, x, dy, _CHECKED_ROWS if large else 0)
+    description = Description(
+        m=m,
+        k=k,
+        n=n,
+        nnz=weight.nnz,
+        sparsity=weight.sparsity,
+        zeros_x=float(np.mean(x == 0)),
+        zeros_dy=float(np.mean(dy == 0)),
+        useful_flops=2.0 * weight.nnz * n,
+        executed_flops=2.0 * m * k * n,
+        side_bytes=(m + k) * n * x.itemsize,
+        format_bytes=formats.bytes_by_format(weight),
+    )
+    return weight, x, dy, oracle, description
+
+
+def _refuse_too_large(recipe: WeightRecipe, batch: int) -> None:
+    """Raise if W, X and dY, and their reference in float64, do not fit into the free memory."""
+    (m, k), n = recipe.shape, recipe.columns(batch)
+    needed, free = 12 * (m + k) * n + 24 * (m * k + (m + k) * n), free_bytes()
+    if needed > free:
+        raise TooLargeError(too_little(needed, free))
+
+
+def refusal_for_size(kernel: Kernel, *problems: Problem) -> str | None:
+    """Return that the problems do not fit into the device's free memory together, or None."""
+    needed = sum(kernel.needed_bytes(problem) for problem in problems)
+    free = free_bytes(kernel.device)
+    return None if needed <= free else too_little(needed, free)
+
+
+def _refusal(kernel: Kernel, problem: Problem, weight: Weight) -> str | None:
+    """Return why ``kernel`` cannot do ``problem`` with ``weight`` here, or None."""
+    return (
+        kernel.unavailable()
+        or kernel.unsupported(problem)
+        or refusal_for_size(kernel, problem)
+        or kernel.unfit(weight)
+    )
+
+
+def _restore_s(kernel: Kernel, operand: Any) -> float:
+    """Return the seconds of converting an operand back to a dense W on the host."""
+    begin = time.perf_counter()
+    kernel.dense_weight(operand)
+    return time.perf_counter() - begin
+
+
+def _launch_bound(problem: Problem) -> bool:
+    """Return whether the launch may take longer than the work, so that it is seen apart."""
+    return problem.nnz + (problem.m + problem.k) * problem.n <= _LAUNCH_BOUND
+
+
+def _nonfinite(kernel: Kernel, result: Any) -> str | None:
+    """Return that the kernel's own array ``result`` holds a NaN or infinity, or None."""
+    return nonfinite(kernel.local(result))

@@ -1,0 +1,1 @@
+"""What was measured: typed rows, the store that keeps them, and files written whole."""

@@ -1,0 +1,1 @@
+"""Answers as pure functions of rows: speedups, crossovers, rates, warnings."""

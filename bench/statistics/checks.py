@@ -1,0 +1,162 @@
+"""What the visits of the self-check show, each held to a figure that is stated with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from crossover.bench.records.rows import KernelRecord, Visit
+from crossover.bench.statistics.comparison import log_ratios
+from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
+from crossover.bench.statistics.search_answers import search_answers
+
+Verdict = Literal["passed", "failed", "not decided", "not run"]
+#: The series that the parts are kept under.
+ITSELF, ELSEWHERE, BESIDE = "selfcheck itself", "selfcheck elsewhere", "selfcheck beside"
+PYPERF, SWEEP = "selfcheck pyperf", "selfcheck sweep"
+SEARCHES = "search 1", "search 2"
+TWINS = "selfcheck-castor", "selfcheck-pollux"
+PYPERF_KERNELS = "numpy-dense", "scipy-csr", "numba-csr"
+_CONTAINING, _BIAS, _AGREEMENT, _OVERHEAD, _BESIDE = 0.93, 0.005, 0.05, 0.15, 0.15
+_KERNEL = "numba-csr"
+
+Series = Mapping[str, Sequence[Visit]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the harness is held to."""
+
+    name: str
+    holds_to: str
+    found: str
+    verdict: Verdict
+
+
+def checks(series: Series, kernels: Mapping[str, KernelRecord]) -> list[Check]:
+    """Return what each part of the self-check shows, as far as it was measured."""
+    return [
+        against_itself(series.get(ITSELF, ()), series.get(ELSEWHERE, ())),
+        beside_others(series.get(BESIDE, ())),
+        pyperf(series.get(PYPERF, ())),
+        two_searches([series.get(name, ()) for name in SEARCHES], kernels),
+        overhead(series.get(SWEEP, ())),
+    ]
+
+
+def against_itself(twins: Sequence[Visit], placings: Sequence[Visit]) -> Check:
+    """Return whether intervals of a kernel against itself contain 1, and none is preferred."""
+    name = "a kernel against itself (A/A)"
+    holds_to = f"1 in at least {_CONTAINING:.0%} of the intervals; a bias under {_BIAS:.1%}"
+    ratios = log_ratios(*TWINS, twins)
+    if not ratios:
+        return Check(name, holds_to, "not measured", "not run")
+    # Of one visit each: between visits nothing moves, for twins share their operand.
+    intervals = [pooled_intervals([VisitMedians.of([each])], [None])[0] for each in ratios]
+    containing = sum(each.decided is None for each in intervals)
+    bias = abs(float(np.expm1(np.median([np.median(each) for each in ratios]))))
+    moved = [np.median(each) for each in log_ratios(_KERNEL, TWINS[0], placings)]
+    found = f"1 in {containing} of {len(ratios)}; a bias of {bias:.2%}"
+    if moved:
+        found += (
+            ". Where its operand lies elsewhere in memory, a kernel differs from itself by "
+            f"{float(np.std(moved)):.1%} (standard deviation)"
+        )
+    passed = containing >= _CONTAINING * len(ratios) and bias < _BIAS
+    return Check(name, holds_to, found, _verdict(passed))
+
+
+def beside_others(visits: Sequence[Visit]) -> Check:
+    """Return whether a kernel takes as long alone as beside dense products, whose threads idle."""
+    name, holds_to = "a kernel beside dense products", f"within {_BESIDE:.0%} of its time alone"
+    alone_visits = [visit for visit in visits if len(visit.rows) == 1]
+    if not alone_visits:
+        return Check(name, holds_to, "not measured", "not run")
+    resting = alone_visits[0].problem.problem_id
+    together = [visit for visit in visits if len(visit.rows) > 1]
+    alone = _median(alone_visits)
+    beside = _median([v for v in together if v.problem.problem_id == resting])
+    own = _median([v for v in together if v.problem.problem_id != resting])
+    found = (
+        f"{beside / alone:.2f} of its time alone ({alone * 1e6:.0f} µs); with the libraries' own "
+        f"settings for idle and bound threads {own / alone:.2f}"
+    )
+    return Check(name, holds_to, found, _verdict(abs(beside / alone - 1) < _BESIDE))
+
+
+def pyperf(visits: Sequence[Visit]) -> Check:
+    """Return whether medians agree with pyperf's, which times in processes of its own."""
+    name, holds_to = "medians against pyperf", f"within {_AGREEMENT:.0%}"
+    skipped = [row.reason for v in visits for row in v.rows.values() if row.status != "measured"]
+    if skipped or not visits:
+        return Check(name, holds_to, skipped[0] if skipped else "not measured", "not run")
+    found: dict[str, Interval] = {}
+    for kernel in PYPERF_KERNELS:
+        times = [
+            (v.record.process == "pyperf", float(np.median(v.rows[kernel].samples)))
+            for v in visits
+            if v.measured(kernel)
+        ]
+        logs = [
+            (np.log(times[i - 1][1]) + np.log(times[i + 1][1])) / 2 - np.log(times[i][1])
+            for i in range(1, len(times) - 1)
+            if times[i][0]
+        ]
+        if logs:
+            # Each is a visit by each timer: they scatter as visits do, and have no rounds.
+            found[kernel] = pooled_intervals(
+                [VisitMedians(np.array(logs), np.zeros(len(logs)))], [None]
+            )[0]
+    verdicts = [_agreement(each) for each in found.values()]
+    verdict: Verdict = "passed" if verdicts else "not run"
+    for worse in ("not decided", "failed"):
+        if worse in verdicts:
+            verdict = "failed" if worse == "failed" else "not decided"
+    shown = ", ".join(f"{k} {i.median:.3f} [{i.low:.2f}, {i.high:.2f}]" for k, i in found.items())
+    return Check(name, holds_to, f"ours / theirs, in turn: {shown}", verdict)
+
+
+def two_searches(searches: Sequence[Sequence[Visit]], kernels: Mapping[str, KernelRecord]) -> Check:
+    """Return whether two searches for one crossover agree."""
+    name = "two searches for one crossover"
+    holds_to = "the same kind of answer, and ranges that overlap"
+    answers = [search_answers(visits, kernels) for visits in searches]
+    if not all(each and each[0].begun for each in answers):
+        return Check(name, holds_to, "not measured", "not run")
+    first, second = (each[0].search.estimate() for each in answers)
+    # At a sparsity where two ranges only touch, the searches contradict each other.
+    overlap = first.low < second.high and second.low < first.high
+    found = f"{first}, then {second} (lenet-300-100 fc1, batch 64, forward, {_KERNEL})"
+    return Check(name, holds_to, found, _verdict(first.kind == second.kind and overlap))
+
+
+def overhead(visits: Sequence[Visit]) -> Check:
+    """Return how much of a default sweep did not go into kernels."""
+    name = "overhead of a default sweep"
+    holds_to = f"under {_OVERHEAD:.0%} outside conversions, warm-up, flushes and timed calls"
+    if not visits:
+        return Check(name, holds_to, "not measured", "not run")
+    wall_s = sum(visit.record.wall_s for visit in visits)
+    busy_s = sum(row.busy_s for visit in visits for row in visit.rows.values())
+    share = 1 - busy_s / wall_s
+    found = f"{share:.1%} of {wall_s:.0f} s of measuring"
+    return Check(name, holds_to, found, _verdict(share < _OVERHEAD))
+
+
+def _median(visits: Sequence[Visit]) -> float:
+    return float(np.median([np.median(visit.rows[_KERNEL].samples) for visit in visits]))
+
+
+def _agreement(ratio: Interval) -> Verdict:
+    """Return whether a ratio is 1, as far as the noise lets it be known."""
+    if abs(ratio.median - 1) < _AGREEMENT:
+        return "passed"
+    known = ratio.low > 1 + _AGREEMENT or ratio.high < 1 - _AGREEMENT
+    return "failed" if known else "not decided"
+
+
+def _verdict(passed: bool) -> Verdict:
+    return "passed" if passed else "failed"

@@ -1,0 +1,196 @@
+"""Kernels compared in a problem: over the visits that hold both, and over no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossover.bench.records.rows import KernelRecord, ProblemRecord, Row, Visit
+from crossover.bench.statistics import rates
+from crossover.bench.statistics.intervals import (
+    NOTHING,
+    Interval,
+    VisitMedians,
+    order_half_width,
+    pooled_intervals,
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one kernel in one problem, over all its visits."""
+
+    problem: ProblemRecord
+    kernel: KernelRecord
+    #: The visits in which it was measured; the last of its rows says what it is now.
+    visits: tuple[Visit, ...]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Return its rows, one a visit."""
+        return [visit.rows[self.kernel.name] for visit in self.visits]
+
+    @cached_property
+    def time_s(self) -> float:
+        """Return the median over visits of the median time per call."""
+        return float(np.median([np.median(row.samples) for row in self.rows]))
+
+    @property
+    def last(self) -> Row:
+        """Return its row of the last visit."""
+        return self.rows[-1]
+
+    @property
+    def leaves_out(self) -> bool:
+        """Return whether it is sparse: its operand leaves zeros of W out."""
+        entries, stored = self.problem.m * self.problem.k, self.last.stored_entries or 0
+        if self.problem.computes == "step":
+            return not self.kernel.stores_zeros
+        return rates.leaves_out(self.kernel.stores_zeros, stored, self.problem.nnz, entries)
+
+    def log_times(self) -> list[NDArray[np.float64]]:
+        """Return the logs of its times, visit by visit."""
+        return [np.log(row.samples) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """All kernels of a problem that were measured, by name."""
+
+    problem: ProblemRecord
+    measurements: Mapping[str, Measurement]
+
+    def baseline(self, candidate: Measurement, role: str = "dense") -> Measurement | None:
+        """Return the fastest kernel of ``role`` that ``candidate`` is held against, or None.
+
+        It is of the same device, and of the same arithmetic where there is one: who may round to
+        16 bits has a dense product that rounds, too.
+        """
+        device = candidate.kernel.device
+        there = [
+            each
+            for each in self.measurements.values()
+            if each.kernel.role == role and each.kernel.device == device
+        ]
+        same = [each for each in there if each.kernel.arithmetic == candidate.kernel.arithmetic]
+        return fastest(same or [each for each in there if each.kernel.arithmetic == "fp32"])
+
+    def sparse(self, device: str | None = None) -> list[Measurement]:
+        """Return the kernels that leave something out, on one ``device`` or all."""
+        return [
+            each
+            for each in self.measurements.values()
+            if each.leaves_out and device in (None, each.kernel.device)
+        ]
+
+
+def contests(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> list[Contest]:
+    """Return the contest of each problem, in the order of their first visits.
+
+    A kernel that was wrong or failed in its last visit is not part of it.
+    """
+    by_problem: dict[str, list[Visit]] = {}
+    for visit in visits:
+        by_problem.setdefault(visit.problem.problem_id, []).append(visit)
+    return [_contest(group, kernels) for group in by_problem.values()]
+
+
+def _contest(visits: Sequence[Visit], kernels: Mapping[str, KernelRecord]) -> Contest:
+    problem = visits[-1].problem
+    latest = {name: row for visit in visits for name, row in visit.rows.items()}
+    found = {
+        name: Measurement(problem, kernels[name], tuple(v for v in visits if v.measured(name)))
+        for name, row in latest.items()
+        if row.status == "measured" and name in kernels
+    }
+    return Contest(problem, found)
+
+
+def fastest(measurements: Iterable[Measurement]) -> Measurement | None:
+    """Return the one with the shortest median time, or None of none."""
+    return min(measurements, key=lambda each: each.time_s, default=None)
+
+
+def log_ratios(
+    baseline: str,
+    candidate: str,
+    visits: Iterable[Visit],
+    samples: Callable[[Row], Sequence[float]] = lambda row: row.samples,
+) -> list[NDArray[np.float64]]:
+    """Return log(baseline time / candidate time) by rounds, of each visit that measured both.
+
+    A kernel that dropped out of a race has fewer rounds than the others, which count as far as
+    they pair.
+    """
+    found = []
+    for visit in visits:
+        if visit.measured(baseline, candidate):
+            one, two = (samples(visit.rows[name]) for name in (baseline, candidate))
+            rounds = min(len(one), len(two))
+            if rounds:
+                found.append(np.log(one[:rounds]) - np.log(two[:rounds]))
+    return found
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A candidate and what it is held against."""
+
+    candidate: Measurement
+    baseline: Measurement | None
+
+    @property
+    def group(self) -> tuple[str, str, str, int]:
+        """Return what pairs of a similar variance between visits share."""
+        problem = self.candidate.problem
+        return self.candidate.kernel.name, problem.computes, problem.caches, problem.threads
+
+    def ratios(
+        self, samples: Callable[[Row], Sequence[float]] = lambda row: row.samples
+    ) -> list[NDArray[np.float64]]:
+        """Return the paired log-ratios, visit by visit; none without a baseline."""
+        if self.baseline is None:
+            return []
+        return log_ratios(
+            self.baseline.kernel.name, self.candidate.kernel.name, self.candidate.visits, samples
+        )
+
+
+def speedups(
+    pairs: Sequence[Pair],
+    samples: Callable[[Row], Sequence[float]] = lambda row: row.samples,
+) -> list[Interval]:
+    """Return each candidate's speedup over its baseline; NaN where they never met."""
+    ratios = {index: found for index, pair in enumerate(pairs) if (found := pair.ratios(samples))}
+    intervals = pooled_intervals(
+        [VisitMedians.of(each) for each in ratios.values()], [pairs[i].group for i in ratios]
+    )
+    known = dict(zip(ratios, intervals, strict=True))
+    return [known.get(index, NOTHING) for index in range(len(pairs))]
+
+
+def times(measurements: Sequence[Measurement]) -> list[Interval]:
+    """Return each kernel's seconds per call, with its interval."""
+    groups = [Pair(each, None).group for each in measurements]
+    medians = [VisitMedians.of(each.log_times()) for each in measurements]
+    return pooled_intervals(medians, groups)
+
+
+def open_width(contest: Contest) -> float:
+    """Return how well a problem's answer is known: half the width of a log-ratio's interval.
+
+    The ratio is that of the fastest dense and the fastest sparse kernel; without such a pair of
+    any two, and 0 where there are none.
+    """
+    by_time = sorted(contest.measurements.values(), key=lambda each: each.time_s)
+    if len(by_time) < 2:
+        return 0.0
+    dense = next((each for each in by_time if each.kernel.role == "dense"), by_time[0])
+    others = [each for each in by_time if each is not dense]
+    other = next((each for each in others if each.leaves_out), others[0])
+    ratios = Pair(other, dense).ratios()
+    return order_half_width(np.concatenate(ratios)) if ratios else 0.0

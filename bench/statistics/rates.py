@@ -1,0 +1,62 @@
+"""Rates, bounds and counts of what was measured; all times are seconds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+# Share of W that blocks may hold before nothing is gained by leaving the others out.
+_FILLED = 0.95
+
+
+class Limits(Protocol):
+    """What a machine was measured to do at best, on one device with a number of threads."""
+
+    def bound_s(self, flops: float, nbytes: float) -> float:
+        """Return the least seconds for ``flops`` and compulsory ``nbytes``: the roofline."""
+
+
+def gflops(flops: float, seconds: float) -> float:
+    """Return a rate in GFLOP/s."""
+    return flops / seconds / 1e9
+
+
+def roofline_fraction(limits: Limits | None, flops: float, nbytes: float, seconds: float) -> float:
+    """Return bound / time: what share of the measured limits a kernel reaches.
+
+    The bound is the larger of the work over the FMA rate, and of the compulsory bytes (the operand
+    once, the dense side and the result once) over the bandwidth. NaN without limits.
+    """
+    return limits.bound_s(flops, nbytes) / seconds if limits else float("nan")
+
+
+def break_even_calls(prepare_s: float, dense_s: float, sparse_s: float) -> float:
+    """Return how many calls repay the one-off cost of ``prepare``.
+
+    ``dense_s`` and ``sparse_s`` are medians for the same problem on one device. The answer is
+    ``inf`` where the sparse kernel is not faster: it never pays back.
+
+    Raises:
+        ValueError: if a time is negative or not finite.
+    """
+    times = {"prepare_s": prepare_s, "dense_s": dense_s, "sparse_s": sparse_s}
+    for name, value in times.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} {value} is not a time: must be finite and at least 0")
+    return prepare_s / (dense_s - sparse_s) if sparse_s < dense_s else float("inf")
+
+
+def leaves_out(stores_zeros: bool, stored_entries: int, nnz: int, entries: int) -> bool:
+    """Return whether an operand leaves anything out of W: else it is dense by another name.
+
+    A format of blocks may come to hold all of a W of ``entries`` of which ``nnz`` are stored.
+    """
+    filled = nnz < _FILLED * entries <= stored_entries
+    return not stores_zeros and not filled
+
+
+def geometric_mean(values: object) -> float:
+    """Return the geometric mean, NaN of nothing."""
+    logs = np.log(np.asarray(values, float))
+    return float(np.exp(logs.mean())) if logs.size else float("nan")

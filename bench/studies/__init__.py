@@ -1,0 +1,1 @@
+"""Studies: what to ask next, until the answer is narrow enough or the budget is spent."""

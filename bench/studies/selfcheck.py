@@ -1,0 +1,164 @@
+"""Whether measurements here can be trusted: the harness measured with what it measures.
+
+Its parts are studies like the others, each in a series of its own; :mod:`bench.statistics.checks`
+says what they show. This module is also given to workers as a kernel module, for :class:`Castor`
+and :class:`Pollux`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from crossover.bench.machine.identity import available_cores
+from crossover.bench.statistics import checks
+from crossover.bench.studies.orders import balanced_orders
+from crossover.bench.studies.progress import Report
+from crossover.bench.studies.search import Search, SearchSpec
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Study
+from crossover.bench.studies.sweep import Sweep, SweepSpec
+from crossover.bench.workloads.matrices import RandomMatrix
+from crossover.bench.workloads.problem import Problem, Setting, Workload
+from crossover.kernels.base import Weight
+from crossover.kernels.cpu.numba_csr import CsrOperand, NumbaCsr
+
+_REPETITIONS, _PLACINGS, _VISITS = 100, 30, 8
+_ROUNDS = 40
+# A problem of the size of LeNet-300-100's first layer.
+_MATRIX = RandomMatrix("selfcheck", 300, 784, 0.9)
+_BATCH = 64
+_DENSE = "numpy-dense"
+
+
+class _Twin(NumbaCsr):
+    """A kernel that shares its operand with its twin: not even a place in memory differs."""
+
+    _shared: ClassVar[tuple[Weight | None, CsrOperand | None]] = None, None
+
+    def prepare(self, weight: Weight) -> CsrOperand:
+        """Return the operand of ``weight``, the same to both twins."""
+        known, operand = _Twin._shared
+        if operand is None or known is not weight:
+            operand = super().prepare(weight)
+            _Twin._shared = weight, operand
+        return operand
+
+
+class Castor(_Twin):
+    """The kernel itself."""
+
+    name = checks.TWINS[0]
+    title = "Numba CSR"
+
+
+class Pollux(_Twin):
+    """The kernel itself under another name."""
+
+    name = checks.TWINS[1]
+    title = "Numba CSR again"
+
+
+@dataclass(frozen=True)
+class SelfcheckSpec:
+    """What a part of the self-check is asked with; it is the same every time."""
+
+    part: str
+    budget_s: float = float("inf")
+    seed: int = 0
+    modules: tuple[str, ...] = (__name__,)
+
+
+class SelfcheckPart(PlannedStudy):
+    """Visits to one problem, known from the start."""
+
+    name = "selfcheck"
+    phase = "selfcheck"
+    may_end_early = False
+
+    spec: SelfcheckSpec
+
+    def __init__(self, part: str, visits: Sequence[PlannedVisit]) -> None:
+        super().__init__()
+        self.spec = SelfcheckSpec(part)
+        self._visits = list(visits)
+
+    @property
+    def series(self) -> str:
+        """Return the name under which its visits are kept."""
+        return self.spec.part
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Return the number of threads that it measures with."""
+        return (available_cores(),)
+
+    def plan(self, report: Report) -> list[PlannedVisit]:
+        """Return the visits."""
+        return self._visits
+
+
+class _SelfcheckSearch(Search):
+    name = "selfcheck"
+
+
+class _SelfcheckSweep(Sweep):
+    name = "selfcheck"
+
+    @property
+    def series(self) -> str:
+        """Return the name under which its visits are kept."""
+        return checks.SWEEP
+
+
+def studies() -> list[Study]:
+    """Return the parts of the self-check; together they take about six minutes."""
+    twins = [_visit(checks.TWINS, _ROUNDS)] * _REPETITIONS
+    placings = [_visit((NumbaCsr.name, Castor.name), _ROUNDS)] * _PLACINGS
+    return [
+        SelfcheckPart(checks.ITSELF, twins),
+        SelfcheckPart(checks.ELSEWHERE, placings),
+        SelfcheckPart(checks.BESIDE, _beside()),
+        SelfcheckPart(checks.PYPERF, _pyperf()),
+        *(_search(number) for number in (1, 2)),
+        _SelfcheckSweep(SweepSpec()),
+    ]
+
+
+def _visit(kernels: tuple[str, ...], rounds: int, setting: Setting | None = None) -> PlannedVisit:
+    setting = setting or Setting(available_cores())
+    problem = Problem(Workload(_MATRIX, "forward", _BATCH), setting)
+    return PlannedVisit(problem, kernels, (rounds, rounds))
+
+
+def _beside() -> list[PlannedVisit]:
+    """Return visits to a kernel alone, beside a dense one, and so under the libraries' settings."""
+    cores = available_cores()
+    both = _DENSE, NumbaCsr.name
+    visited = [
+        _visit((NumbaCsr.name,), 20),
+        _visit(both, 20),
+        _visit(both, 20, Setting(cores, idle_threads="as the library likes")),
+    ]
+    orders = balanced_orders(visited, _VISITS, np.random.default_rng(0))
+    return [visit for order in orders for visit in order]
+
+
+def _pyperf() -> list[PlannedVisit]:
+    """Return visits by our timer and by pyperf, in turn: ours before and after each of pyperf's."""
+    cores = available_cores()
+    theirs = Setting(cores, timer="pyperf")
+    return [
+        visit
+        for _ in range(_VISITS)
+        for name in checks.PYPERF_KERNELS
+        for visit in (_visit((name,), 60), _visit((name,), 1, theirs), _visit((name,), 60))
+    ]
+
+
+def _search(repetition: int) -> Search:
+    return _SelfcheckSearch(
+        SearchSpec(layers=("fc1",), kernels=(NumbaCsr.name,), budget_s=40.0, repetition=repetition)
+    )

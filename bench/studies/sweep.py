@@ -1,0 +1,208 @@
+"""The sweep: every layer, sparsity, batch and pass, then on where the answers are known worst."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from crossover.bench.errors import InputError
+from crossover.bench.harness.race import LEAST_ROUNDS, MOST_ROUNDS, PRECISION
+from crossover.bench.harness.sources import known
+from crossover.bench.harness.task import Task
+from crossover.bench.harness.worker import TIME_LIMIT_S
+from crossover.bench.options import common
+from crossover.bench.options.declaration import option
+from crossover.bench.options.values import caches, duration
+from crossover.bench.records.rows import Visit
+from crossover.bench.statistics.comparison import contests, open_width
+from crossover.bench.studies import gpu_preset
+from crossover.bench.studies.networks import check_batches, trained
+from crossover.bench.studies.progress import Progress, Report
+from crossover.bench.studies.study import Study, threads_or_all
+from crossover.bench.workloads import checkpoints, mnist
+from crossover.bench.workloads.checkpoints import PRUNED_PATTERNS, PrunedPattern, TrainingRecipe
+from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
+from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.recipes import trained_layers
+from crossover.kernels.base import PASSES, Pass
+
+Preset = Literal["default", "gpu"]
+#: Of the budget, for a first look at every problem.
+_FIRST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """What a sweep is asked to measure."""
+
+    networks: tuple[str, ...] = common.networks(("lenet-300-100",))
+    sparsities: tuple[float, ...] = common.sparsities((0.0, 0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98))
+    batches: tuple[int, ...] = common.batches((1, 64, 256))
+    passes: tuple[Pass, ...] = common.passes(PASSES, "all")
+    kernels: tuple[str, ...] = common.kernels((), "all")
+    threads: tuple[int, ...] = common.threads()
+    caches: tuple[Caches, ...] = option(
+        ("hot",),
+        "--caches",
+        metavar="HOW",
+        convert=caches,
+        help="hot, cold (emptied before each call), or both",
+    )
+    pattern: PrunedPattern = option(
+        "gradual", "--pattern", choices=PRUNED_PATTERNS, help="how networks are pruned"
+    )
+    scope: Scope = option(
+        "global", "--scope", choices=("global", "layer"), help="over all layers, or each alone"
+    )
+    preset: Preset = option(
+        "default",
+        "--preset",
+        choices=("default", "gpu"),
+        help="gpu: what an NVIDIA GPU decides, most important first, instead of the axes above",
+    )
+    budget_s: float = common.budget(75.0)
+    time_limit_s: float = option(
+        TIME_LIMIT_S,
+        "--time-limit",
+        metavar="TIME",
+        convert=duration,
+        help="after which a kernel counts as hanging",
+    )
+    seed: int = common.seed()
+    data: Path | None = common.data()
+    modules: tuple[str, ...] = common.modules()
+
+
+class Sweep(Study):
+    """A look at every problem, then further visits to those whose answers are known worst."""
+
+    name = "sweep"
+
+    def __init__(self, spec: SweepSpec) -> None:
+        """Check what is asked.
+
+        Raises:
+            InputError: if a part of it is not possible; nothing was done yet.
+        """
+        self.spec = spec
+        self.time_limit_s = spec.time_limit_s
+        known(self.source, spec.kernels)
+        if spec.preset == "gpu" and (reason := gpu_preset.unavailable(self.kernels)):
+            raise InputError(f"preset gpu needs an NVIDIA GPU: {reason}")
+        for name in spec.networks:
+            network(name)
+        dataset = mnist.load(spec.data)
+        check_batches(spec.batches, len(dataset.test_images))
+        self._threads = threads_or_all(spec.threads)
+        checkpoints.check_cache()
+        self._problems: dict[str, Problem] = {}
+        self._visits: dict[str, list[Visit]] = {}
+        self._widths: dict[str, float] = {}
+        self._left_s = spec.budget_s
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Return the numbers of threads that it measures with."""
+        return self._threads
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Return the kernels that take part."""
+        if self.spec.preset == "gpu":
+            there = [n for n, kernel in self.kernels.items() if kernel.device == "cuda"]
+            return tuple(n for n in there if n in (self.spec.kernels or there))
+        return self.spec.kernels or tuple(self.kernels)
+
+    def begin(self, report: Report) -> None:
+        """Train the networks, and list the problems."""
+        if self.spec.preset == "gpu":
+            problems = gpu_preset.problems(self.spec.seed, self._threads[-1], report)
+        else:
+            problems = self._problems_of_networks(report)
+        self._problems = {problem.problem_id: problem for problem in problems}
+
+    def take(self, visit: Visit) -> bool:
+        """Take in what came of a visit."""
+        problem_id = visit.problem.problem_id
+        if problem_id not in self._problems:
+            return False
+        visits = self._visits.setdefault(problem_id, [])
+        visits.append(visit)
+        self._widths[problem_id] = open_width(contests(visits, self.declared)[0])
+        return True
+
+    def next(self, left_s: float) -> Task | None:
+        """Return a first look where there was none, else a visit where the answer is widest."""
+        self._left_s = left_s
+        missing = self._missing()
+        if missing:
+            share_s = max(0.0, left_s - (1 - _FIRST_SHARE) * self.spec.budget_s) / len(missing)
+            if self.spec.preset == "gpu":
+                if left_s <= 0:
+                    return None
+                share_s = gpu_preset.SHARE_S
+            return self._task(self._problems[missing[0]], share_s)
+        if left_s <= 0 or not self._widths:
+            return None
+        widest = max(self._widths, key=lambda each: self._widths[each])
+        if self._widths[widest] <= PRECISION:
+            return None
+        share_s = self.spec.budget_s / len(self._problems)
+        return self._task(self._problems[widest], min(share_s, left_s))
+
+    def progress(self) -> Progress:
+        """Return how many problems were looked at, then how much of the budget was spent."""
+        missing, total = self._missing(), len(self._problems)
+        if missing:
+            title = self._problems[missing[0]].title
+            return Progress("measure", title, total - len(missing), total)
+        spent = min(self.spec.budget_s, self.spec.budget_s - self._left_s)
+        return Progress("refine", "the widest answer", spent, self.spec.budget_s)
+
+    def _missing(self) -> list[str]:
+        """Return the problems in which a kernel that is asked for did not race yet."""
+        asked = set(self.asked)
+        return [
+            problem_id
+            for problem_id in self._problems
+            if not asked <= {n for v in self._visits.get(problem_id, ()) for n in v.rows}
+        ]
+
+    def _task(self, problem: Problem, budget_s: float) -> Task:
+        """Return a visit by all kernels that were not out of the race before."""
+        visits = self._visits.get(problem.problem_id, [])
+        latest = {name: row for visit in visits for name, row in visit.rows.items()}
+        running = tuple(
+            name for name in self.asked if name not in latest or latest[name].status == "measured"
+        )
+        gpu = self.spec.preset == "gpu"
+        return Task(
+            problem,
+            running,
+            budget_s,
+            (int(problem.problem_id, 16), self.spec.seed, len(visits)),
+            gpu_preset.ROUNDS if gpu else (LEAST_ROUNDS, MOST_ROUNDS),
+            keeps_operands=gpu,
+        )
+
+    def _problems_of_networks(self, report: Report) -> list[Problem]:
+        spec, dataset = self.spec, mnist.load(self.spec.data)
+        recipes = [
+            TrainingRecipe(name, dataset.digest, sparsity, spec.pattern, spec.scope, spec.seed)
+            for name in spec.networks
+            for sparsity in sorted(set(spec.sparsities))
+        ]
+        return [
+            Problem(Workload(layer, pass_, batch), Setting(threads, caches))
+            for model in trained(recipes, dataset, report)
+            for threads, caches, batch, layer, pass_ in itertools.product(
+                self._threads,
+                spec.caches,
+                spec.batches,
+                trained_layers(model, spec.data),
+                spec.passes,
+            )
+        ]

@@ -1,0 +1,91 @@
+"""Kernels in problems, each with its baseline: what every figure is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossover.bench.records.rows import ProblemRecord, Row, Visit
+from crossover.bench.statistics import comparison, rates, warnings
+from crossover.bench.statistics.comparison import Contest, Measurement, Pair
+from crossover.bench.statistics.intervals import Interval
+from crossover.reports.results import Results
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One kernel in one problem, with what its figures are computed from."""
+
+    measurement: Measurement
+    #: What it is held against; None where nothing of that role was measured.
+    baseline: Measurement | None
+    time: Interval
+    speedup: Interval
+    #: Of a training step: of its passes and updates alone.
+    inside: Interval
+    limits: rates.Limits | None
+    warnings: tuple[str, ...]
+
+    @property
+    def problem(self) -> ProblemRecord:
+        return self.measurement.problem
+
+    def over(self, values: Callable[[Row], Any]) -> list[Any]:
+        """Return what its rows have of something, visit by visit."""
+        return [v for row in self.measurement.rows if (v := values(row)) not in (None, [])]
+
+
+def subjects(results: Results, visits: Sequence[Visit], role: str | None = None) -> list[Subject]:
+    """Return each measured kernel of each problem, held against the fastest kernel of ``role``.
+
+    By default that is the fastest dense kernel, and of a training step the fastest masked dense
+    one.
+    """
+    found = comparison.contests(visits, results.kernels)
+    pairs = [
+        Pair(each, contest.baseline(each, role or _usual_role(contest)))
+        for contest in found
+        for each in contest.measurements.values()
+    ]
+    measurements = [pair.candidate for pair in pairs]
+    inside = _speedups(pairs, lambda row: row.inside_samples)
+    return [
+        Subject(
+            pair.candidate,
+            pair.baseline,
+            time,
+            speedup,
+            within,
+            results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads),
+            tuple(
+                warnings.of_measurement(
+                    pair.candidate, results.best_canary_s, results.run.machine["cores"]
+                )
+            ),
+        )
+        for pair, time, speedup, within in zip(
+            pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True
+        )
+    ]
+
+
+def _speedups(
+    pairs: Sequence[Pair], samples: Callable[[Row], Sequence[float]] = lambda row: row.samples
+) -> list[Interval]:
+    """Return each speedup; of a baseline over itself it is 1, and says nothing of any variance."""
+    itself = [each.baseline is each.candidate for each in pairs]
+    others = [
+        Pair(each.candidate, None) if same else each
+        for each, same in zip(pairs, itself, strict=True)
+    ]
+    return [
+        Interval(1.0, 1.0, 1.0) if same and any(map(samples, pair.candidate.rows)) else speedup
+        for pair, same, speedup in zip(
+            pairs, itself, comparison.speedups(others, samples), strict=True
+        )
+    ]
+
+
+def _usual_role(contest: Contest) -> str:
+    return "masked dense" if contest.problem.computes == "step" else "dense"

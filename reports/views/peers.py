@@ -1,0 +1,98 @@
+"""Ours against the fastest peer and the fastest dense kernel of each problem.
+
+An answer in JSON is one of our kernels in one problem: ``network`` (or the group of matrices),
+``layer``, ``computes``, ``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``kernel``,
+``time_s``, ``useful_gflops``, ``roofline``; ``peer`` and ``dense``, what it is held against; and
+``over_peer`` and ``over_dense``, the speedups with their intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from crossover.bench.statistics.rates import geometric_mean
+from crossover.reports import metrics
+from crossover.reports.results import Results
+from crossover.reports.sections import Section
+from crossover.reports.tables import Table, interval_in, number, percent, times
+
+_TITLE = "Our kernels against peers"
+_SAME = ["problem_id", "kernel"]
+_PROBLEM = (
+    "network", "layer", "network_sparsity", "computes", "m", "k", "batch", "n", "nnz", "sparsity",
+    "threads", "caches", "kernel", "device", "time_s", "useful_gflops", "roofline",
+)  # fmt: skip
+
+
+def section(results: Results) -> Section | None:
+    """Return how our kernels compare."""
+    if not results.visits_of("peers"):
+        return None
+    rows = compared(results)
+    tables = [
+        _table(rows, ["kernel", "computes"], "All problems together", page=False),
+        _table(rows, ["network", "computes", "batch", "kernel"], _TITLE),
+    ]
+    answers = [_answer(row) for row in rows.to_dict("records")]
+    return Section.of(results, "peers", _TITLE, _sentences(rows), tables, answers)
+
+
+def compared(results: Results) -> pd.DataFrame:
+    """Return a row per problem and kernel of ours, with its speedups over both."""
+    dense = metrics.of_study(results, "peers")
+    if dense.empty or not (dense["role"] == "ours").any():
+        return pd.DataFrame()
+    figures = ["speedup", "speedup_low", "speedup_high"]
+    over = metrics.of_study(results, "peers", "peer")[[*_SAME, "baseline", *figures]]
+    return dense[dense["role"] == "ours"].merge(over, on=_SAME, suffixes=("", "_peer"))
+
+
+def _sentences(rows: pd.DataFrame) -> list[str]:
+    if rows.empty:
+        return ["None of our kernels was measured beside a peer."]
+    sentences = [
+        f"{kernel} is {geometric_mean(met['speedup_peer']):.2f} times as fast as the best peer "
+        f"(geometric mean of {len(met)} problems; faster in {sum(met['speedup_peer'] > 1)}); worst "
+        f"{_worst(met)}."
+        for kernel, met in rows.dropna(subset="speedup_peer").groupby("kernel", sort=False)
+    ]
+    return sentences or ["None of our kernels was measured beside a peer."]
+
+
+def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -> Table:
+    """Return a line per value of ``keys``; on the terminal sentences say what was worst."""
+    lines = []
+    for values, part in rows.groupby(keys, sort=True) if len(rows) else ():
+        met = part[part["speedup_peer"].notna()]
+        names = {"network": "matrices", "computes": "pass"}
+        lines.append(
+            {names.get(k, k): f"{v}" for k, v in zip(keys, values, strict=True)}
+            | {
+                "problems": f"{len(part)}",
+                "× best peer": times(geometric_mean(met["speedup_peer"])),
+                "worst": _worst(met) if page and len(met) else "",
+                "× fastest dense": times(geometric_mean(part["speedup"].dropna())),
+                "useful GFLOP/s": number(part["useful_gflops"].median()),
+                "of roofline": percent(round(part["roofline"].median(), 2)),
+            }
+        )
+    return Table.of(title, lines, page=page, terminal=not page)
+
+
+def _worst(rows: pd.DataFrame) -> str:
+    """Return the least speedup over the peer, in which problem, and over which."""
+    row = rows.loc[rows["speedup_peer"].idxmin()]
+    problem = f"{row['layer']} at {percent(row['sparsity'])}, batch {row['batch']}"
+    return f"{row['speedup_peer']:.2f} ({problem}; {row['baseline_peer']})"
+
+
+def _answer(row: dict[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in _PROBLEM} | {
+        "peer": row["baseline_peer"] or None,
+        "over_peer": asdict(interval_in(row, "speedup", "_peer")),
+        "dense": row["baseline"] or None,
+        "over_dense": asdict(interval_in(row, "speedup")),
+    }

@@ -1,0 +1,119 @@
+"""What several threads give over one, kernel by kernel and problem by problem.
+
+An answer in JSON is a kernel in a problem: ``kernel``, ``network``, ``layer``, ``computes``,
+``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``threads`` (the most), ``time_one_s`` and
+``time_s`` per call, ``useful_gflops`` on all threads, ``speedup`` over one thread with its
+interval, and how many ``pairs`` of visits that is of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from crossover.bench.statistics.comparison import Measurement, contests
+from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
+from crossover.bench.statistics.rates import geometric_mean, gflops
+from crossover.reports.results import Results
+from crossover.reports.sections import Section
+from crossover.reports.tables import Table, cells, interval, number, percent, seconds
+
+_TITLE = "All threads against one"
+_PROBLEM = "network", "layer", "computes", "m", "k", "batch", "n", "nnz", "sparsity", "threads"
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One kernel on one workload, on one thread and on the most."""
+
+    one: Measurement
+    most: Measurement
+    speedup: Interval
+
+
+def section(results: Results) -> Section | None:
+    """Return what threads give."""
+    if not results.visits_of("scaling"):
+        return None
+    found = scaled(results)
+    table = Table.of(_TITLE, [_line(each) for each in found], terminal=True)
+    answers = [_answer(each) for each in found]
+    return Section.of(results, "scaling", _TITLE, _sentences(found), [table], answers)
+
+
+def scaled(results: Results) -> list[Scaled]:
+    """Return each kernel and workload that was measured on one thread and on more, by size."""
+    by_threads: dict[tuple[str, str], dict[int, Measurement]] = {}
+    for contest in contests(results.visits_of("scaling"), results.kernels):
+        for name, each in contest.measurements.items():
+            same = by_threads.setdefault((each.problem.workload_id, name), {})
+            same[each.problem.threads] = each
+    pairs = [
+        (same[1], same[max(same)]) for same in by_threads.values() if 1 in same and len(same) > 1
+    ]
+    ratios = [_ratios(one, most) for one, most in pairs]
+    groups = [(most.kernel.name, most.problem.computes) for _, most in pairs]
+    found = [
+        Scaled(one, most, speedup)
+        for (one, most), speedup in zip(pairs, pooled_intervals(ratios, groups), strict=True)
+    ]
+
+    def size(each: Scaled) -> tuple[Any, ...]:
+        it = each.most.problem
+        return each.most.kernel.name, it.m * it.k, it.m, it.computes, it.n, -it.nnz
+
+    return sorted(found, key=size)
+
+
+def _ratios(one: Measurement, most: Measurement) -> VisitMedians:
+    """Return the log-ratios of the medians of visits, which pair in their order."""
+    before, after = (VisitMedians.of(each.log_times()) for each in (one, most))
+    count = min(before.medians.size, after.medians.size)
+    return VisitMedians(
+        before.medians[:count] - after.medians[:count],
+        np.hypot(before.errors[:count], after.errors[:count]),
+    )
+
+
+def _sentences(found: Sequence[Scaled]) -> list[str]:
+    """Return a sentence per kernel: the geometric mean, and the least with its problem."""
+    sentences = []
+    for kernel in dict.fromkeys(each.most.kernel.name for each in found):
+        own = [each for each in found if each.most.kernel.name == kernel]
+        least = min(own, key=lambda each: each.speedup.median)
+        mean = geometric_mean([each.speedup.median for each in own])
+        it = least.most.problem
+        sentences.append(
+            f"{kernel} on {it.threads} threads is {mean:.2f} times as fast as on "
+            f"one (geometric mean of {len(own)} problems); least {least.speedup.median:.2f} "
+            f"({it.computes} {it.m} × {it.k}, {percent(it.sparsity)}, batch {it.batch})."
+        )
+    return sentences or ["No kernel was measured on one thread and on more."]
+
+
+def _line(each: Scaled) -> dict[str, str]:
+    it = each.most.problem
+    return {
+        "kernel": each.most.kernel.name,
+        **cells(vars(it), "shape (m × k)", "sparsity", "pass", "batch"),
+        "on 1 thread": seconds(each.one.time_s),
+        f"on {it.threads}": seconds(each.most.time_s),
+        "× one thread (95 %)": interval(each.speedup),
+        "useful GFLOP/s": number(gflops(it.useful_flops, each.most.time_s)),
+    }
+
+
+def _answer(each: Scaled) -> dict[str, Any]:
+    problem = each.most.problem
+    return {
+        "kernel": each.most.kernel.name,
+        **{name: getattr(problem, name) for name in _PROBLEM},
+        "time_one_s": each.one.time_s,
+        "time_s": each.most.time_s,
+        "useful_gflops": gflops(problem.useful_flops, each.most.time_s),
+        "speedup": asdict(each.speedup),
+        "pairs": min(len(each.one.visits), len(each.most.visits)),
+    }

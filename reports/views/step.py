@@ -1,0 +1,101 @@
+"""A training step, kernel by kernel, against the fastest masked dense kernel of the device.
+
+An answer in JSON is a kernel in a step: ``network``, ``network_sparsity``, ``pattern`` (where the
+weights are from), ``optimizer``, ``batch``, ``threads``, ``nnz``, ``kernel``, ``format``,
+``status`` and ``reason``; of a measured one every metric besides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from crossover.bench.records.rows import ProblemRecord
+from crossover.reports import metrics
+from crossover.reports.results import Results
+from crossover.reports.sections import Section
+from crossover.reports.tables import (
+    Row,
+    Table,
+    cells,
+    interval,
+    interval_in,
+    number,
+    percent,
+    seconds,
+)
+
+_TITLE = "Training steps"
+_WEIGHTS = {
+    "trained": "trained and pruned weights",
+    "initial": "untrained weights of which the largest stay",
+    "random": "untrained weights of which a random choice stays",
+}
+_PROBLEM = (
+    "network", "network_sparsity", "sparsity", "pattern", "batch", "threads", "nnz", "kernel",
+    "format", "device", "status", "reason",
+)  # fmt: skip
+
+
+def section(results: Results) -> Section | None:
+    """Return how long a step takes."""
+    visits = results.visits_of("step")
+    if not visits:
+        return None
+    problems = {visit.problem.problem_id: visit.problem for visit in visits}
+    rows = metrics.of_study(results, "step")
+    rows = rows.sort_values("time_s", kind="stable") if len(rows) else rows
+    lines = [
+        _line(row, problem)
+        for problem_id, problem in problems.items()
+        for row in rows[rows["problem_id"] == problem_id].to_dict("records")
+    ]
+    absent = metrics.not_measured(results, visits)
+    answers = [
+        _answer(row, problems[row["problem_id"]])
+        for part in (rows, absent)
+        for row in part.to_dict("records")
+    ]
+    patterns = dict.fromkeys(problem.pattern for problem in problems.values())
+    origins = "; ".join(_WEIGHTS.get(pattern, pattern) for pattern in patterns)
+    tables = [Table.of(f"{_TITLE}, {origins}", lines, terminal=True)]
+    return Section.of(results, "step", _TITLE, _sentences(rows), tables, answers)
+
+
+def _optimizer(problem: ProblemRecord) -> str:
+    return str(problem.recipe.get("optimizer", ""))
+
+
+def _line(row: Row, problem: ProblemRecord) -> dict[str, str]:
+    return {
+        "network": row["network"],
+        "sparsity": percent(row["network_sparsity"]),
+        "weights": row["pattern"],
+        "optimizer": _optimizer(problem),
+        **cells(row, "threads", "batch", "kernel"),
+        "time of a step": seconds(row["time_s"]),
+        "useful GFLOP/s": number(row["useful_gflops"]),
+        "× fastest masked dense": interval(interval_in(row, "speedup")),
+        "passes and updates alone": interval(interval_in(row, "speedup_inside")),
+        "fastest masked dense": row["baseline"],
+    }
+
+
+def _sentences(rows: pd.DataFrame) -> list[str]:
+    sentences = [
+        f"{row['network']} at {percent(row['network_sparsity'])}, batch {row['batch']}: "
+        f"{row['kernel']} takes a step in {seconds(row['time_s'])}, "
+        f"{interval(interval_in(row, 'speedup'))} times as fast as {row['baseline']}."
+        for row in metrics.fastest_sparse(rows).to_dict("records")
+    ]
+    return sentences or ["No sparse kernel was measured beside a masked dense one."]
+
+
+def _answer(row: Row, problem: ProblemRecord) -> dict[str, Any]:
+    content = {name: row.get(name) for name in _PROBLEM}
+    content["optimizer"] = _optimizer(problem)
+    if row["status"] != "measured":
+        return content
+    computed = [n for n in row if any(n.startswith(metric.name) for metric in metrics.METRICS)]
+    return content | {name: row[name] for name in computed}

@@ -1,0 +1,216 @@
+"""The sweep: crossovers, the fastest kernels per layer, and every kernel's figures.
+
+An answer in JSON is a crossover: the axes (``network``, ``layer``, ``batch``, ``computes``,
+``threads``, ``caches``, ``device``, ...), ``kernel`` (or ``fastest sparse``), ``estimate``
+(``kind``, ``low``, ``high``, ``confidence``, ``text``), and the speedup and kernel at the highest
+sparsity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import pandas as pd
+
+from crossover.bench.statistics.crossover import CrossoverEstimate
+from crossover.reports import metrics, plots
+from crossover.reports.crossovers import FASTEST, Crossover, crossovers
+from crossover.reports.plots import Plot
+from crossover.reports.results import Results
+from crossover.reports.sections import PASS_TITLES, Section
+from crossover.reports.tables import (
+    Table,
+    accuracy,
+    cells,
+    interval,
+    interval_in,
+    percent,
+    seconds,
+)
+
+_TITLE = "From which sparsity does a sparse kernel pay?"
+# What a network is told apart by.
+_NETWORK = ["network", "network_sparsity", "pattern", "scope", "accuracy"]
+_NONE = "No sparse kernel was measured beside a dense one."
+
+
+def section(results: Results) -> Section | None:
+    """Return what a sweep found."""
+    if not results.visits_of("sweep"):
+        return None
+    rows = metrics.of_study(results, "sweep")
+    found = crossovers(rows)
+    best = [each for each in found if each.kernel == FASTEST]
+    headline = _headline(best)
+    sentences = [_sentence(headline) if headline else _NONE]
+    tables = [
+        _crossover_table(best),
+        *_terminal_tables(rows, best, headline),
+        _network_table(results),
+        _fastest_table(rows),
+        _crossover_table([each for each in found if each.kernel != FASTEST], each_kernel=True),
+        *_kernel_tables(results, rows),
+    ]
+    answers = [each.record() for each in found]
+    drawn = list(_plots(results, rows))
+    return Section.of(results, "sweep", _TITLE, sentences, tables, answers, drawn)
+
+
+def _says(estimate: CrossoverEstimate) -> str:
+    """Return from where on something is faster, as a sentence goes on."""
+    return {
+        "between": f"from {estimate} sparsity",
+        "always": f"at every sparsity measured ({estimate})",
+        "never": f"at no sparsity measured ({estimate})",
+        "several": f"in more than one range ({estimate})",
+        "open": f"from a sparsity that stayed {estimate}",
+    }[estimate.kind]
+
+
+def _headline(best: Sequence[Crossover]) -> Crossover | None:
+    """Return the finding: of the largest layer, forward, at the middle batch."""
+    forward = [each for each in best if each.place["computes"] == "forward"] or list(best)
+    if not forward:
+        return None
+    batches = sorted({each.place["batch"] for each in forward})
+    middle = batches[len(batches) // 2]
+    chosen = [each for each in forward if each.place["batch"] == middle]
+    return max(chosen, key=lambda each: each.place["m"] * each.place["k"])
+
+
+def _sentence(found: Crossover) -> str:
+    place, estimate = found.place, found.estimate
+    return (
+        f"{place['network']} {place['layer']} ({place['m']} × {place['k']}), "
+        f"batch {place['batch']}, {place['computes']}, on the {place['device'].upper()}, "
+        f"{place['caches']}: sparse beats dense {_says(estimate)} "
+        f"({100 * estimate.confidence:g} %); at {percent(found.top_sparsity)} sparsity the "
+        f"speedup is {found.top_speedup:.2f} × ({found.top_kernel})."
+    )
+
+
+def _crossover_table(
+    found: Sequence[Crossover], each_kernel: bool = False, terminal: bool = False
+) -> Table:
+    which = "each sparse kernel" if each_kernel else "the fastest sparse kernel"
+    columns = "network", "layer", "batch", "pass", "pattern", "device", "threads", "caches"
+    lines = [
+        cells(each.place, *columns)
+        | {
+            "kernel": each.kernel if each_kernel else "",
+            "crossover (95 %)": str(each.estimate),
+            "speedup at the highest sparsity": (
+                f"{each.top_speedup:.2f} × at {percent(each.top_sparsity)} ({each.top_kernel})"
+            ),
+            "over": " or ".join(each.baselines) if each_kernel else "",
+        }
+        for each in found
+    ]
+    title = f"Crossover of {which} over the fastest dense one"
+    under = "Crossovers kernel by kernel" if each_kernel else ""
+    return Table.of(title, lines, under=under, page=not terminal, terminal=terminal)
+
+
+def _terminal_tables(
+    rows: pd.DataFrame, best: Sequence[Crossover], headline: Crossover | None
+) -> list[Table]:
+    """Return the headline's layer over sparsity, and the crossovers of its pass."""
+    if headline is None:
+        return []
+    place = headline.place
+    same = "network", "layer", "batch", "computes", "threads", "caches", "device"
+    chosen = rows
+    for name in same:
+        chosen = chosen[chosen[name] == place[name]]
+    others = [
+        each
+        for each in best
+        if all(each.place[n] == place[n] for n in ("computes", "threads", "caches", "device"))
+    ]
+    return [_fastest_table(chosen, terminal=True), _crossover_table(others, terminal=True)]
+
+
+def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
+    """Return the fastest dense and the fastest sparse kernel of each problem."""
+    columns = (
+        "network", "asked", "accuracy", "layer", "nnz", "sparsity", "batch", "pass", "threads",
+        "caches",
+    )  # fmt: skip
+    lines = [
+        cells(row, *columns)
+        | {
+            "fastest dense": f"{seconds(row['speedup'] * row['time_s'])} ({row['baseline']})",
+            "fastest sparse": f"{seconds(row['time_s'])} ({row['kernel']})",
+            "speedup (95 %)": interval(interval_in(row, "speedup")),
+        }
+        for row in metrics.fastest_sparse(rows).to_dict("records")
+    ]
+    title = "Fastest kernels over sparsity" if terminal else "Fastest kernels per layer"
+    return Table.of(title, lines, page=not terminal, terminal=terminal)
+
+
+def _network_table(results: Results) -> Table:
+    """Return each network at each sparsity with its accuracy and size."""
+    problems = pd.DataFrame([vars(visit.problem) for visit in results.visits_of("sweep")])
+    layers = problems.dropna(subset="accuracy").drop_duplicates([*_NETWORK, "layer"])
+    lines = []
+    for (name, sparsity, pattern, scope, reached), group in layers.groupby(_NETWORK, sort=False):
+        weights, nnz = (group["m"] * group["k"]).sum(), group["nnz"].sum()
+        lines.append(
+            {
+                "network": name,
+                "pruned": pattern if pattern == "dense" else f"{pattern}, {scope}",
+                "sparsity": percent(sparsity),
+                "test accuracy": accuracy(reached),
+                "weights": f"{weights:,}",
+                "nonzero": f"{nnz:,}",
+                "fewer": f"{weights / nnz:.1f} ×" if nnz else "",
+            }
+        )
+    return Table.of("Networks", lines)
+
+
+def _kernel_tables(results: Results, rows: pd.DataFrame) -> Iterator[Table]:
+    """Yield the layers of each network at a sparsity, then its kernels by batch and pass."""
+    if rows.empty:
+        return
+    sizes = [name for name in rows.columns if name.endswith("_bytes") and name != "side_bytes"]
+    by_network = rows.groupby(_NETWORK, sort=False, dropna=False)
+    for (name, sparsity, _, _, reached), network in by_network:
+        under = f"{name} at {percent(sparsity)}"
+        under += "" if pd.isna(reached) else f": test accuracy {accuracy(reached)}"
+        layers = network.drop_duplicates("layer").sort_values("layer_index")
+        lines = [
+            {"layer": layer["layer"]}
+            | cells(layer, "shape (m × k)", "parameters", "nnz", "sparsity")
+            | {n.replace("_", " "): f"{layer[n]:,.0f}" for n in sizes}
+            for layer in layers.to_dict("records")
+        ]
+        yield Table.of("Layers", lines, under=under)
+        settings = ["threads", "caches", "batch", "computes"]
+        for (threads, caches, batch, computes), part in network.groupby(settings, sort=False):
+            title = f"batch {batch}, {PASS_TITLES[computes]}, {threads} threads, {caches}"
+            ordered = part.sort_values("layer_index", kind="stable").to_dict("records")
+            lines = [
+                {"layer": row["layer"], "kernel": row["title"], "device": row["device"]}
+                | {metric.title: metric.cell(row) for metric in metrics.METRICS}
+                for row in ordered
+            ]
+            yield Table.of(title, lines, under=under)
+
+
+def _plots(results: Results, rows: pd.DataFrame) -> Iterator[Plot]:
+    """Yield a plot per network, pass, device, number of threads, and caches."""
+    if rows.empty:
+        return
+    shown = rows[(rows["role"] != "dense") & rows["speedup"].notna()]
+    keys = ["network", "device", "threads", "caches", "computes"]
+    for (name, device, threads, caches, computes), part in shown.groupby(keys, sort=False):
+        where = f"CPU, {threads} threads" if device == "cpu" else "GPU"
+        title = f"{name}, {PASS_TITLES[computes]}, {where}, {caches}"
+        yield Plot(
+            title,
+            plots.file_name("speedup", name, device, threads, caches, computes),
+            partial(plots.speedup_over_sparsity, part, results.kernels, title),
+        )

@@ -1,0 +1,221 @@
+"""Kernels of revisions as workers load them: side by side, old ones brought to today's contract."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossover.bench.errors import InputError
+from crossover.bench.gate.revisions import adapter
+from crossover.bench.gate.revisions import sides as revisions
+from crossover.bench.gate.revisions.checkout import Repository, remove_leftovers, scratch
+from crossover.bench.gate.session import GateSpec, compare
+from crossover.bench.harness.sources import record
+from crossover.bench.records.store import FILE_NAME, Store
+from crossover.kernels.base import Weight
+from tests.gate.conftest import Gate
+from tests.gate.project import CSR, DENSE, FAMILY, KERNEL, commit, repository, revision
+
+COMPILED = """
+import numba
+
+@numba.njit(cache=True)
+def doubled(x):
+    return 2 * x
+"""
+
+
+def test_each_side_is_a_package_of_its_own(project: Path) -> None:
+    base, head = revision(project), revision(project, FAMILY.replace('"Planted"', '"New"'))
+    with scratch() as folder:
+        exported, *_ = revisions.export(Repository(), (base, head), (), folder)
+        kernels = exported.load()
+        digests = revisions.digests(exported)
+    names = {f"{side}:{kernel}" for side in revisions.SIDES for kernel in (CSR, DENSE)}
+    assert set(kernels) == names == {kernel.name for kernel in kernels.values()}
+    titles = {name: kernel.title for name, kernel in kernels.items()}
+    assert titles[f"head:{CSR}"] == "New"
+    assert titles[f"base:{CSR}"] == titles[f"control:{CSR}"] == "Planted"
+    assert type(kernels[f"base:{CSR}"]) is not type(kernels[f"control:{CSR}"])
+    # Both copies of base are one source, whatever their packages are called.
+    assert digests["base"] == digests["control"] != digests["head"]
+
+
+def test_no_side_shares_compiled_code(project: Path) -> None:
+    """Compile times are true: code that one side compiled is of no use to another."""
+    numba = pytest.importorskip("numba")
+    commit_ = revision(project, FAMILY + COMPILED)
+    before = numba.config.CACHE_DIR
+    with scratch() as folder:
+        exported, *_ = revisions.export(Repository(), (commit_, commit_), (), folder)
+        exported.load()
+        for each in exported.exported:
+            doubled = sys.modules[f"{each.package}.cpu.planted"].doubled
+            assert doubled(2) == 4
+            assert not doubled.stats.cache_hits
+            assert list(each.compiled.rglob("*.nbi")), "kept elsewhere"
+    assert before == numba.config.CACHE_DIR
+
+
+def test_a_kernel_of_ones_own_is_found_without_a_registration(project: Path, gate: Gate) -> None:
+    single = """
+    def unsupported(self, problem):
+        if problem.n != 1:
+            return "is for a batch of 1"
+        return super().unsupported(problem)
+"""
+    head = revision(project, FAMILY + KERNEL.format(cls="Mine", name="mine-csr") + single)
+    found = gate(head, head)
+    cells = {each.name for each in found.findings if each.metric == "time"}
+    assert {name for name in cells if "mine-csr" in name} == {"mine-csr fc1 forward batch 1"}
+    assert not any("mine-csr" in e.name for e in found.findings if e.metric == "crossover")
+
+
+OWN = """
+from crossover.kernels.base import Weight
+from crossover.kernels.cpu.planted import Planted
+
+class Mine(Planted):
+    name, title = "mine", "{title}"
+"""
+
+
+def loaded_titles(base: str, head: str) -> dict[str, str]:
+    """Return the titles of the user's own kernels by side."""
+    with scratch() as folder:
+        exported, *_ = revisions.export(Repository(), (base, head), ("mine_own",), folder)
+        kernels = exported.load()
+        return {n.partition(":")[0]: k.title for n, k in kernels.items() if n.endswith(":mine")}
+
+
+def test_a_module_of_ones_own_is_each_revisions_where_it_has_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "mine_own.py"
+    monkeypatch.syspath_prepend(str(project))
+    without = revision(project)
+    path.write_text(OWN.format(title="old"))
+    base = commit(project, "mine")
+    path.write_text(OWN.format(title="new"))
+    assert loaded_titles(base, "worktree") == {"base": "old", "control": "old", "head": "new"}
+    assert loaded_titles(without, base) == {"head": "old"}
+    # Elsewhere it is one file for both, on the support code of each.
+    path.unlink()
+    (tmp_path / "mine_own.py").write_text(OWN.format(title="elsewhere"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert set(loaded_titles(without, without).values()) == {"elsewhere"}
+    with pytest.raises(InputError, match="'no_such' is no Python file"), scratch() as folder:
+        revisions.export(Repository(), (base, base), ("no_such",), folder)
+
+
+OLD_FAMILY = """
+import numpy as np
+from kernels import base
+from kernels.base import Kernel
+
+class Operand:
+    def __init__(self, weight):
+        self.values, self.nbytes = weight.values[weight.pattern], weight.values.nbytes
+
+class Old(Kernel):
+    name, title, device, format, source = "old-csr", "Old", "cpu", "csr", "tests"
+    prepare = lambda self, weight: Operand(weight)
+    forward = backward_input = backward_weight = update = None
+    dense_weight = dense_gradient = None
+    gradient_shape = lambda self, operand: (operand.values.size,)
+"""
+
+
+def test_old_revisions_are_brought_to_todays_contract(project: Path) -> None:
+    """As fd4ed81 was: absolute imports, and fewer declarations."""
+    base = project / "kernels" / "base.py"
+    declared = ("role", "runtime", "stores_zeros", "look")
+    lines = [
+        line
+        for line in base.read_text().splitlines()
+        if not line.strip().startswith(tuple(f"{name}: ClassVar" for name in declared))
+    ]
+    base.write_text("\n".join(lines))
+    for path in (project / "kernels" / "cpu", project / "kernels" / "cuda"):
+        for each in path.iterdir():
+            each.unlink()
+    (project / "kernels" / "__init__.py").write_text("")
+    (project / "kernels" / "dense.py").write_text(OLD_FAMILY)
+    (project / "kernels" / "blocks.py").write_text(OLD_FAMILY.replace("old-csr", "old-bsr"))
+    flat = (
+        "import importlib, inspect, pkgutil\n"
+        "def discover(modules=()):\n"
+        '    package = importlib.import_module("kernels")\n'
+        '    names = [f"kernels.{each.name}" for each in pkgutil.iter_modules(package.__path__)]\n'
+        "    found = [vars(importlib.import_module(name)).get('Old') for name in names]\n"
+        "    return {each.name: each() for each in found if each}\n"
+    )
+    base.write_text(base.read_text() + "\n\n" + flat)
+    (project / "kernels" / "discovery.py").unlink()
+    old = commit(project, "as it was")
+    with scratch() as folder:
+        exported, *_ = revisions.export(Repository(), (old, old), (), folder)
+        kernels = exported.load()
+    assert set(kernels) == {f"{s}:{k}" for s in revisions.SIDES for k in ("old-csr", "old-bsr")}
+    kernel = kernels["head:old-bsr"]
+    assert (kernel.role, kernel.runtime, kernel.stores_zeros) == ("ours", "numba", False)
+    assert kernels["head:old-csr"].runtime == "blas"  # by its module
+    weight = Weight.from_dense(np.eye(3, dtype=np.float32))
+    assert kernel.prepare(weight).stored_entries == 3
+    assert record(kernel).marker
+
+
+def test_imports_are_rewritten_and_nothing_else() -> None:
+    source = "from kernels.base import Kernel\nfrom kernels import dense\nimport kernelsmith\n"
+    assert adapter.rewritten(source, "p") == (
+        "from p.base import Kernel\nfrom p import dense\nimport kernelsmith\n"
+    )
+    assert adapter.rewritten('x = "kernels.base"', "p") == 'x = "kernels.base"'
+
+
+def test_real_workers_race_all_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    """From git to stored rows, with worker processes: three copies, one race."""
+    folder = repository(tmp_path / "checkout")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("crossover.bench.studies.conduct.ceilings_of", lambda _: {})
+    with pytest.raises(InputError, match="give more --budget"):
+        compare(GateSpec("HEAD", budget_s=0.1, threads=1), tmp_path / "out", "gate")
+    store = Store(tmp_path / "out" / FILE_NAME, readonly=True)
+    visits = store.visits(store.run().run_id)
+    store.close()
+    # Each workload, and each sparsity of the scan, whatever the budget.
+    assert len(visits) >= 4 + 6
+    sides = {f"{side}:{kernel}" for side in revisions.SIDES for kernel in (CSR, DENSE)}
+    for visit in visits:
+        assert set(visit.rows) in (sides, {f"base:{CSR}", f"base:{DENSE}"})
+        assert {row.status for row in visit.rows.values()} == {"measured"}
+        assert all(row.samples and row.relative_error is not None for row in visit.rows.values())
+    assert not list(temporary.iterdir())
+
+
+HOLD = """
+from crossover.bench.gate.revisions.checkout import scratch
+with scratch():
+    print("ready", flush=True)
+    input()
+"""
+
+
+def test_what_a_killed_run_left_is_removed_and_a_live_ones_is_not(temporary: Path) -> None:
+    start = ["-c", f"import tempfile\ntempfile.tempdir = {tempfile.gettempdir()!r}\n{HOLD}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, *start], **pipes)  # type: ignore[call-overload]
+    assert process.stdout.readline() == "ready\n"
+    with scratch() as mine:
+        assert remove_leftovers() == 0, "both still run"
+        process.kill()
+        process.communicate()
+        assert remove_leftovers() == 1
+        assert list(temporary.iterdir()) == [mine]

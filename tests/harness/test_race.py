@@ -1,0 +1,148 @@
+"""How calls are timed: samples long enough, rounds in random order, caches emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossover.bench.harness import race as racing
+from crossover.bench.harness.race import Competitor, HostClock, calibrate, race, sample
+from tests.fakes import Clock
+
+
+class Counting:
+    """Counts calls instead of seconds."""
+
+    most_loops = 1
+
+    def __init__(self, name: str, log: list[str], seconds: float = 1.0) -> None:
+        self.name, self.log, self.taken = name, log, seconds
+
+    def seconds(self, call: Callable[[], Any], loops: int) -> tuple[float, Any]:
+        self.log.append(self.name)
+        return self.taken, call()
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that only pauses move, and its readings by 0.1 ms."""
+    clock = Clock()
+    clock.still = True
+    monkeypatch.setattr(racing, "time", clock)
+    return clock
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_calibration_reaches_the_sample_length(still: Clock) -> None:
+    competitor = Competitor(lambda: still.pause(3e-6), HostClock())
+    calibrate(competitor, 2e-3)
+    taken, _ = competitor.clock.seconds(competitor.call, competitor.loops)
+    assert 2e-3 <= taken < 1e-2
+    short = Competitor(lambda: still.pause(1.0), HostClock())
+    calibrate(short, 2e-3)
+    assert short.loops == 1
+
+
+def test_a_round_times_each_competitor_once_in_random_order() -> None:
+    order: list[str] = []
+    told: list[str] = []
+    competitors = {name: Competitor(lambda: None, Counting(name, order)) for name in "abcd"}
+    canary = race(competitors, 1e-9, rng(), told.append)
+    assert told == order
+    turns = order[4:]
+    rounds = [tuple(turns[i : i + 4]) for i in range(0, len(turns), 4)]
+    assert all(set(each) == set("abcd") for each in rounds)
+    assert len(set(rounds)) > 1
+    assert all(len(c.samples) == len(rounds) for c in competitors.values())
+    assert len(canary) == len(rounds)
+
+
+def test_rounds_are_at_least_and_at_most_so_many(still: Clock) -> None:
+    def competing(spread: float) -> dict[str, Competitor]:
+        drawn = rng()
+
+        def call() -> None:
+            still.pause(float(0.02 * np.exp(spread * drawn.standard_normal())))
+
+        return {name: Competitor(call, HostClock()) for name in "ab"}
+
+    for budget_s, spread, limits, expected in (
+        (0.0, 0.5, (6, 60), 6),  # nothing left: the least
+        (1e6, 0.5, (6, 9), 9),  # never precise: the most
+        (1e6, 0.0, (6, 60), 7),  # as precise as is asked for
+    ):
+        competitors = competing(spread)
+        race(competitors, budget_s, rng(), lambda _: None, limits)
+        assert len(competitors["a"].samples) == expected
+
+
+def test_a_competitor_that_raises_is_out_and_the_others_pair() -> None:
+    calls = []
+
+    def failing() -> None:
+        calls.append(1)
+        if len(calls) > 8:
+            raise RuntimeError("planted")
+
+    log: list[str] = []
+    competitors = {
+        "bad": Competitor(failing, Counting("bad", log)),
+        "good": Competitor(lambda: None, Counting("good", log)),
+    }
+    race(competitors, 0.0, rng(), lambda _: None, (6, 6))
+    assert competitors["bad"].failure == "raised RuntimeError while timed: planted"
+    assert not competitors["bad"].wrong
+    assert len(competitors["bad"].samples) < len(competitors["good"].samples) == 6
+
+
+@pytest.mark.parametrize("results", [[1.0, 0.0], [0.0, 1.0]], ids=["warm-up", "timed"])
+def test_a_wrong_result_is_seen_in_any_call(
+    results: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(racing, "_WARM_UP_S", -1.0)  # one call to warm up, one that is timed
+    given = iter(results)
+    competitor = Competitor(lambda: next(given), Counting("a", []), lambda r: "bad" if r else None)
+    sample(competitor)
+    assert (competitor.failure, competitor.wrong) == ("bad", True)
+
+
+def test_the_caches_are_emptied_before_each_cold_call() -> None:
+    class Timed(HostClock):
+        def seconds(self, call: Callable[[], object], loops: int) -> tuple[float, object]:
+            events.append("timed")
+            return super().seconds(call, loops)
+
+    events: list[str] = []
+    flush, call = (lambda: events.append("flush")), (lambda: events.append("call"))
+    competitor = Competitor(call, Timed(), flush=flush)
+    race({"only": competitor}, 0.0, rng(), lambda _: None, (1, 1))
+    assert competitor.loops <= 5
+    assert events.count("timed") == 1 + competitor.loops  # one to calibrate
+    for before, event, after in zip(events, events[1:], events[2:], strict=False):
+        if event == "timed":
+            assert (before, after) == ("flush", "call")
+    assert len(competitor.samples) == 1
+
+
+def test_other_views_see_the_same_calls() -> None:
+    view = Counting("view", [], seconds=4.0)
+    competitor = Competitor(lambda: None, Counting("a", [], 2.0), views={"inside": view}, loops=2)
+    sample(competitor)
+    sample(competitor)
+    assert competitor.samples == [1.0, 1.0]
+    assert competitor.seen == {"inside": [2.0, 2.0]}
+
+
+def test_busy_is_all_but_the_harness_itself(still: Clock) -> None:
+    def checked(result: object) -> None:
+        still.pause(100.0)
+
+    competitor = Competitor(lambda: still.pause(1.0), HostClock(), checked)
+    sample(competitor)
+    assert competitor.busy_s == pytest.approx(2.0, abs=0.01)

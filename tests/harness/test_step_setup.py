@@ -1,0 +1,259 @@
+"""A training step: what it computes, what is noticed, and that five of them are right."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossover.bench.harness.step_setup import ExaminedKernel, InsideClock, Step, StepSetup
+from crossover.bench.harness.task import Task
+from crossover.bench.records.rows import Row
+from crossover.bench.workloads import networks, training
+from crossover.bench.workloads.checkpoints import TrainingRecipe
+from crossover.bench.workloads.execution import LayerState, Model, loss_gradient
+from crossover.bench.workloads.networks import Convolution, Linear, Network
+from crossover.bench.workloads.problem import Problem, Setting, Workload
+from crossover.bench.workloads.recipes import NetworkWeights
+from crossover.kernels import base
+from crossover.kernels.base import PASSES, Kernel, Weight
+from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
+from crossover.kernels.oracle import check_update
+from tests.in_process import FAKES, outcome
+
+TINY = Network("tiny", (Linear("fc1", 784, 24), Linear("fc2", 24, 10)), 1, 1)
+TINY_CONVOLUTION = Network("small", (Convolution("conv1", 1, 2, 28), Linear("fc1", 288, 10)), 1, 1)
+NETWORKS = [TINY, TINY_CONVOLUTION]
+RUNNING = {
+    name: kernel
+    for name, kernel in FAKES.load().items()
+    if kernel.device == "cpu" and not kernel.unavailable()
+}
+PROBLEMS = [
+    base.Problem(pass_, *layer.shape, layer.columns(5), 1)
+    for network in NETWORKS
+    for layer in network.layers
+    for pass_ in PASSES
+]
+REAL = [
+    name
+    for name, kernel in RUNNING.items()
+    if not name.startswith("fake") and not any(map(kernel.unsupported, PROBLEMS))
+]
+
+
+@pytest.fixture(autouse=True)
+def tiny_networks(monkeypatch: pytest.MonkeyPatch, small_data: None) -> None:
+    for each in NETWORKS:
+        monkeypatch.setitem(networks.NETWORKS, each.name, each)
+
+
+def step_task(
+    *kernels: str, network: str = "tiny", optimizer: str = "sgd", rounds: int = 2
+) -> Task:
+    """Return a step with a random pattern and a batch of five images."""
+    weights = NetworkWeights(TrainingRecipe(network, "any data", 0.7), "random")
+    workload = Workload(weights, "step", 5, optimizer=optimizer)
+    problem = Problem(workload, Setting(1))
+    return Task(problem, kernels, 0.0, (0,), (rounds, rounds))
+
+
+def rows_of(task: Task) -> dict[str, Row]:
+    return outcome(task, RUNNING).rows
+
+
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+@pytest.mark.parametrize("network", ["tiny", "small"])
+def test_every_kernel_takes_a_step_that_is_right(network: str, optimizer: str) -> None:
+    rows = rows_of(step_task(*REAL, network=network, optimizer=optimizer))
+    assert {name: row.reason for name, row in rows.items() if row.reason} == {}
+    assert all(len(row.samples) == len(row.inside_samples) == 2 for row in rows.values())
+    assert all(row.nbytes and row.stored_entries for row in rows.values())
+
+
+def start(setup: StepSetup, kernel: Kernel) -> tuple[Model, ExaminedKernel]:
+    """Return a model whose every product and update is examined."""
+    model = Model(setup.network, setup.states, kernel)
+    examined = ExaminedKernel(kernel, model)
+    model.kernel = examined  # type: ignore[assignment]
+    return model, examined
+
+
+def losses(setup: StepSetup, kernel: Kernel, steps: int) -> tuple[list[float], ExaminedKernel]:
+    """Return the loss before each of some steps of Adam, and what was examined."""
+    model, examined = start(setup, kernel)
+    adam, found = training.Adam(model), []
+    for _ in range(steps):
+        logits, taken = model.forward(setup.pixels)
+        shifted = logits.astype(np.float64) - logits.max(axis=0)
+        log_sum = np.log(np.exp(shifted).sum(axis=0))
+        found.append(float((log_sum - shifted[setup.labels, np.arange(5)]).mean()))
+        adam.step(loss_gradient(logits, setup.labels, np), taken, 1e-3)
+    return found, examined
+
+
+@pytest.mark.parametrize("network", ["tiny", "small"])
+@pytest.mark.parametrize("name", REAL)
+def test_five_steps_of_adam_are_right_product_by_product(name: str, network: str) -> None:
+    """Adam divides a gradient by its size: the rounding of one near zero decides a whole step.
+
+    So two right kernels soon have other weights; each product, for the operands that it had, is
+    what can be right or wrong.
+    """
+    setup = StepSetup(step_task(network=network))
+    found, examined = losses(setup, RUNNING[name], 5)
+    assert [f"{what}: {each.problem}" for what, each in examined.verdicts if each.problem] == []
+    assert len(examined.verdicts) == 5 * (2 + 2 + 1 + 2)  # the first layer needs no dX
+    assert found[-1] < found[0]
+    if RUNNING[name].keeps_zeros:
+        expected, _ = losses(setup, RUNNING["numpy-masked-update"], 5)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["fake-wrong", "fake-no-step", "fake-lost-zeros"])
+def test_five_steps_can_be_wrong(name: str) -> None:
+    _, examined = losses(StepSetup(step_task()), RUNNING[name], 5)
+    assert not examined.worst().right
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_step_is_that_of_the_formulas(name: str) -> None:
+    setup, rate = StepSetup(step_task()), 0.5
+    model = Model(TINY, setup.states, RUNNING[name])
+    logits, taken = model.forward(setup.pixels)
+    training.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, rate)
+    (w1, b1), (w2, b2) = (
+        (state.weight.values.astype(np.float64), state.bias[:, None].astype(np.float64))
+        for state in setup.states
+    )
+    x = setup.pixels.astype(np.float64)
+    hidden = np.maximum(w1 @ x + b1, 0)
+    power = np.exp(w2 @ hidden + b2)
+    dy2 = (power / power.sum(axis=0) - np.eye(10)[setup.labels].T) / 5
+    dy1 = (w2.T @ dy2) * (hidden > 0)
+    stays = RUNNING[name].keeps_zeros
+    for state, begin, bias, dy, given in zip(
+        states_of(model), (w1, w2), (b1, b2), (dy1, dy2), (x, hidden), strict=True
+    ):
+        moved = begin - rate * dy @ given.T
+        expected = np.where(state.weight.pattern, moved, 0) if stays else moved
+        values = np.where(state.weight.pattern, state.weight.values, expected)
+        np.testing.assert_allclose(values, expected, atol=1e-5)
+        np.testing.assert_allclose(state.bias, bias[:, 0] - rate * dy.sum(axis=1), atol=1e-5)
+
+
+def states_of(model: Model) -> list[LayerState]:
+    return model.states()
+
+
+def test_every_product_and_update_of_a_step_is_examined() -> None:
+    setup = StepSetup(step_task())
+    model, examined = start(setup, RUNNING["numba-csr"])
+    logits, taken = model.forward(setup.pixels)
+    training.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, 0.1)
+    assert sorted(what for what, _ in examined.verdicts) == [
+        "fc1 backward_weight", "fc1 forward", "fc1 update",
+        "fc2 backward_input", "fc2 backward_weight", "fc2 forward", "fc2 update",
+    ]  # fmt: skip
+    products = {f"{'fc1' if each.m == 24 else 'fc2'} {each.pass_}" for each in setup.problems}
+    assert products == {what for what, _ in examined.verdicts if "update" not in what}
+    nnz1, nnz2 = (state.weight.nnz for state in setup.states)
+    described = setup.description
+    assert described.useful_flops == 2 * 5 * (2 * nnz1 + 3 * nnz2)
+    assert (described.nnz, described.n) == (nnz1 + nnz2, 5)
+    assert described.sparsity == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("fake-wrong", "fc1 forward: .* results are wrong"),
+        ("fake-unwritten", "fc1 forward: .* should be"),
+        ("fake-no-step", "fc2 update: .* should be"),
+        ("fake-lost-zeros", "fc2 update: .* outside the pattern are no longer zero"),
+        ("fake-raising", "raised RuntimeError: planted"),
+        ("fake-forward", "no backward_weight pass"),
+    ],
+)
+def test_a_wrong_step_is_never_timed(name: str, says: str) -> None:
+    row = rows_of(step_task(name))[name]
+    assert row.status == {"fake-raising": "failed", "fake-forward": "skipped"}.get(name, "wrong")
+    assert row.samples == []
+    assert re.search(says, row.reason)
+
+
+def test_a_step_that_turns_wrong_is_noticed_after_it_was_timed() -> None:
+    row = rows_of(step_task("fake-forgetful"))["fake-forgetful"]
+    assert row.status == "wrong"
+    assert "after it was timed: fc2 update" in row.reason
+
+
+def test_the_timed_steps_leave_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    kernel = RUNNING["numpy-masked-update"]
+    update = kernel.update
+
+    def noted(operand: Any, step: Any, rate: float) -> None:
+        rates.append(rate)
+        update(operand, step, rate)
+
+    monkeypatch.setattr(kernel, "update", noted)
+    rows_of(step_task(kernel.name))
+    assert rates.count(0.1) == 2 * 2  # layers, before and after
+    assert len(rates) > 8
+    assert set(rates) == {0.0, 0.1}
+
+
+def test_the_inside_of_a_step_is_its_passes_and_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    class Clockwork(NumpyMaskedUpdate):
+        """Takes a second for each pass, ten for each update, and a hundred for all else."""
+
+        def run(self, *given: Any) -> Any:
+            clock[0] += 1
+            return super().run(*given)
+
+        def backward_weight(self, *given: Any) -> Any:
+            clock[0] += 1
+            return super().backward_weight(*given)
+
+        def update(self, *given: Any) -> None:
+            clock[0] += 10
+            super().update(*given)
+
+        def put(self, array: Any) -> Any:
+            clock[0] += 100
+            return array
+
+    monkeypatch.setattr("crossover.bench.harness.step_setup.time.perf_counter", lambda: clock[0])
+    taken = Step(StepSetup(step_task()), Clockwork())
+    seconds, logits = InsideClock(taken).seconds(lambda: taken(0.0), 3)
+    assert seconds == 3 * (2 + 1 + 2 + 2 * 10)
+    assert logits.shape == (10, 5)
+    assert taken.model.kernel is taken.kernel
+
+
+def test_steps_of_an_optimizer_are_problems_of_their_own() -> None:
+    one = step_task(optimizer="sgd").problem
+    other = replace(one, workload=replace(one.workload, optimizer="adam"))
+    assert one.problem_id != other.problem_id
+
+
+def test_an_update_is_held_to_its_rounding() -> None:
+    rng = np.random.default_rng(0)
+    pattern = rng.random((20, 30)) < 0.3
+    weight = Weight(np.where(pattern, rng.standard_normal((20, 30)), 0).astype(np.float32), pattern)
+    kernel = RUNNING["numpy-masked-update"]
+    step = rng.standard_normal(weight.shape).astype(np.float32)
+    right = np.where(weight.pattern, weight.values - np.float32(0.1) * step, 0)
+    assert check_update(weight, step, 0.1, right, kernel).right
+    row, column = np.argwhere(weight.pattern)[7]
+    wrong = right.copy()
+    wrong[row, column] *= 1 + 1e-5
+    assert not check_update(weight, step, 0.1, wrong, kernel).right
+    wrong[row, column] = np.nan
+    assert not check_update(weight, step, 0.1, wrong, kernel).right

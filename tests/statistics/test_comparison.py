@@ -1,0 +1,161 @@
+"""Kernels compared: only samples of one visit are ever paired."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crossover.bench.records.rows import Row
+from crossover.bench.statistics.comparison import (
+    Pair,
+    contests,
+    fastest,
+    log_ratios,
+    open_width,
+    speedups,
+    times,
+)
+from tests.examples import dense, kernel, measured, problem, visit
+
+KERNELS = {each.name: each for each in (dense(), kernel("csr"), kernel("bsr"))}
+RNG = np.random.default_rng(0)
+
+
+def noise(seconds: float, rounds: int = 10, spread: float = 0.001) -> list[float]:
+    return list(seconds * np.exp(spread * RNG.standard_normal(rounds)))
+
+
+def test_only_samples_of_one_visit_are_paired() -> None:
+    # The machine is ten times slower in the second visit: across visits any ratio would come out.
+    visits = [
+        visit(rows={"dense": [2.0, 4.0], "csr": [1.0, 1.0]}),
+        visit(rows={"dense": [20.0, 20.0]}),
+        visit(rows={"csr": [10.0, 10.0]}),
+        visit(rows={"dense": [30.0, 30.0, 30.0], "csr": [10.0, 10.0, 10.0]}),
+    ]
+    ratios = [np.exp(each).tolist() for each in log_ratios("dense", "csr", visits)]
+    assert ratios == [[pytest.approx(2.0), pytest.approx(4.0)], [pytest.approx(3.0)] * 3]
+
+
+def test_a_kernel_that_dropped_out_pairs_as_far_as_it_goes() -> None:
+    out = visit(rows={"dense": [2.0, 4.0, 8.0], "csr": [1.0, 1.0]})
+    (ratios,) = log_ratios("dense", "csr", [out])
+    assert np.exp(ratios) == pytest.approx([2.0, 4.0])
+    failed = visit(rows=[measured("dense", [1.0]), Row("csr", "failed", "why", samples=[1.0])])
+    assert log_ratios("dense", "csr", [failed]) == []
+
+
+def test_other_samples_pair_in_the_same_way() -> None:
+    rows = [
+        measured("dense", [1.0], inside_samples=[8.0]),
+        measured("csr", [1.0], inside_samples=[2.0]),
+    ]
+    (ratios,) = log_ratios("dense", "csr", [visit(rows=rows)], lambda row: row.inside_samples)
+    assert np.exp(ratios) == pytest.approx([4.0])
+    assert log_ratios("dense", "csr", [visit(rows=rows)], lambda row: row.call_samples) == []
+
+
+def test_a_kernel_added_later_is_held_against_the_dense_one_of_its_own_visits() -> None:
+    visits = [
+        visit(rows={"dense": [1.0] * 6, "csr": [0.5] * 6}),
+        # Later the machine is twice as slow, and the new kernel raced its baseline again.
+        visit(rows={"dense": [2.0] * 6, "csr": [1.0] * 6, "bsr": [0.5] * 6}),
+    ]
+    (contest,) = contests(visits, KERNELS)
+    found = contest.measurements
+    first, second = speedups([Pair(found[n], contest.baseline(found[n])) for n in ("csr", "bsr")])
+    assert first.median == pytest.approx(2.0)
+    assert second.median == pytest.approx(4.0)  # not 1.0 / 0.5, nor 1.5 / 0.5
+
+
+def test_kernels_that_never_met_have_no_speedup() -> None:
+    visits = [visit(rows={"dense": [1.0] * 6}), visit(rows={"csr": [0.5] * 6})]
+    (contest,) = contests(visits, KERNELS)
+    csr = contest.measurements["csr"]
+    pair = Pair(csr, contest.baseline(csr))
+    assert pair.baseline is not None
+    (found,) = speedups([pair])
+    assert np.isnan(found.median)
+    assert np.isnan(speedups([Pair(csr, None)])[0].low)
+
+
+def test_a_speedup_is_a_mean_over_visits() -> None:
+    visits = [visit(rows={"dense": noise(s), "csr": noise(1.0)}) for s in (2.0, 2.0, 4.0)]
+    (contest,) = contests(visits, KERNELS)
+    csr = contest.measurements["csr"]
+    (found,) = speedups([Pair(csr, contest.baseline(csr))])
+    assert found.median == pytest.approx(2 ** (4 / 3), rel=0.01)
+    assert found.low < 2.0 < 4.0 < found.high  # three visits that differ so much tell little
+    (time,) = times([csr])
+    assert time.low < 1.0 < time.high
+
+
+def test_a_problem_has_a_contest_of_its_own() -> None:
+    visits = [
+        visit(problem("one"), {"dense": [1.0] * 6, "csr": [2.0] * 6}),
+        visit(problem("two"), {"dense": [1.0] * 6}),
+        visit(problem("one"), {"dense": [3.0] * 6, "csr": [2.0] * 6}),
+    ]
+    one, two = contests(visits, KERNELS)
+    assert (one.problem.problem_id, two.problem.problem_id) == ("one", "two")
+    assert one.measurements["dense"].time_s == 2.0
+    assert len(one.measurements["dense"].visits) == 2
+    assert list(two.measurements) == ["dense"]
+
+
+def test_who_failed_last_is_no_part_of_a_contest() -> None:
+    visits = [
+        visit(rows={"dense": [1.0], "csr": [2.0]}),
+        visit(rows=[measured("dense", [1.0]), Row("csr", "wrong", "why")]),
+        visit(rows={"foreign": [1.0]}),
+    ]
+    (contest,) = contests(visits, KERNELS)
+    assert list(contest.measurements) == ["dense"]
+
+
+def test_the_baseline_is_the_fastest_dense_one_of_device_and_arithmetic() -> None:
+    declared = [
+        dense("slow"), dense("quick"), dense("tensor", arithmetic="TF32"),
+        dense("gpu", device="cuda"), kernel("csr"), kernel("rounding", arithmetic="TF32"),
+        kernel("half", arithmetic="fp16"), kernel("cuda-csr", device="cuda"),
+        kernel("masked", role="masked dense"), kernel("alone", device="tpu"),
+    ]  # fmt: skip
+    seconds = {"slow": 2.0, "quick": 1.0, "tensor": 0.5, "gpu": 0.1}
+    rows = {each.name: [seconds.get(each.name, 3.0)] * 6 for each in declared}
+    (contest,) = contests([visit(rows=rows)], {each.name: each for each in declared})
+    found = contest.measurements
+    baselines = {name: contest.baseline(each) for name, each in found.items()}
+    names = {name: each.kernel.name if each else None for name, each in baselines.items()}
+    assert names["csr"] == "quick"
+    assert names["rounding"] == "tensor"
+    assert names["half"] == "quick"  # no dense one of its own: that of fp32
+    assert names["cuda-csr"] == "gpu"
+    assert names["alone"] is None
+    masked = contest.baseline(found["csr"], "masked dense")
+    assert masked is not None
+    assert masked.kernel.name == "masked"
+    assert {each.kernel.name for each in contest.sparse("cuda")} == {"cuda-csr"}
+
+
+def test_blocks_that_fill_w_are_not_sparse() -> None:
+    rows = [measured("csr", [1.0], stored_entries=20), measured("bsr", [1.0], stored_entries=199)]
+    (contest,) = contests([visit(rows=rows)], KERNELS)
+    assert [each.kernel.name for each in contest.sparse()] == ["csr"]
+    step = problem(computes="step")
+    (contest,) = contests([visit(step, rows)], KERNELS)
+    assert len(contest.sparse()) == 2  # a step's entries are of several layers
+
+
+def test_an_answer_is_as_open_as_its_ratio_is_noisy() -> None:
+    def width(spread: float) -> float:
+        rows = {"dense": noise(1.0, 40, spread), "csr": noise(0.5, 40, spread)}
+        return open_width(contests([visit(rows=rows)], KERNELS)[0])
+
+    assert width(0.2) > width(0.02) > 0
+    assert open_width(contests([visit(rows={"csr": [1.0]})], KERNELS)[0]) == 0.0
+    few = contests([visit(rows={"dense": [1.0], "csr": [1.0]})], KERNELS)[0]
+    assert open_width(few) == float("inf")
+
+
+def test_the_fastest_of_nothing_is_nothing() -> None:
+    assert fastest([]) is None

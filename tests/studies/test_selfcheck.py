@@ -1,0 +1,74 @@
+"""The parts of the self-check: what each visits, and twins that share their operand."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from crossover.bench.harness.sources import Discovered
+from crossover.bench.harness.visits import visiting
+from crossover.bench.statistics import checks
+from crossover.bench.studies import selfcheck
+from crossover.bench.studies.progress import ignore
+from crossover.bench.studies.selfcheck import SelfcheckPart
+from tests.in_process import matrix_task, outcome
+
+
+def parts() -> dict[str, SelfcheckPart]:
+    found = {each.series: each for each in selfcheck.studies() if isinstance(each, SelfcheckPart)}
+    for each in found.values():
+        each.begin(ignore)
+    return found
+
+
+def test_every_check_has_the_series_that_it_looks_at() -> None:
+    series = [each.series for each in selfcheck.studies()]
+    assert len(set(series)) == len(series) == 7
+    known = {checks.ITSELF, checks.ELSEWHERE, checks.BESIDE, checks.PYPERF, checks.SWEEP}
+    assert set(series) == known | set(checks.SEARCHES)
+    assert {each.name for each in selfcheck.studies()} == {"selfcheck"}
+
+
+def test_the_parts_are_what_the_checks_expect() -> None:
+    found = parts()
+    assert {each.kernels for each in found[checks.ITSELF].planned} == {checks.TWINS}
+    assert len(found[checks.ITSELF].planned) == 100
+    beside = found[checks.BESIDE].planned
+    assert len(beside) == 3 * 8
+    assert len({each.problem.problem_id for each in beside}) == 2
+    pyperf = [each.problem.setting.timer for each in found[checks.PYPERF].planned]
+    assert pyperf == ["race", "pyperf", "race"] * (8 * 3)
+    assert not any(each.may_end_early for each in found.values())
+
+
+def test_twins_share_their_operand_and_a_module_holds_them() -> None:
+    weight = matrix_task().problem.workload.weights.weight()  # type: ignore[union-attr]
+    one, two = selfcheck.Castor(), selfcheck.Pollux()
+    assert one.prepare(weight) is two.prepare(weight)
+    kernels = Discovered((selfcheck.__name__,)).load()
+    assert set(checks.TWINS) <= kernels.keys()
+    rows = outcome(matrix_task(*checks.TWINS), kernels).rows
+    assert [row.status for row in rows.values()] == ["measured"] * 2
+
+
+def test_pyperf_that_is_not_installed_is_a_row_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "pyperf" else find_spec(name, *rest),
+    )
+    part = parts()[checks.PYPERF]
+    (theirs,) = {each.problem for each in part.planned if each.problem.setting.timer == "pyperf"}
+    task = next(each for each in part.planned if each.problem == theirs)
+    asked = matrix_task(*task.kernels)
+    asked = type(asked)(theirs, task.kernels, 0.0, (0,), (1, 1))
+    with visiting(part.source) as visitor:
+        made = visitor.visit(asked, "run", part.series)
+    assert made.record.process == "pyperf"
+    (row,) = made.rows.values()
+    assert (row.status, row.reason.split(":")[0]) == ("skipped", "pyperf is not installed")
+    assert checks.pyperf([made]).verdict == "not run"
