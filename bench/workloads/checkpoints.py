@@ -41,7 +41,9 @@ PRUNED_PATTERNS: tuple[PrunedPattern, ...] = get_args(PrunedPattern)
 
 BLOCK = (4, 4)
 # Raised whenever training changes what a recipe yields.
-_RECIPE_VERSION = 2
+_RECIPE_VERSION = 1
+# Fields under the names that they are kept by: seeds follow from the key, so it must not change.
+_KEPT_AS = {"pattern": "pruning"}
 _OTHER_CACHE = "free space, or name another folder in CROSSOVER_CACHE"
 
 
@@ -73,8 +75,26 @@ class TrainingRecipe:
     @property
     def key(self) -> str:
         """Return the hash that names the checkpoint."""
-        content = json.dumps({**asdict(self), "specification": repr(network(self.network))})
+        content = json.dumps({**self.kept, "specification": repr(network(self.network))})
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Return the fields as a checkpoint keeps them."""
+        return {_KEPT_AS.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, kept: dict[str, Any]) -> TrainingRecipe:
+        """Return the recipe that was kept.
+
+        Raises:
+            ValueError: if it has other fields.
+        """
+        names = {kept_as: name for name, kept_as in _KEPT_AS.items()}
+        try:
+            return cls(**{names.get(name, name): value for name, value in kept.items()})
+        except TypeError as error:
+            raise ValueError(f"its recipe has other fields: {error}") from error
 
     @property
     def title(self) -> str:
@@ -271,7 +291,7 @@ def _save(path: Path, trained: TrainedModel) -> None:
         tensors[f"{layer.name}.pattern"] = np.ascontiguousarray(state.weight.pattern)
         tensors[f"{layer.name}.bias"] = np.ascontiguousarray(state.bias)
     metadata = {
-        "recipe": json.dumps(asdict(trained.recipe)),
+        "recipe": json.dumps(trained.recipe.kept),
         "accuracy": repr(trained.accuracy),
         "train_s": repr(trained.train_s),
     }
@@ -294,6 +314,7 @@ def _load(path: Path, recipe: TrainingRecipe) -> TrainedModel:
     return TrainedModel(recipe, tuple(states), accuracy, train_s)
 
 
-def _parse_metadata(metadata: dict[str, str]) -> tuple[TrainingRecipe, float, float]:
-    recipe = TrainingRecipe(**json.loads(metadata["recipe"]))
+def _parse_metadata(metadata: dict[str, str] | None) -> tuple[TrainingRecipe, float, float]:
+    metadata = metadata or {}  # a file of another tool may have none
+    recipe = TrainingRecipe.read(json.loads(metadata["recipe"]))
     return recipe, float(metadata["accuracy"]), float(metadata["train_s"])

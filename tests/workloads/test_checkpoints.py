@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from crossover.bench.errors import InputError
+from crossover.bench.records.files import write_whole
 from crossover.bench.workloads import checkpoints, execution, mnist
 from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.execution import Model
@@ -17,6 +19,8 @@ from crossover.kernels import discover
 
 KERNELS = discover()
 DENSE = KERNELS["numpy-masked-update"]
+# As they always were.
+KEYS = "993bfbe825810251", "acb3bc5a8b34ffc1"
 
 
 @pytest.mark.parametrize("how", checkpoints.PRUNED_PATTERNS)
@@ -110,3 +114,24 @@ def test_layer_operands_are_those_of_the_network(small_mnist: Path) -> None:
     hidden = trained.states[0].weight.values @ x + trained.states[0].bias[:, None]
     np.testing.assert_allclose(operands[1].x, np.maximum(hidden, 0), rtol=1e-4, atol=1e-5)
     assert operands[0].dy.shape == (300, 5)
+
+
+def test_keys_stay_what_they_are() -> None:
+    """The seed of a training follows from the key: another key is another network."""
+    assert TrainingRecipe("lenet-300-100", "0" * 16).key == KEYS[0]
+    assert TrainingRecipe("lenet-5", "0" * 16, 0.5, "block", "layer", 3).key == KEYS[1]
+
+
+@pytest.mark.parametrize("metadata", [None, {"recipe": '{"network": "wide", "unknown": 1}'}])
+def test_a_checkpoint_that_says_something_else_is_trained_anew(
+    small_mnist: Path, metadata: dict[str, str] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = mnist.load(small_mnist)
+    recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=17 + bool(metadata))
+    path = checkpoints.checkpoint_path(recipe)
+    write_whole(path, save({"a": np.zeros(1, np.float32)}, metadata))
+    with pytest.raises(InputError, match="cannot read the checkpoint"):
+        checkpoints.load(recipe)
+    trained = checkpoints.obtain(recipe, dataset, DENSE)
+    assert "is damaged" in capsys.readouterr().err
+    assert checkpoints.load(recipe).digest == trained.digest
