@@ -26,7 +26,6 @@ from crossover.bench.options.parser import add_command
 from crossover.bench.options.values import positive_int
 from crossover.bench.records.store import Store
 from crossover.reports import exports, page, results, terminal
-from crossover.reports.views import gate as view
 
 _FOLDER = Path("results") / "gate"
 
@@ -99,15 +98,15 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
 
 def show(options: argparse.Namespace, found: Comparison, folder: Path) -> None:
-    """Print what was found, and write what other tools read."""
+    """Print what was found, the most urgent first, and write what other tools read."""
+    stored = results.load(folder, found.run.run_id)
     if options.json:
-        print(page.as_json(results.load(folder, found.run.run_id), "gate"))
+        print(page.as_json(stored, "gate"))
     else:
-        terminal.table(view.table(found), most=None)
+        terminal.summary(stored, "gate")
     if options.export:
         for path in exports.write(found, found.run.machine, options.export):
             say(options, f"wrote {path}")
-    say(options, view.sentence(found))
 
 
 def exit_code(found: Comparison) -> int:
