@@ -7,17 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.gate.revisions import adapter
 from crossover.bench.gate.revisions import sides as revisions
 from crossover.bench.gate.revisions.checkout import Repository, remove_leftovers, scratch
 from crossover.bench.gate.session import GateSpec, compare
-from crossover.bench.harness.sources import record
 from crossover.bench.records.store import FILE_NAME, Store
-from crossover.kernels.base import Weight
 from tests.gate.conftest import Gate
 from tests.gate.project import CSR, DENSE, FAMILY, KERNEL, commit, repository, revision
 
@@ -111,71 +107,6 @@ def test_a_module_of_ones_own_is_each_revisions_where_it_has_it(
     assert set(loaded_titles(without, without).values()) == {"elsewhere"}
     with pytest.raises(InputError, match="'no_such' is no Python file"), scratch() as folder:
         revisions.export(Repository(), (base, base), ("no_such",), folder)
-
-
-OLD_FAMILY = """
-import numpy as np
-from kernels import base
-from kernels.base import Kernel
-
-class Operand:
-    def __init__(self, weight):
-        self.values, self.nbytes = weight.values[weight.pattern], weight.values.nbytes
-
-class Old(Kernel):
-    name, title, device, format, source = "old-csr", "Old", "cpu", "csr", "tests"
-    prepare = lambda self, weight: Operand(weight)
-    forward = backward_input = backward_weight = update = None
-    dense_weight = dense_gradient = None
-    gradient_shape = lambda self, operand: (operand.values.size,)
-"""
-
-
-def test_old_revisions_are_brought_to_todays_contract(project: Path) -> None:
-    """As fd4ed81 was: absolute imports, and fewer declarations."""
-    base = project / "kernels" / "base.py"
-    declared = ("role", "runtime", "stores_zeros", "look")
-    lines = [
-        line
-        for line in base.read_text().splitlines()
-        if not line.strip().startswith(tuple(f"{name}: ClassVar" for name in declared))
-    ]
-    base.write_text("\n".join(lines))
-    for path in (project / "kernels" / "cpu", project / "kernels" / "cuda"):
-        for each in path.iterdir():
-            each.unlink()
-    (project / "kernels" / "__init__.py").write_text("")
-    (project / "kernels" / "dense.py").write_text(OLD_FAMILY)
-    (project / "kernels" / "blocks.py").write_text(OLD_FAMILY.replace("old-csr", "old-bsr"))
-    flat = (
-        "import importlib, inspect, pkgutil\n"
-        "def discover(modules=()):\n"
-        '    package = importlib.import_module("kernels")\n'
-        '    names = [f"kernels.{each.name}" for each in pkgutil.iter_modules(package.__path__)]\n'
-        "    found = [vars(importlib.import_module(name)).get('Old') for name in names]\n"
-        "    return {each.name: each() for each in found if each}\n"
-    )
-    base.write_text(base.read_text() + "\n\n" + flat)
-    (project / "kernels" / "discovery.py").unlink()
-    old = commit(project, "as it was")
-    with scratch() as folder:
-        exported, *_ = revisions.export(Repository(), (old, old), (), folder)
-        kernels = exported.load()
-    assert set(kernels) == {f"{s}:{k}" for s in revisions.SIDES for k in ("old-csr", "old-bsr")}
-    kernel = kernels["head:old-bsr"]
-    assert (kernel.role, kernel.runtime, kernel.stores_zeros) == ("ours", "numba", False)
-    assert kernels["head:old-csr"].runtime == "blas"  # by its module
-    weight = Weight.from_dense(np.eye(3, dtype=np.float32))
-    assert kernel.prepare(weight).stored_entries == 3
-    assert record(kernel).marker
-
-
-def test_imports_are_rewritten_and_nothing_else() -> None:
-    source = "from kernels.base import Kernel\nfrom kernels import dense\nimport kernelsmith\n"
-    assert adapter.rewritten(source, "p") == (
-        "from p.base import Kernel\nfrom p import dense\nimport kernelsmith\n"
-    )
-    assert adapter.rewritten('x = "kernels.base"', "p") == 'x = "kernels.base"'
 
 
 def test_real_workers_race_all_sides(

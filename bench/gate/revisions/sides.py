@@ -20,7 +20,6 @@ from typing import Any, Literal, get_args
 from crossover.bench.errors import InputError
 from crossover.bench.gate import preset
 from crossover.bench.gate.preset import Point
-from crossover.bench.gate.revisions import adapter
 from crossover.bench.gate.revisions.checkout import (
     KERNELS,
     Repository,
@@ -68,7 +67,7 @@ class Exported:
             sys.path.append(str(self.folder))
         try:
             package = importlib.import_module(self.package)
-            kernels = list(adapter.discover(package, self.modules).values())
+            kernels = list(package.discover(self.modules).values())
         except (Exception, SystemExit) as error:  # whatever its modules do as they are imported
             raise InputError(
                 f"{self.side} {self.title} cannot be loaded ({type(error).__name__}: {error}): "
@@ -160,8 +159,7 @@ def _export(
             modules.append(f"{package}_own_{module.replace('.', '_')}")
             (target / f"{modules[-1]}.py").write_text(source)
     for path in target.rglob("*.py"):
-        source = adapter.rewritten(path.read_text(), package)
-        path.write_text(_OUR_PACKAGE.sub(package, source))
+        path.write_text(_OUR_PACKAGE.sub(package, path.read_text()))
     return Exported(
         side, version.title, target, package, tuple(modules), folder / "compiled" / side
     )
