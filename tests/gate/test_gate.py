@@ -124,7 +124,7 @@ def test_a_wrong_result_is_exit_3_only_where_head_has_it(
     found = finding(gate(), "time", CELL)
     assert (found.verdict, found.note) == ("wrong", "at (0, 0) it is 1")
     assert command("HEAD", "HEAD", tmp_path) == 3
-    assert "a wrong result" in capsys.readouterr().err
+    assert "a wrong result" in capsys.readouterr().out
 
 
 def test_what_is_flagged_is_judged_by_fresh_processes(gate: Gate, machine: Machine) -> None:
