@@ -118,10 +118,6 @@ class Store:
             raise InputError(f"{self.path} has no run {run_id!r}: choose from {known}")
         return found[-1]
 
-    def has_run(self, run_id: str) -> bool:
-        """Return whether ``run_id`` was begun before."""
-        return any(run.run_id == run_id for run in self.runs())
-
     def studies(self, run_id: str) -> list[StudyRecord]:
         """Return what was asked in a run, oldest first."""
         query = "SELECT * FROM studies WHERE run_id = ? ORDER BY asked_at"

@@ -79,14 +79,6 @@ class Contest:
         same = [each for each in there if each.kernel.arithmetic == candidate.kernel.arithmetic]
         return fastest(same or [each for each in there if each.kernel.arithmetic == "fp32"])
 
-    def sparse(self, device: str | None = None) -> list[Measurement]:
-        """Return the kernels that leave something out, on one ``device`` or all."""
-        return [
-            each
-            for each in self.measurements.values()
-            if each.leaves_out and device in (None, each.kernel.device)
-        ]
-
 
 def contests(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> list[Contest]:
     """Return the contest of each problem, in the order of their first visits.
