@@ -39,18 +39,20 @@ def problems(seed: int, threads: int, report: Report) -> list[Problem]:
     takes part only where it is kept ('networks train').
     """
     workloads: list[tuple[Workload, Caches]] = [
-        *_squares((4096,), (0.9,), (1024,), seed),
+        *_squares((4096,), _SPARSITIES, (1024,), seed),
         *_squares((4096, 8192), (0.9,), (1,), seed, caches="cold"),
-        *_layers_like_dlmc(seed),
-        *_squares((2048, 4096), _SPARSITIES, (128, 1024), seed),
-        *_network(_ALWAYS, _BATCHES, ("forward",), seed, report),
+        *_network(_ALWAYS, (1, 128, 1024), ("forward",), seed, report),
+        *_network("wide", (1, 128, 1024), ("forward",), seed, report),
+        *_squares((2048,), _SPARSITIES, (128, 1024), seed),
         *_structured(seed),
+        *_layers_like_dlmc(seed),
+        *_squares((1024, 4096), _FEW_SPARSITIES, (128, 1024), seed, PASSES[1:]),
+        *_network(_ALWAYS, (128, 1024), PASSES[1:], seed, report),
+        *_squares((4096,), _SPARSITIES, (128,), seed),
         *_squares((8192,), (0.5, 0.7, 0.8, 0.9, 0.98), (128, 1024), seed),
         *_squares(_SIDES, _FEW_SPARSITIES, (1, 32), seed),
         *_squares((512, 1024), _SPARSITIES, (128, 1024, 8192), seed),
-        *_squares((1024, 4096), _FEW_SPARSITIES, (128, 1024), seed, PASSES[1:]),
-        *_network(_ALWAYS, (128, 1024), PASSES[1:], seed, report),
-        *_network("wide", (1, 128, 1024), ("forward",), seed, report),
+        *_network(_ALWAYS, _BATCHES, ("forward",), seed, report),
         *_network("lenet-5", (1, 128), ("forward",), seed, report),
         *_squares(_SIDES, _SPARSITIES, _BATCHES, seed),
     ]
