@@ -39,10 +39,11 @@ def problems(seed: int, threads: int, report: Report) -> list[Problem]:
     takes part only where it is kept ('networks train').
     """
     workloads: list[tuple[Workload, Caches]] = [
-        *_squares((4096,), _SPARSITIES, (1024,), seed),
-        *_squares((4096, 8192), (0.9,), (1,), seed, caches="cold"),
+        *_squares((4096,), (0.9,), (1024,), seed),
         *_network(_ALWAYS, (1, 128, 1024), ("forward",), seed, report),
         *_network("wide", (1, 128, 1024), ("forward",), seed, report),
+        *_squares((4096,), _SPARSITIES, (1024,), seed),
+        *_squares((4096, 8192), (0.9,), (1,), seed, caches="cold"),
         *_squares((2048,), _SPARSITIES, (128, 1024), seed),
         *_structured(seed),
         *_layers_like_dlmc(seed),

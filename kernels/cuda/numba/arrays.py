@@ -92,10 +92,7 @@ def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *argument
         return
     parameters: list[Any] = []
     for each in arguments:
-        if hasattr(each, "strides"):
-            parameters.extend(_as_parameters(each))
-        else:
-            parameters.append(each)
+        parameters.extend((each,) if _is_scalar(each) else _as_parameters(each))
     _function(kernel, tuple(map(_kind, arguments)))(grid, block, parameters)
 
 
@@ -118,7 +115,11 @@ def _kind(argument: Any) -> tuple[str, int]:
     """Return the dtype's letter and the dimensions of an argument, -1 for a scalar."""
     if isinstance(argument, int):
         return "q", -1
-    return argument.dtype.char, argument.ndim if hasattr(argument, "strides") else -1
+    return argument.dtype.char, -1 if _is_scalar(argument) else argument.ndim
+
+
+def _is_scalar(argument: Any) -> bool:
+    return isinstance(argument, int | np.generic)
 
 
 @cache
