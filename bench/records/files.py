@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 
@@ -18,6 +23,8 @@ try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None
+
+_POLL_S = 0.2
 
 
 def cache_folder() -> Path:
@@ -48,36 +55,110 @@ def write_whole(
         raise InputError(f"cannot write {path} ({error.strerror or error}): {fix}") from error
 
 
-@contextmanager
-def sole_writer(path: Path, who: str) -> Iterator[None]:
-    """Hold the lock file ``path`` while inside; ``who`` is what another process is told.
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as it wrote into the lock file."""
 
-    The system gives the lock up with the process, however that ends.
+    command: str
+    process: int
+    #: In UTC.
+    since: str
+    host: str
+    #: Of the running kernel, whose locks all its containers share.
+    machine: str
+    #: In which the number of the process means something.
+    namespace: str
+
+    @classmethod
+    def here(cls, command: str) -> Holder:
+        """Return this process, which runs ``command``."""
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        host = socket.gethostname()
+        machine = _text_of(Path("/proc/sys/kernel/random/boot_id")) or host
+        return cls(command, os.getpid(), since, host, machine, _namespace())
+
+    @classmethod
+    def of(cls, lock: Path) -> Holder | None:
+        """Return who wrote into a lock file last; None where that is not known."""
+        try:
+            return cls(**json.loads(_text_of(lock)))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        here = Holder.here("")
+        same = (self.machine, self.namespace) == (here.machine, here.namespace)
+        where = "" if same else f" in another container or machine, {self.host},"
+        return f"{self.command} (process {self.process}{where} since {self.since})"
+
+
+@contextmanager
+def sole_writer(
+    path: Path,
+    command: str,
+    fix: str = "wait for it, or use another --out",
+    wait: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """Hold the lock file ``path`` while inside; ``command`` is what another process is told.
+
+    The system gives the lock up with the process, however that ends, and whatever container it is
+    in. Where another process holds it, ``wait`` is told who, once, and its end is awaited.
 
     Raises:
-        InputError: if another process holds it, or it cannot be written.
+        InputError: if another process holds it and there is no ``wait``, or it cannot be written.
     """
+    with _lock_file(path) as file:
+        if fcntl is not None and not _locked(file, path):
+            holder = str(Holder.of(path) or "another process")
+            if wait is None:
+                raise InputError(f"{path.parent} is in use by {holder}: {fix}")
+            wait(holder)
+            while not _locked(file, path):
+                time.sleep(_POLL_S)
+        file.truncate(0)
+        file.write(json.dumps(asdict(Holder.here(command))))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _lock_file(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        return path.open("a+")
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{path.parent} is no folder: use another --out") from error
     except OSError as error:
         raise InputError(
             f"cannot write to {path.parent} ({error.strerror or error}): use another --out"
         ) from error
-    with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise InputError(
-                    f"{path.parent} is in use by {holder}: wait for it, or use another --out"
-                ) from None
-        file.truncate(0)
-        file.write(f"{who} (process {os.getpid()})")
-        file.flush()
-        yield
-        file.truncate(0)
+
+
+def _locked(file: IO[str], path: Path) -> bool:
+    """Lock ``file``, and return whether that was possible."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"cannot lock {path} ({error.strerror or error}): its file system keeps no locks; "
+            "name a folder of another one"
+        ) from error
+    return True
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not on Linux
+        return ""
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""

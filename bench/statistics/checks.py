@@ -9,6 +9,13 @@ from typing import Literal
 import numpy as np
 
 from crossover.bench.records.rows import KernelRecord, Visit
+from crossover.bench.statistics.calibration import (
+    INSIDE,
+    OVERLAPPING,
+    Calibration,
+    Share,
+    repeats,
+)
 from crossover.bench.statistics.comparison import log_ratios
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 from crossover.bench.statistics.search_answers import search_answers
@@ -18,6 +25,7 @@ Verdict = Literal["passed", "failed", "not decided", "not run"]
 ITSELF, ELSEWHERE, BESIDE = "selfcheck itself", "selfcheck elsewhere", "selfcheck beside"
 PYPERF, SWEEP = "selfcheck pyperf", "selfcheck sweep"
 SEARCHES = "search 1", "search 2"
+TAKES = "selfcheck first take", "selfcheck second take"
 TWINS = "selfcheck-castor", "selfcheck-pollux"
 PYPERF_KERNELS = "numpy-dense", "scipy-csr", "numba-csr"
 _CONTAINING, _BIAS, _AGREEMENT, _OVERHEAD, _BESIDE = 0.93, 0.005, 0.05, 0.15, 0.15
@@ -43,6 +51,7 @@ def checks(series: Series, kernels: Mapping[str, KernelRecord]) -> list[Check]:
         beside_others(series.get(BESIDE, ())),
         pyperf(series.get(PYPERF, ())),
         two_searches([series.get(name, ()) for name in SEARCHES], kernels),
+        *taken_twice(*(series.get(name, ()) for name in TAKES), kernels),
         overhead(series.get(SWEEP, ())),
     ]
 
@@ -133,6 +142,43 @@ def two_searches(searches: Sequence[Sequence[Visit]], kernels: Mapping[str, Kern
     return Check(name, holds_to, found, _verdict(first.kind == second.kind and overlap))
 
 
+def taken_twice(
+    first: Sequence[Visit], second: Sequence[Visit], kernels: Mapping[str, KernelRecord]
+) -> list[Check]:
+    """Return whether the intervals of one sweep hold what the same sweep finds later."""
+    found = repeats(first, second, kernels)
+    return calibration(Calibration.of(found) if found else None)
+
+
+def calibration(found: Calibration | None) -> list[Check]:
+    """Return what two takes of a sweep say of its intervals, or that there are none."""
+    names = [
+        f"a sweep taken twice: {what}"
+        for what in ("second median in the first interval", "intervals that overlap")
+    ]
+    helds = [
+        f"at least {least:.0%} of the speedups, their bound resampled by problem"
+        for least in (INSIDE, OVERLAPPING)
+    ]
+    if found is None:
+        return [
+            Check(name, held, "not measured", "not run")
+            for name, held in zip(names, helds, strict=True)
+        ]
+    rows = len(found.repeats)
+    one, other = found.decided
+    texts = (
+        f" of {rows} speedups in {found.problems} problems; median difference "
+        f"{found.median_difference:.1%}, of one in twenty over {found.widest_difference:.0%}",
+        f"; median width {found.median_width:.1%}; {one}, then {other} of {rows} decided",
+    )
+    shares = found.inside, found.overlapping
+    return [
+        Check(name, held, f"{_bounded(share)}{text}", _verdict(share.holds))
+        for name, held, share, text in zip(names, helds, shares, texts, strict=True)
+    ]
+
+
 def overhead(visits: Sequence[Visit]) -> Check:
     """Return how much of a default sweep did not go into kernels."""
     name = "overhead of a default sweep"
@@ -158,5 +204,12 @@ def _agreement(ratio: Interval) -> Verdict:
     return "failed" if known else "not decided"
 
 
-def _verdict(passed: bool) -> Verdict:
+def _bounded(share: Share) -> str:
+    bound = "" if np.isnan(share.at_most) else f" (at most {share.at_most:.1%})"
+    return f"{share.value:.1%}{bound}"
+
+
+def _verdict(passed: bool | None) -> Verdict:
+    if passed is None:
+        return "not decided"
     return "passed" if passed else "failed"

@@ -2,8 +2,11 @@
 
 Rounds of one visit share where operands lie and what the machine was doing, so they say little of
 what the next visit will find: an interval over rounds alone is far too narrow. The unit is the
-visit; how far visits to one problem differ is pooled over similar problems, since two or three
-visits cannot tell it themselves.
+visit. Two or three visits cannot tell how far visits to their problem differ, so that variance is
+moderated: drawn towards that of similar problems, the further the more alike those turn out to be.
+
+Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
+expression in microarray experiments" (limma).
 """
 
 from __future__ import annotations
@@ -14,13 +17,17 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
 # The standard error of a median is so many times that of a mean, of normal values.
 _MEDIAN_ERROR = 1.2533
-# Degrees of freedom from which a group of problems knows its own variance between visits.
-_LEAST_FREEDOM = 8
+# Quantities with a variance of their own from which a group tells how alike these are.
+_LEAST_QUANTITIES = 8
+# Of the mean variance: visits that agree to every digit say no more than that they are few.
+_LEAST_VARIANCE = 1e-3
+# Half the degrees of freedom beyond which variances count as equal.
+_MOST_WORTH = 100.0
 
 
 @dataclass(frozen=True)
@@ -71,39 +78,75 @@ def pooled_intervals(
 ) -> list[Interval]:
     """Return exp(mean over visits) of each log-quantity, with Student's interval.
 
-    The variance between visits is pooled over the quantities of one group, or over all where the
-    group is too small; where no quantity has two visits, rounds stand in. An estimate is never
-    taken for better known than its rounds allow.
+    The variance between visits is moderated by that of the quantities of the same group, or of all
+    where the group is too small; where no quantity has two visits, rounds stand in. An estimate is
+    never taken for better known than its rounds allow.
     """
-    by_group: dict[object, _Scatter] = {}
+    by_group: dict[object, list[VisitMedians]] = {}
     for quantity, group in zip(quantities, groups, strict=True):
-        by_group.setdefault(group, _Scatter()).add(quantity.medians)
-    together = _Scatter(
-        sum(each.squares for each in by_group.values()),
-        sum(each.freedom for each in by_group.values()),
-    )
+        by_group.setdefault(group, []).append(quantity)
+    scatters = {group: _Scatter.of(members) for group, members in by_group.items()}
+    together = _Scatter.of(quantities)
+    for group, scatter in scatters.items():
+        if scatter.quantities < _LEAST_QUANTITIES:
+            scatters[group] = together
     return [
-        _interval(quantity, own if own.freedom >= _LEAST_FREEDOM else together, confidence)
-        for quantity, own in zip(quantities, (by_group[each] for each in groups), strict=True)
+        _interval(quantity, scatters[group], confidence)
+        for quantity, group in zip(quantities, groups, strict=True)
     ]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Scatter:
-    """How visits scatter about the mean of their quantity: squares, and degrees of freedom."""
+    """How far the visits of similar quantities scatter about the mean of each."""
 
-    squares: float = 0.0
-    freedom: int = 0
+    #: How many of them have two visits or more, and the degrees of freedom of these.
+    quantities: int
+    freedom: int
+    #: What a quantity's variance is likely to be, and how many degrees of freedom of its own that
+    #: is worth: infinitely many where all have the same variance.
+    variance: float
+    worth: float
 
-    def add(self, medians: NDArray[np.float64]) -> None:
-        self.squares += float(((medians - medians.mean()) ** 2).sum())
-        self.freedom += medians.size - 1
+    @classmethod
+    def of(cls, quantities: Sequence[VisitMedians]) -> _Scatter:
+        repeated = [each.medians for each in quantities if each.medians.size > 1]
+        if not repeated:
+            return cls(0, 0, 0.0, float("inf"))
+        freedoms = np.array([each.size - 1 for each in repeated], float)
+        variances = np.array([each.var(ddof=1) for each in repeated])
+        freedom, pooled = int(freedoms.sum()), float(np.average(variances, weights=freedoms))
+        alike = cls(len(repeated), freedom, pooled, float("inf"))
+        if len(repeated) < _LEAST_QUANTITIES or pooled == 0:
+            return alike
+        # Logs of sample variances scatter by trigamma(freedom / 2); the rest is between quantities.
+        logs = np.log(np.maximum(variances, _LEAST_VARIANCE * pooled))
+        logs -= special.digamma(freedoms / 2) - np.log(freedoms / 2)
+        excess = float(logs.var(ddof=1) - special.polygamma(1, freedoms / 2).mean())
+        if excess <= _trigamma(_MOST_WORTH):
+            return alike
+        half = optimize.brentq(lambda y: _trigamma(y) - excess, 1e-3, _MOST_WORTH)
+        likely = float(np.exp(logs.mean() + special.digamma(half) - np.log(half)))
+        return cls(len(repeated), freedom, likely, 2 * half)
+
+    def moderated(self, quantity: VisitMedians) -> tuple[float, float]:
+        """Return a quantity's variance between visits, and the degrees of freedom behind it."""
+        if np.isinf(self.worth):
+            return self.variance, self.freedom
+        own = quantity.medians.size - 1
+        squares = float(((quantity.medians - quantity.medians.mean()) ** 2).sum())
+        known = self.worth + own
+        return (self.worth * self.variance + squares) / known, min(known, self.freedom)
+
+
+def _trigamma(value: float) -> float:
+    return float(special.polygamma(1, value))
 
 
 def _interval(quantity: VisitMedians, scatter: _Scatter, confidence: float) -> Interval:
-    count, freedom = quantity.medians.size, scatter.freedom
+    count = quantity.medians.size
+    between, freedom = scatter.moderated(quantity)
     inside = float(np.mean(quantity.errors**2))
-    between = scatter.squares / freedom if freedom else 0.0
     error = float(np.sqrt(max(between, inside) / count))
     middle = float(quantity.medians.mean())
     half = _student((1 + confidence) / 2, freedom or max(1, 5 * count)) * error

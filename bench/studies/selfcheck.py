@@ -8,11 +8,12 @@ and :class:`Pollux`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from crossover.bench.harness.task import Task
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.statistics import checks
 from crossover.bench.studies.orders import balanced_orders
@@ -31,6 +32,10 @@ _ROUNDS = 40
 _MATRIX = RandomMatrix("selfcheck", 300, 784, 0.9)
 _BATCH = 64
 _DENSE = "numpy-dense"
+# What is taken twice: of the networks that the default sweep trains, too.
+_SMALL = SweepSpec(
+    sparsities=(0.0, 0.5, 0.8, 0.9, 0.98), batches=(1, 64), passes=("forward",), budget_s=60.0
+)
 
 
 class _Twin(NumbaCsr):
@@ -107,23 +112,43 @@ class _SelfcheckSearch(Search):
 class _SelfcheckSweep(Sweep):
     name = "selfcheck"
 
+    def __init__(self, spec: SweepSpec, series: str, take: int = 0) -> None:
+        super().__init__(spec)
+        self._series, self._take = series, take
+
     @property
     def series(self) -> str:
         """Return the name under which its visits are kept."""
-        return checks.SWEEP
+        return self._series
+
+    def next(self, left_s: float) -> Task | None:
+        """Return the next visit, whose draws no other take shares."""
+        task = super().next(left_s)
+        return task and replace(task, seed=(*task.seed, self._take))
+
+
+class _Take(_SelfcheckSweep):
+    # As many processes as a sweep of the default budget has.
+    process_life_s = 20.0
 
 
 def studies() -> list[Study]:
-    """Return the parts of the self-check; together they take about six minutes."""
+    """Return the parts of the self-check; together they take about eight minutes.
+
+    The two takes of one sweep come first and last but one, so that they are minutes apart.
+    """
     twins = [_visit(checks.TWINS, _ROUNDS)] * _REPETITIONS
     placings = [_visit((NumbaCsr.name, Castor.name), _ROUNDS)] * _PLACINGS
+    first, second = (_Take(_SMALL, series, take) for take, series in enumerate(checks.TAKES, 1))
     return [
+        first,
         SelfcheckPart(checks.ITSELF, twins),
         SelfcheckPart(checks.ELSEWHERE, placings),
         SelfcheckPart(checks.BESIDE, _beside()),
         SelfcheckPart(checks.PYPERF, _pyperf()),
         *(_search(number) for number in (1, 2)),
-        _SelfcheckSweep(SweepSpec()),
+        second,
+        _SelfcheckSweep(SweepSpec(), checks.SWEEP),
     ]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +238,43 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([each, "--help"])
         assert ended.value.code == 0
         assert "usage: crossover" in capsys.readouterr().out
+
+
+def again(measured: Path, folder: Path, machine: str = "") -> Path:
+    """Return a copy of a results folder, as of a ``machine`` called so."""
+    shutil.copytree(measured, folder)
+    if machine:
+        with closing(sqlite3.connect(folder / "results.sqlite")) as store, store:
+            query = "UPDATE runs SET machine = json_set(machine, '$.cpu', ?)"
+            store.execute(query, (machine,))
+    return folder
+
+
+def test_two_stored_runs_are_held_against_each_other(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = again(measured, tmp_path / "copy")
+    assert main(["selfcheck", "--runs", str(measured), str(copy), "--json"]) == 0
+    inside, overlapping = json.loads(capsys.readouterr().out)
+    # What a run finds lies in its own intervals; of two layers' problems little is known.
+    assert inside["found"].startswith("100.0% of ")
+    assert "median difference 0.0%" in inside["found"]
+    assert overlapping["found"].startswith("100.0%; median width ")
+    assert inside["verdict"] == overlapping["verdict"] == "not decided"
+    assert not list(tmp_path.glob("results")), "nothing is measured"
+    assert main(["selfcheck", "--runs", str(measured), str(copy)]) == 0
+    assert "a sweep taken twice" in capsys.readouterr().out
+
+
+def test_runs_that_cannot_be_compared_are_one_line(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = again(measured, tmp_path / "other", machine="Another CPU")
+    for folders, said in (
+        ([measured], "--runs names 1 folders: give two, of the same sweep"),
+        ([measured, tmp_path / "none"], "holds no results.sqlite"),
+        ([measured, other], "on Another CPU, "),
+    ):
+        assert main(["selfcheck", "--runs", *map(str, folders)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line

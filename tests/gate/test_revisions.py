@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -13,6 +16,8 @@ from crossover.bench.errors import InputError
 from crossover.bench.gate.revisions import sides as revisions
 from crossover.bench.gate.revisions.checkout import Repository, remove_leftovers, scratch
 from crossover.bench.gate.session import GateSpec, compare
+from crossover.bench.records import files
+from crossover.bench.records.files import Holder
 from crossover.bench.records.store import FILE_NAME, Store
 from tests.gate.conftest import Gate
 from tests.gate.project import CSR, DENSE, FAMILY, KERNEL, commit, repository, revision
@@ -150,3 +155,42 @@ def test_what_a_killed_run_left_is_removed_and_a_live_ones_is_not(temporary: Pat
         process.communicate()
         assert remove_leftovers() == 1
         assert list(temporary.iterdir()) == [mine]
+
+
+def test_a_run_of_another_container_is_not_removed(temporary: Path) -> None:
+    """Its process looks dead from here; its lock does not."""
+    with scratch() as theirs:
+        lock = theirs / "owner.lock"
+        mine = Holder.here("crossover gate")
+        there = replace(mine, process=4194304, host="box", namespace="pid:[1]")
+        lock.write_text(json.dumps(asdict(there)))
+        assert remove_leftovers() == 0
+        assert theirs.exists()
+
+
+def test_a_run_of_another_machine_is_not_removed(temporary: Path) -> None:
+    """Where machines share the folder, one may not see the other's locks."""
+    folder = temporary / "crossover-gate-of-another"
+    folder.mkdir()
+    there = replace(Holder.here("crossover gate"), machine="another boot")
+    (folder / "owner.lock").write_text(json.dumps(asdict(there)))
+    assert remove_leftovers() == 0
+    (folder / "owner.lock").write_text(json.dumps(asdict(Holder.here("crossover gate"))))
+    assert remove_leftovers() == 1
+
+
+def test_a_run_that_only_starts_is_not_removed(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, locked = [], files._locked
+
+    def looked_at(file: IO[str], path: Path) -> bool:
+        if not seen:
+            seen.append(-1)
+            seen[0] = remove_leftovers()  # when its lock is there, and not held yet
+        return locked(file, path)
+
+    monkeypatch.setattr(files, "_locked", looked_at)
+    with scratch() as folder:
+        assert folder.exists()
+    assert seen == [0]

@@ -98,7 +98,7 @@ def test_a_baseline_over_itself_tells_nothing_of_the_variance(tmp_path: Path) ->
         row = found[found["network_sparsity"] == 0.9].loc["other-dense"]
         return float(row["speedup_high"] - row["speedup_low"])
 
-    slower = visits(np.linspace(0.8, 0.9, 6).tolist(), 2e-4, 2.4e-4, 2.8e-4)
+    slower = visits(np.linspace(0.8, 0.9, 8).tolist(), 2e-4, 2.4e-4, 2.8e-4)
     faster = visits(np.linspace(0.1, 0.7, 20).tolist(), 5e-5, 5e-5, 5e-5)
     alone = measured(tmp_path / "alone", *slower)
     beside = measured(tmp_path / "beside", *slower, *faster)

@@ -121,5 +121,5 @@ def test_overhead_is_what_does_not_go_into_kernels() -> None:
 
 def test_what_was_not_measured_is_not_run() -> None:
     found = checks.checks({}, KERNELS)
-    assert len(found) == 5
+    assert len(found) == 7
     assert {each.verdict for each in found} == {"not run"}

@@ -13,6 +13,7 @@ from crossover.bench.studies import selfcheck
 from crossover.bench.studies.progress import ignore
 from crossover.bench.studies.selfcheck import SelfcheckPart
 from tests.in_process import matrix_task, outcome
+from tests.small_studies import sweep
 
 
 def parts() -> dict[str, SelfcheckPart]:
@@ -24,9 +25,9 @@ def parts() -> dict[str, SelfcheckPart]:
 
 def test_every_check_has_the_series_that_it_looks_at() -> None:
     series = [each.series for each in selfcheck.studies()]
-    assert len(set(series)) == len(series) == 7
+    assert len(set(series)) == len(series) == 9
     known = {checks.ITSELF, checks.ELSEWHERE, checks.BESIDE, checks.PYPERF, checks.SWEEP}
-    assert set(series) == known | set(checks.SEARCHES)
+    assert set(series) == known | set(checks.SEARCHES) | set(checks.TAKES)
     assert {each.name for each in selfcheck.studies()} == {"selfcheck"}
 
 
@@ -40,6 +41,25 @@ def test_the_parts_are_what_the_checks_expect() -> None:
     pyperf = [each.problem.setting.timer for each in found[checks.PYPERF].planned]
     assert pyperf == ["race", "pyperf", "race"] * (8 * 3)
     assert not any(each.may_end_early for each in found.values())
+
+
+def test_the_two_takes_ask_the_same_and_draw_anew(
+    planted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selfcheck, "_SMALL", sweep().spec)
+    monkeypatch.setattr(selfcheck, "SweepSpec", lambda: sweep().spec)
+    studies = selfcheck.studies()
+    takes = [each for each in studies if each.series in checks.TAKES]
+    assert studies[0] is takes[0], "the other parts lie between the two"
+    assert studies[-2] is takes[1]
+    for each in takes:
+        each.begin(ignore)
+    first, second = (each.next(60.0) for each in takes)
+    assert first is not None
+    assert second is not None
+    assert first.problem == second.problem
+    assert first.kernels == second.kernels
+    assert first.seed != second.seed
 
 
 def test_twins_share_their_operand_and_a_module_holds_them() -> None:

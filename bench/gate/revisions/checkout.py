@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossover.bench.errors import InputError
-from crossover.bench.records.files import sole_writer
+from crossover.bench.records.files import Holder, sole_writer
 
 WORKTREE = "worktree"
 KERNELS = "kernels"
 _PREFIX = "crossover-gate-"
-_LOCK = "owner.lock"
+_LOCK, _STARTING = "owner.lock", "owner.starting"
 
 
 @dataclass(frozen=True)
@@ -132,24 +132,28 @@ def digest_of(folder: Path, package: str) -> str:
 def scratch() -> Iterator[Path]:
     """Yield a temporary folder that goes with the context; what killed runs left goes first."""
     remove_leftovers()
-    with (
-        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
-        sole_writer(Path(name) / _LOCK, "crossover gate"),
-    ):
-        yield Path(name)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with sole_writer(folder / _STARTING, "crossover gate"):
+            # Held before others can find it.
+            (folder / _STARTING).rename(folder / _LOCK)
+            yield folder
 
 
 def remove_leftovers() -> int:
     """Remove the folders of runs that were killed, and return how many there were.
 
     The system gives up a killed run's lock; without locks nothing is known of a run, nor removed.
+    Nor is one of another kernel, on a folder that machines share: its locks may not be seen here.
     """
     removed = 0
+    here = Holder.here("crossover gate")
     for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        if os.name == "nt":
-            break
+        holder = Holder.of(lock)
+        if os.name == "nt" or holder is None or holder.machine != here.machine:
+            continue
         try:
-            with sole_writer(lock, "crossover gate"):
+            with sole_writer(lock, here.command):
                 shutil.rmtree(lock.parent, ignore_errors=True)
                 removed += 1
         except InputError:  # its run holds it, or it is another user's
