@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
+from crossover.bench.statistics.search_answers import FASTEST, SearchAnswer
 from crossover.reports import metrics
 from crossover.reports.tables import interval_in
 
@@ -15,8 +17,6 @@ from crossover.reports.tables import interval_in
 AXES = (
     "network", "layer_index", "layer", "batch", "computes", "dtype", "threads", "caches", "device",
 )  # fmt: skip
-#: Stands for the fastest sparse kernel, which may be another one at each sparsity.
-FASTEST = "fastest sparse"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ class Crossover:
     top_kernel: str
     #: Every baseline that was the fastest at some sparsity.
     baselines: tuple[str, ...]
+    #: Whether it was searched for between the sparsities of the grid, and whether later visits then
+    #: bore it out.
+    searched: bool = False
+    confirmed: bool = False
+
+    @property
+    def text(self) -> str:
+        """Return the answer as a table shows it."""
+        if self.searched:
+            return f"{self.estimate}" if self.confirmed else f"{self.estimate}, not confirmed"
+        return f"{self.estimate}"
 
     def record(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -56,6 +67,37 @@ def crossovers(rows: pd.DataFrame) -> list[Crossover]:
     each = points.groupby([*axes, "kernel"], sort=False)
     groups = [(FASTEST, group) for _, group in best] + [(key[-1], group) for key, group in each]
     return [_crossover(kernel, part) for kernel, group in groups for part in _by_pattern(group)]
+
+
+def narrowed(found: Iterable[Crossover], answers: Iterable[SearchAnswer]) -> list[Crossover]:
+    """Return the crossovers of the fastest sparse kernel, those that were searched for as found.
+
+    A search prunes the layer alone: the pattern is that of the search.
+    """
+    searched = {
+        _asked(vars(each.problem)): each
+        for each in answers
+        if each.problem is not None and each.begun and not each.failure
+    }
+    return [_narrowed(each, searched.get(_asked(each.place))) for each in found]
+
+
+def _asked(place: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(place[name] for name in AXES if name != "device")
+
+
+def _narrowed(found: Crossover, answer: SearchAnswer | None) -> Crossover:
+    if answer is None or found.place["device"] != answer.device:
+        return found
+    assert answer.problem is not None
+    return replace(
+        found,
+        place=found.place | {"pattern": answer.problem.pattern, "scope": answer.problem.scope},
+        estimate=answer.search.estimate(),
+        baselines=answer.baselines,
+        searched=True,
+        confirmed=answer.search.confirmed,
+    )
 
 
 def _by_pattern(rows: pd.DataFrame) -> list[pd.DataFrame]:

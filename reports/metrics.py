@@ -13,12 +13,16 @@ import pandas as pd
 
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Visit
 from crossover.bench.statistics import rates
-from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.comparison import contests
+from crossover.bench.statistics.contenders import fastest_speedups
+from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports import tables
 from crossover.reports.results import Results
 from crossover.reports.subjects import Subject, subjects
 
 _NAN = float("nan")
+# What the columns of an interval end in.
+_ENDS = "_low", "", "_high"
 # The columns that even a frame without rows has.
 _KNOWN = ["problem_id", "kernel", "status", "reason", "warnings"]
 Value = float | str | Interval
@@ -162,16 +166,18 @@ def measured(results: Results, visits: Sequence[Visit], role: str | None = None)
     """Return a row per problem and kernel: the fields of both, and every metric.
 
     Speedups are over the fastest kernel of ``role``, by default as :func:`subjects` has it;
-    ``sparse`` says whether the operand leaves zeros out. W's bytes in each format have columns of
-    their own.
+    ``sparse`` says whether the operand leaves zeros out; ``speedup_fastest`` is that of the
+    problem's fastest sparse kernel, whoever it was. W's bytes in each format have columns, too.
     """
     found = subjects(results, visits, role)
+    fastest = fastest_speedups(contests(visits, results.kernels))
     return pd.DataFrame(
         [
             _problem(each.problem)
             | _kernel(each.measurement.kernel)
             | {"status": "measured", "reason": "", "visits": len(each.measurement.visits)}
             | {"sparse": each.measurement.leaves_out}
+            | _fastest(fastest.get((each.problem.problem_id, each.measurement.kernel.device)))
             | {n: v for metric in METRICS for n, v in metric.columns(each).items()}
             for each in found
         ],
@@ -226,12 +232,19 @@ def rows(results: Results, study: str | None = None) -> pd.DataFrame:
 def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
     """Return, of :func:`measured` rows, the fastest sparse kernel of each problem and device.
 
-    Only kernels count that met their baseline.
+    Only kernels count that met their baseline. The speedup is not the kernel's own, but that of
+    whoever was the fastest in the other visits: to be chosen for it must not make it look better.
     """
     if frame.empty:
         return frame
     found = frame[frame["sparse"].astype(bool) & frame["speedup"].notna()]
-    return found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
+    found = found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
+    known = found["speedup_fastest"].notna()  # a step has none: it is held against another role
+    columns = {
+        f"speedup{end}": found[f"speedup_fastest{end}"].where(known, found[f"speedup{end}"])
+        for end in _ENDS
+    }
+    return found.assign(**columns)
 
 
 def glossary() -> tables.Table:
@@ -242,6 +255,14 @@ def glossary() -> tables.Table:
         for m in METRICS
     ]  # fmt: skip
     return tables.Table.of("What the figures mean", lines)
+
+
+def _fastest(speedup: Interval | None) -> dict[str, float]:
+    known = speedup or NOTHING
+    return {
+        f"speedup_fastest{end}": value
+        for end, value in zip(_ENDS, (known.low, known.median, known.high), strict=True)
+    }
 
 
 def _problem(problem: ProblemRecord) -> dict[str, Any]:

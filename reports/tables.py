@@ -98,9 +98,11 @@ def count(value: float) -> str:
 
 
 def interval(value: Interval, write: Callable[[float], str] = times) -> str:
-    """Return an estimate with its interval; empty for NaN."""
+    """Return an estimate with its interval, if it has one; empty for NaN."""
     if math.isnan(value.median):
         return ""
+    if math.isnan(value.low):
+        return write(value.median)
     return f"{write(value.median)} [{write(value.low)}, {write(value.high)}]"
 
 

@@ -99,6 +99,15 @@ def measured(name: str, samples: Sequence[float], **changes: Any) -> Row:
     return Row(name, "measured", samples=list(samples), **fields | changes)
 
 
+def visits(
+    of: ProblemRecord | None = None,
+    rows: Mapping[str, Sequence[float]] | Sequence[Row] = (),
+    **changes: Any,
+) -> list[Visit]:
+    """Return three visits to a problem that are alike, by two processes."""
+    return [visit(of, rows, process=process, **changes) for process in ("1-a", "1-a", "2-b")]
+
+
 def visit(
     of: ProblemRecord | None = None,
     rows: Mapping[str, Sequence[float]] | Sequence[Row] = (),

@@ -45,6 +45,8 @@ class Task:
     #: Whether operands are kept for the next visit to the same weight: converting a large one for
     #: every GPU kernel takes longer than all else.
     keeps_operands: bool = False
+    #: The worker process that must not make this visit, for it made all others; or nothing.
+    not_in: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.statistics.comparison import Measurement, contests
+from crossover.bench.statistics.comparison import Measurement, contests, if_enough
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 from crossover.bench.statistics.rates import geometric_mean, gflops
 from crossover.reports.results import Results
@@ -57,7 +57,7 @@ def scaled(results: Results) -> list[Scaled]:
     ratios = [_ratios(one, most) for one, most in pairs]
     groups = [(most.kernel.name, most.problem.computes) for _, most in pairs]
     found = [
-        Scaled(one, most, speedup)
+        Scaled(one, most, if_enough(if_enough(speedup, one.visits), most.visits))
         for (one, most), speedup in zip(pairs, pooled_intervals(ratios, groups), strict=True)
     ]
 

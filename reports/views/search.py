@@ -1,10 +1,12 @@
 """The search: where each kernel crosses over its baselines, and what was met on the way.
 
 An answer in JSON has the problem (``network``, ``layer``, ``m``, ``k``, ``batch``, ``computes``,
-``pattern``, ``threads``, ``caches``, ``zeros_x``, ``zeros_dy``), ``kernel`` and ``baselines``,
-``estimate`` (null where nothing was measured), ``failure``, ``at_ceilings`` (the crossover of two
-kernels that reach the roofline), ``memory_crossover``, ``break_even`` at the highest sparsity,
-``open`` (whether more measuring could narrow or confirm it), and its ``probes``.
+``pattern``, ``threads``, ``caches``, ``zeros_x``, ``zeros_dy``), ``kernel`` (or ``fastest sparse``
+of its ``candidates``) and ``baselines``, ``estimate`` (null where nothing was measured),
+``confirmed`` (whether later visits, by another process too, bore it out), ``failure``,
+``at_ceilings`` (the crossover of two kernels that reach the roofline), ``memory_crossover``,
+``break_even`` at the highest sparsity, ``open`` (whether more measuring could narrow or confirm
+it), and its ``probes``.
 """
 
 from __future__ import annotations
@@ -27,14 +29,21 @@ _COLUMNS = "network", "layer", "batch", "pass", "pattern", "zeros in X, dY", "th
 
 def section(results: Results) -> Section | None:
     """Return what searches found, at the confidence that was asked for last."""
-    visits, asked = results.visits_of("search"), results.asked("search")
-    if not visits:
+    found = [each for series in results.series_of("search") for each in answers_of(results, series)]
+    if not found:
         return None
-    spec = asked[-1].spec
-    found = search_answers(visits, results.kernels, spec["confidence"], spec["width"])
     table = Table.of(_TITLE, [_line(each, results) for each in found], terminal=True)
     answers = [_answer(each, results) for each in found]
     return Section.of(results, "search", _TITLE, _sentences(found), [table], answers)
+
+
+def answers_of(results: Results, series: str) -> list[SearchAnswer]:
+    """Return the answers of a series of visits, at the confidence that was asked for last."""
+    asked = [each.spec for each in results.asked("search") if each.series == series]
+    if not asked:
+        return []
+    confidence, width = asked[-1]["confidence"], asked[-1]["width"]
+    return search_answers(results.series.get(series, []), results.kernels, confidence, width)
 
 
 def _sentences(found: list[SearchAnswer]) -> list[str]:
@@ -52,7 +61,7 @@ def _sentences(found: list[SearchAnswer]) -> list[str]:
 
 
 def _open(answer: SearchAnswer) -> bool:
-    return not answer.failure and answer.search.wanted() is not None
+    return not answer.failure and not answer.settled
 
 
 def _found(answer: SearchAnswer) -> str:
@@ -69,6 +78,7 @@ def _predicted(answer: SearchAnswer, results: Results) -> float | None:
 
 def _line(answer: SearchAnswer, results: Results) -> dict[str, str]:
     problem, memory = answer.problem, answer.memory_crossover()
+    several = len(answer.candidates) > 1
     predicted, repaid = _predicted(answer, results), answer.break_even()
     assert problem is not None
     return {
@@ -76,6 +86,8 @@ def _line(answer: SearchAnswer, results: Results) -> dict[str, str]:
         "kernel": answer.kernel,
         "against": " or ".join(answer.baselines),
         f"crossover ({100 * answer.search.confidence:g} %)": _found(answer),
+        "confirmed": "yes" if answer.search.confirmed else "not yet",
+        "ahead": ", ".join(dict.fromkeys(answer.ahead.values())) if several else "",
         "at the ceilings": "" if predicted is None else percent(predicted),
         "smaller from": "" if memory is None else percent(memory),
         "conversion repaid": (
@@ -91,8 +103,10 @@ def _answer(answer: SearchAnswer, results: Results) -> dict[str, Any]:
     return {
         **{name: getattr(answer.problem, name) for name in _PROBLEM},
         "kernel": answer.kernel,
+        "candidates": list(answer.candidates),
         "baselines": list(answer.baselines),
         "estimate": asdict(estimate) | {"text": str(estimate)} if estimate else None,
+        "confirmed": answer.search.confirmed,
         "failure": answer.failure,
         "wrong": answer.wrong,
         "open": _open(answer),

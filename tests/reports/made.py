@@ -125,6 +125,13 @@ def visit(
     return Visit(replace(record, **fields), about, rows)
 
 
+def visits(
+    series: str, about: ProblemRecord, kernels: Mapping[str, float | Row], **fields: Any
+) -> list[Visit]:
+    """Return three visits alike, each by a process of its own."""
+    return [visit(series, about, kernels, seed, **fields) for seed in range(3)]
+
+
 def study(name: str, series: str = "", **spec: Any) -> StudyRecord:
     """Return the record of what was asked."""
     return StudyRecord(

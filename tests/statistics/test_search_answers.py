@@ -11,6 +11,8 @@ import pytest
 from crossover.bench.machine.limits import CpuLimits
 from crossover.bench.records.rows import Row, Visit
 from crossover.bench.statistics.search_answers import (
+    FASTEST,
+    FASTEST_SERIES,
     ProbedOperands,
     SearchAnswer,
     raced,
@@ -23,7 +25,7 @@ KERNELS = {each.name: each for each in (dense("d"), dense("e"), kernel("k"))}
 
 
 def answer() -> SearchAnswer:
-    return SearchAnswer("k", "cpu", ("d",), SignSearch())
+    return SearchAnswer(("k",), "cpu", ("d",), SignSearch())
 
 
 def probed(sparsity: float, dense_s: float, sparse_s: float, **changes: Any) -> Visit:
@@ -63,7 +65,36 @@ def test_the_fastest_baseline_of_a_visit_is_held_against() -> None:
     rows = {"d": [2.0] * 10, "e": [1.0] * 10, "k": [1.5] * 10}
     (found,) = search_answers([visit(problem(sparsity=0.9), rows)], KERNELS)
     assert found.probes[0].verdict == "slower"
-    assert raced(visit(rows=rows)) == ["k", "d", "e"]
+    assert raced(visit(rows=rows), KERNELS) == (("k",), ("d", "e"))
+
+
+def test_the_baseline_of_a_probe_is_the_same_in_all_its_visits() -> None:
+    # In one visit of three the slower dense kernel happened to be quick.
+    times = [(1.0, 1.1), (1.0, 1.1), (1.2, 0.9)]
+    made = [
+        visit(problem(sparsity=0.9), {"d": [d] * 10, "e": [e] * 10, "k": [1.0] * 10})
+        for d, e in times
+    ]
+    (found,) = search_answers(made, KERNELS)
+    (probe,) = found.probes
+    medians = sorted(np.log([1.1, 1.1, 0.9]))  # over e alone, the quicker one in all
+    assert np.log(probe.speedup) == pytest.approx(medians[1])
+
+
+def test_the_fastest_of_several_candidates_is_chosen_by_the_other_visits() -> None:
+    kernels = KERNELS | {"l": kernel("l")}
+    lucky = [(0.8, 1.2), (1.2, 0.8), (1.2, 1.1)]
+    made = [
+        visit(problem(sparsity=0.9), {"d": [1.0] * 10, "k": [k] * 10, "l": [l_] * 10},
+              series=FASTEST_SERIES)
+        for k, l_ in lucky
+    ]  # fmt: skip
+    (found,) = search_answers(made, kernels)
+    assert (found.kernel, found.candidates, found.baselines) == (FASTEST, ("k", "l"), ("d",))
+    assert raced(made[0], kernels) == (("k", "l"), ("d",))
+    # Each visit's own winner would have been quicker than the dense kernel in two of three.
+    assert found.probes[0].verdict == "slower"
+    assert found.ahead == {0.9: "l"}
 
 
 def test_a_failure_ends_a_search() -> None:
