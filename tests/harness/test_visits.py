@@ -71,6 +71,19 @@ def test_a_process_is_replaced_when_its_time_is_over(
     assert names[0] == names[1] != names[2] == names[3] != names[4]
 
 
+def test_a_visit_is_kept_out_of_the_process_that_made_the_others(visitor: Visitor) -> None:
+    task = matrix_task("numpy-dense")
+
+    def process(not_in: str) -> str:
+        return visitor.visit(replace(task, not_in=not_in), "run", "series").record.process
+
+    first = process("")
+    assert process("another") == first
+    second = process(first)
+    assert second != first
+    assert process(first) == second  # which was not in it any more
+
+
 def test_workers_end_with_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
 
