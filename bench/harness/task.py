@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.race import (
     LEAST_ROUNDS,
@@ -45,6 +46,8 @@ class Task:
     #: Whether operands are kept for the next visit to the same weight: converting a large one for
     #: every GPU kernel takes longer than all else.
     keeps_operands: bool = False
+    #: Whether it begins in a process that nothing ran in before.
+    fresh_process: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,13 @@ def run(
             take_turn(name)
             rows[name] = _checked_again(rows[name], call)
             _end_if_gpu_lost(kernels[name])
-    return Outcome(setup.description, canary, rows)
+    return Outcome(setup.description, canary, {n: _in_one_line(row) for n, row in rows.items()})
+
+
+def _in_one_line(row: Row) -> Row:
+    """Return a row whose texts, which kernels and libraries wrote, fit into every output."""
+    reason = row.reason and (one_line(row.reason) or "no reason is given")
+    return replace(row, reason=reason, warnings=[one_line(each) for each in row.warnings])
 
 
 def _race(
