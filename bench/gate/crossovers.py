@@ -63,7 +63,9 @@ def grids(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> dict[
     scanned: dict[str, dict[float, float]] = defaultdict(dict)
     for visit in visits:
         dense = fastest_dense([visit], BASE, kernels) if is_scan(visit) else None
-        for kernel in sparse_kernels(visit, BASE, kernels) if dense else ():
+        if dense is None:
+            continue
+        for kernel in sparse_kernels(visit, BASE, kernels):
             (ratios,) = log_ratios(kernel_name(BASE, dense), kernel_name(BASE, kernel), [visit])
             scanned[kernel][visit.problem.network_sparsity] = float(np.mean(ratios))
     places = {kernel: place(at) for kernel, at in scanned.items()}

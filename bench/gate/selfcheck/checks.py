@@ -183,10 +183,10 @@ def summary(check: Check, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _rate(count: int, of: int) -> str:
-    """Return how often a regression was reported, and what so few runs say of the rate."""
+    """Return how often a regression was reported, and what so many runs say of the rate."""
     low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE)
-    bounds = f"a rate of {low:.1%} to {high:.1%}, as far as so many runs can tell"
-    return f"{count} of {of} runs report a regression ({bounds})"
+    bounds = f" (a rate of {low:.1%} to {high:.1%})" if of > 1 else ""
+    return f"{count} of {of} runs report a regression{bounds}"
 
 
 def _run(
