@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from crossover.bench.errors import InputError, one_line
 from crossover.bench.gate import preset
@@ -215,6 +215,8 @@ def _describe(revisions: Revisions) -> dict[str, Declared]:
 
 def _clean(declared: KernelRecord) -> KernelRecord:
     """Return a record whose texts, which a revision wrote, fit into every output."""
-    fields: dict[str, Any] = vars(declared)
-    texts = {name: one_line(text) for name, text in fields.items() if isinstance(text, str)}
-    return replace(declared, **cast("dict[str, Any]", texts))
+    fields: dict[str, Any] = {
+        name: one_line(value) if isinstance(value, str) else value
+        for name, value in vars(declared).items()
+    }
+    return KernelRecord(**fields)
