@@ -97,12 +97,14 @@ def coverage(first: Measured, again: Measured) -> Coverage:
 
 def _why_not_compared(cell: Cell, first: Measured, sides: Mapping[str, Faults]) -> str:
     head = sides.get(HEAD, _FINE)
-    if head.final:
+    if head.wrong:
         return ""
     if cell in first.gone:
         return "gone in head"
     for side in (BASE, CONTROL):
         if side in sides and sides[side].final:
             return f"in which {side} is wrong" if sides[side].wrong else f"in which {side} failed"
+    if head.final:
+        return ""
     visits = len(first.times[cell].visits) if cell in first.times else 0
     return f"with fewer than {LEAST_VISITS} visits" if visits < LEAST_VISITS else ""

@@ -200,6 +200,8 @@ def test_where_base_fails_too_it_is_no_regression(gate: Gate, machine: Machine) 
     found = finding(gate(kernels=(DENSE, CSR)), "time", CELL)
     assert (found.verdict, found.regression) == ("failed", False)
     assert found.note.endswith("; base: raised ValueError: no")
+    with pytest.raises(InputError, match=r"only 0 of 4 cells compared \(4 in which base failed\)"):
+        gate(kernels=(CSR,))
 
 
 @pytest.mark.parametrize("side", ["head", "base"])
