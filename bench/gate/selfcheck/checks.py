@@ -169,10 +169,14 @@ def run(
 def summary(check: Check, runs: Sequence[Run]) -> dict[str, Any]:
     """Return a check as a line of a table."""
     refused = [each.refused for each in runs if each.refused]
-    verdicts = sorted({each.verdict for each in runs} - {""})
-    found = _rate(sum(bool(each.slower) for each in runs), len(runs))
-    if verdicts and check.plant is not plants.nothing:
-        found += f"; {plants.CELL}: {', '.join(verdicts)}"
+    verdicts = ", ".join(sorted({each.verdict for each in runs} - {""}))
+    if check.plant is plants.nothing:
+        found = f"a regression in {_rate(sum(bool(each.slower) for each in runs), len(runs))}"
+    elif check.repeated:
+        slower = _rate(sum(each.verdict == "slower" for each in runs), len(runs))
+        found = f"slower in {slower}; {plants.CELL}: {verdicts}"
+    else:
+        found = f"{plants.CELL}: {verdicts}"
     return {
         "check": check.name,
         "holds to": check.holds_to,
@@ -183,10 +187,10 @@ def summary(check: Check, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _rate(count: int, of: int) -> str:
-    """Return how often a regression was reported, and what so many runs say of the rate."""
+    """Return how often it was so, and what so many runs say of the rate."""
     low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE)
-    bounds = f" (a rate of {low:.1%} to {high:.1%})" if of > 1 else ""
-    return f"{count} of {of} runs report a regression{bounds}"
+    bounds = f" (a true rate of {low:.1%} to {high:.1%})" if of > 1 else ""
+    return f"{count} of {of} runs{bounds}"
 
 
 def _run(
