@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.intervals import Interval
+from crossover.reports.foreign import markdown_text
 
 Row = Mapping[Any, Any]
 
@@ -52,7 +53,7 @@ def markdown(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "None."
     lines = [
-        [str(cell).replace("|", "\\|") for cell in line]
+        [markdown_text(str(cell)) for cell in line]
         for line in (tuple(frame.columns), *frame.itertuples(index=False))
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

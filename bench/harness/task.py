@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.race import (
     LEAST_ROUNDS,
@@ -47,6 +48,8 @@ class Task:
     keeps_operands: bool = False
     #: The worker process that must not make this visit, for it made all others; or nothing.
     not_in: str = ""
+    #: Whether it begins in a process that nothing ran in before.
+    fresh_process: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,13 @@ def run(
             take_turn(name)
             rows[name] = _checked_again(rows[name], call)
             _end_if_gpu_lost(kernels[name])
-    return Outcome(setup.description, canary, rows)
+    return Outcome(setup.description, canary, {n: _in_one_line(row) for n, row in rows.items()})
+
+
+def _in_one_line(row: Row) -> Row:
+    """Return a row whose texts, which kernels and libraries wrote, fit into every output."""
+    reason = row.reason and (one_line(row.reason) or "no reason is given")
+    return replace(row, reason=reason, warnings=[one_line(each) for each in row.warnings])
 
 
 def _race(

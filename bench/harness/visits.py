@@ -52,6 +52,8 @@ class Visitor:
         if task.problem.setting.timer == "pyperf":
             outcome, process = time_by_pyperf(task), "pyperf"
         else:
+            if task.fresh_process:
+                self.renew()
             worker = self._worker(task.problem.setting, task.not_in)
             outcome = worker.measure(task)
             process = worker.process_name

@@ -67,6 +67,19 @@ def test_the_problem_is_described_as_it_was_made(kernels: dict[str, Kernel]) -> 
     assert made.format_bytes["dense"] == 4 * 96
 
 
+def test_what_a_kernel_says_is_one_printable_line(
+    kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone half of a character cannot be stored, and an escape sequence moves the cursor."""
+    said = "\n::error::no\x1b[31m\ud800" + 500 * "x"
+    monkeypatch.setattr(kernels["fake-fast"], "unavailable", lambda: said)
+    monkeypatch.setattr(kernels["fake-slow"], "unavailable", lambda: "\x00")
+    rows = outcome(matrix_task("fake-fast", "fake-slow"), kernels).rows
+    assert rows["fake-fast"].reason.startswith("::error::no [31m x")
+    assert len(rows["fake-fast"].reason) == 400
+    assert rows["fake-slow"].reason == "no reason is given"
+
+
 @pytest.mark.parametrize("kernel", ["fake-wrong", "fake-unwritten"])
 def test_a_wrong_kernel_is_never_timed(kernels: dict[str, Kernel], kernel: str) -> None:
     rows = outcome(matrix_task("numpy-dense", kernel), kernels).rows

@@ -58,6 +58,13 @@ def test_each_setting_has_a_worker_and_keeps_it(visitor: Visitor) -> None:
     assert process(one) != names[0]
 
 
+def test_a_visit_can_ask_for_a_fresh_process(visitor: Visitor) -> None:
+    task = matrix_task("numpy-dense")
+    asked = [task, task, replace(task, fresh_process=True), task]
+    names = [visitor.visit(each, "run", "series").record.process for each in asked]
+    assert names[0] == names[1] != names[2] == names[3]
+
+
 def test_a_process_is_replaced_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
