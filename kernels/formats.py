@@ -20,7 +20,7 @@ Indices = NDArray[np.int32]
 #: Below this share of true nonzeros in its blocks, a block size costs more than it gains
 #: (the threshold that SciPy's own ``estimate_blocksize`` uses).
 _BLOCK_EFFICIENCY = 0.7
-_BLOCK_SIDES = (16, 8, 4, 2)
+_BLOCK_SIDES = (2, 4, 8, 16)
 
 
 def to_csr(weight: Weight) -> Any:
@@ -35,12 +35,7 @@ def to_csr(weight: Weight) -> Any:
 
 def to_csc(weight: Weight) -> Any:
     """Return ``weight`` as a SciPy CSC array, indices sorted."""
-    transposed = to_csr(
-        Weight(np.ascontiguousarray(weight.values.T), np.ascontiguousarray(weight.pattern.T))
-    )
-    return sp.csc_array(
-        (transposed.data, transposed.indices, transposed.indptr), shape=weight.shape
-    )
+    return to_csr(weight).tocsc()
 
 
 def to_bsr(weight: Weight, block: tuple[int, int] | None = None) -> Any:
@@ -75,13 +70,25 @@ def block_shape(weight: Weight) -> tuple[int, int]:
     A weight pruned without regard to blocks gets (1, 1): larger blocks would store zeros.
     """
     m, k = weight.shape
-    nnz = weight.nnz
+    nnz, found = weight.nnz, 1
     for side in _BLOCK_SIDES:
-        if m % side == 0 and k % side == 0 and nnz:
-            stored = int(_blocks_stored(weight, side, side).sum()) * side * side
-            if nnz / stored >= _BLOCK_EFFICIENCY:
-                return side, side
-    return 1, 1
+        if m % side or k % side or not nnz:
+            break
+        # Each block lies in one of the next size, so that none of those is fuller.
+        if nnz / (int(_blocks_stored(weight, side, side).sum()) * side * side) < _BLOCK_EFFICIENCY:
+            break
+        found = side
+    return found, found
+
+
+def holds_no_blocks(weight: Weight) -> str | None:
+    """Return that ``weight`` would be stored in blocks of 1 x 1, as a sentence, or None.
+
+    That is a CSR that stores more, and some libraries refuse it.
+    """
+    if block_shape(weight) != (1, 1):
+        return None
+    return "The pattern has no blocks of 2 x 2 or more that are at least 70 % full."
 
 
 def transposed_structure(matrix: Any) -> tuple[Indices, Indices, Indices]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from crossover.bench.statistics.intervals import CONFIDENCE, Interval
 
-Kind = Literal["between", "always", "never", "several", "open"]
+Kind = Literal["between", "always", "never", "several", "level", "open"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class CrossoverEstimate:
     """The answer, over the sparsities in [low, high].
 
     ``between``: speedup 1 is crossed once, inside [low, high]. ``always`` and ``never``: faster,
-    or not faster, at every sparsity measured. ``several``: crossed more than once. ``open``: the
-    measurements do not decide.
+    or not faster, at every sparsity measured. ``several``: crossed more than once. ``level``: within
+    2 % of each other there, so that no budget would decide. ``open``: the measurements do not decide.
     """
 
     kind: Kind
@@ -35,6 +35,8 @@ class CrossoverEstimate:
         low, high = f"{100 * self.low:.3g}", f"{100 * self.high:.3g}"
         if self.kind == "between":
             return f"{low}-{high} %"
+        if self.kind == "level":
+            return f"within 2 % of each other over [{low}, {high}] %"
         if self.low == self.high:
             return f"{self.kind} at {low} %"
         return f"{self.kind} in [{low}, {high}] %"

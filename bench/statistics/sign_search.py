@@ -7,7 +7,10 @@ only that rounds are independent.
 
 That is not so on a machine with neighbours, whose state lasts for a second or a few and shifts the
 ratio of two kernels by a quarter. So the probes that an answer rests on are visited again later,
-several times, and one that the later visits do not bear out decides nothing.
+several times and by another process, and one that the later visits do not bear out decides nothing.
+
+Where two curves run side by side no budget decides a sign. A probe whose visits agree that the two
+are within :data:`LEVEL` of each other says so, and is done.
 
 A search is a function of the visits it was told of, in their order: told of stored ones, it goes on
 where it stopped.
@@ -25,13 +28,16 @@ import numpy as np
 from scipy import stats
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, from_signs, sign_changes
-from crossover.bench.statistics.intervals import CONFIDENCE
+from crossover.bench.statistics.intervals import CONFIDENCE, order_half_width
 
-Verdict = Literal["faster", "slower", "undecided"]
+Verdict = Literal["faster", "slower", "level", "undecided"]
 
 #: Scanned first. A range in which the answer differs is missed if it lies between two of these.
 SCAN = (0.0, 0.4, 0.7, 0.88, 0.99)
 WIDTH = 0.02
+#: Two kernels are level if neither is faster by more than this share, and if as many visits agree.
+LEVEL = 0.02
+_LEVEL_VISITS = 4
 # Rounds after which a probe asks whether its sign is decided.
 _LOOKS = (10, 20, 40, 80, 160, 320)
 # The error that a search may make is shared by the looks of the probes close to the crossover:
@@ -42,8 +48,10 @@ _CLOSE_LOOKS = 10
 _LATER_VISITS = 10
 _MOST_DISSENT = 1
 _MOST_ROUNDS = 160
-# No state of the machine turns the sign of a log-ratio as far from zero as this.
-_CLEAR = 0.4
+# No state of the machine turns the sign of a log-ratio as far from zero as this: few visits do.
+_CLEAR, _CLEAR_VISITS = 0.4, 2
+# Probes beyond the scan that any search may make, however wide the answer may stay.
+_MORE_PROBES = 7
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,15 @@ class Probe:
     later: tuple[float, ...] = ()
     #: Whether more rounds could still decide it.
     unfinished: bool = False
+    #: The worker processes of its visits.
+    processes: tuple[str, ...] = ()
 
     @property
     def confirmed(self) -> bool:
         """Return whether an answer may rest on it."""
-        return abs(np.log(self.speedup)) > _CLEAR or len(self.later) >= _LATER_VISITS
+        clear = abs(np.log(self.speedup)) > _CLEAR
+        enough = len(self.later) >= (_CLEAR_VISITS if clear else _LATER_VISITS)
+        return enough and len(self.processes) > 1
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,8 @@ class Wanted:
     rounds: int
     #: Whether it is a later visit to a probe that was decided.
     confirming: bool
+    #: The process in which it must not be made, for all visits so far were; or nothing.
+    not_in: str = ""
 
 
 class SignSearch:
@@ -88,15 +102,19 @@ class SignSearch:
     ) -> None:
         self.confidence, self.width = confidence, width
         self._scan = _ends_first(scan)
-        self._most = int(0.25 * (scan[-1] - scan[0]) / width)
-        self._visits: dict[float, list[list[float]]] = {}
+        grid = int(0.25 * (scan[-1] - scan[0]) / width)
+        self._most = max(grid, len(scan) + _MORE_PROBES)
         self._probes: dict[float, Probe] = {}
 
-    def add(self, sparsity: float, ratios: Sequence[float]) -> None:
-        """Tell the search of a visit: the log of dense time / sparse time in each round."""
-        self._visits.setdefault(sparsity, []).append(list(ratios))
+    def tell(
+        self, sparsity: float, visits: Sequence[Sequence[float]], processes: Sequence[str]
+    ) -> None:
+        """Tell the search of all visits to a sparsity, in their order, and of their processes.
+
+        A visit is the log of dense time / sparse time in each round.
+        """
         error = (1 - self.confidence) / _CLOSE_LOOKS
-        self._probes[sparsity] = probe(sparsity, self._visits[sparsity], error)
+        self._probes[sparsity] = probe(sparsity, visits, error, processes)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -106,24 +124,34 @@ class SignSearch:
     def wanted(self) -> Wanted | None:
         """Return the visit to make next; None when nothing more can be learned.
 
-        At most a quarter of the sparsities are wanted that a grid of step ``width`` would have.
+        At most a quarter of the sparsities are wanted that a grid of step ``width`` would have, or
+        a few more than are scanned.
         """
         for begun in self._probes.values():
-            if begun.unfinished:
-                look = next(look for look in _LOOKS if look > begun.rounds)
-                return Wanted(begun.sparsity, look - begun.rounds, confirming=False)
+            if begun.unfinished and begun.verdict == "undecided":
+                return _another_look(begun)
         for sparsity in self._scan:
             if sparsity not in self._probes:
                 return Wanted(sparsity, _LOOKS[0], confirming=False)
         gap = _gap_to_halve(self.probes, self.width)
-        if gap is not None and len(self._probes) < max(self._most, len(self._scan)):
+        if gap is not None and len(self._probes) < self._most:
             return Wanted((gap[0] + gap[1]) / 2, _LOOKS[0], confirming=False)
+        if (level := self._could_narrow()) is not None:
+            return _another_look(level)
         unsure = [each for each in _rested_on(self.probes) if not each.confirmed]
         if not unsure:
             return None
         least = min(unsure, key=lambda each: len(each.later))
         # With twice the rounds the sign is seldom missed.
-        return Wanted(least.sparsity, min(_MOST_ROUNDS, 2 * least.rounds), confirming=True)
+        rounds, half = min(_MOST_ROUNDS, 2 * least.rounds), len(least.later) >= _CLEAR_VISITS - 1
+        not_in = least.processes[0] if half and len(least.processes) == 1 else ""
+        return Wanted(least.sparsity, rounds, confirming=True, not_in=not_in)
+
+    @property
+    def confirmed(self) -> bool:
+        """Return whether the scan is done, and later visits bore out all that the answer rests on."""
+        scanned = self._probes.keys() >= set(self._scan)
+        return scanned and all(each.confirmed for each in _rested_on(self.probes))
 
     def open_width(self) -> float:
         """Return how wide the answer still is, in sparsity; before it is bracketed, 1."""
@@ -137,34 +165,88 @@ class SignSearch:
             ValueError: if nothing was measured.
         """
         crossover = from_signs(_signs(self.probes), self.confidence)
+        if level := self._level(crossover):
+            return level
         scanned = self._probes.keys() >= set(self._scan)
         if not scanned and crossover.kind in ("always", "never"):
             return CrossoverEstimate("open", min(self._scan), max(self._scan), self.confidence)
         return crossover
 
 
-def probe(sparsity: float, visits: Sequence[Sequence[float]], error: float) -> Probe:
+    def _could_narrow(self) -> Probe | None:
+        """Return a probe that is level so far, and the least looked at, if its sign would help.
+
+        It would not where the two are level over a range.
+        """
+        crossover = from_signs(_signs(self.probes), self.confidence)
+        if crossover.kind != "between" or crossover.high - crossover.low <= self.width:
+            return None
+        if self._level(crossover):
+            return None
+        inside = [p for p in self.probes if crossover.low < p.sparsity < crossover.high]
+        return min((p for p in inside if p.unfinished), key=lambda p: p.rounds, default=None)
+
+    def _level(self, crossover: CrossoverEstimate) -> CrossoverEstimate | None:
+        """Return over which sparsities the two are level, if that alone keeps the answer wide."""
+        if crossover.kind not in ("between", "open") or crossover.high - crossover.low <= self.width:
+            return None
+        inside = [p for p in self.probes if crossover.low <= p.sparsity <= crossover.high]
+        between = [each for each in inside if each.verdict in ("level", "undecided")]
+        if not between or any(each.verdict == "undecided" for each in between):
+            return None
+        low, high = between[0].sparsity, between[-1].sparsity
+        # Close to any crossover two curves are level.
+        if high - low <= self.width:
+            return None
+        return CrossoverEstimate("level", low, high, self.confidence)
+
+
+def probe(
+    sparsity: float,
+    visits: Sequence[Sequence[float]],
+    error: float,
+    processes: Sequence[str] = (),
+) -> Probe:
     """Return what ``visits`` to one sparsity decide, each a sequence of log-ratios by rounds.
 
     The first visits are looks at one growing sample, until its sign is decided to within
-    ``error``; those after it are later visits, which must bear the verdict out.
+    ``error``; those after it are later visits, which must bear the verdict out. One that is level
+    so far may be looked at again.
     """
     ratios: list[float] = []
+    medians = [float(np.median(visit)) for visit in visits]
     verdict: Verdict = "undecided"
     used = 0
     for visit in visits:
         ratios.extend(visit)
         used += 1
         verdict = sign(ratios, error)
-        if verdict != "undecided" or len(ratios) >= _LOOKS[-1]:
+        if verdict == "undecided" and _is_level(medians[:used], ratios):
+            verdict = "level"
+        if verdict in ("faster", "slower") or len(ratios) >= _LOOKS[-1]:
             break
-    later = tuple(float(np.median(visit)) for visit in visits[used:])
-    unfinished = verdict == "undecided" and len(ratios) < _LOOKS[-1]
+    later = tuple(medians[used:])
+    unfinished = verdict in ("level", "undecided") and len(ratios) < _LOOKS[-1]
     dissent = sum((ratio > 0) != (verdict == "faster") for ratio in later)
-    if verdict != "undecided" and dissent > _MOST_DISSENT:
+    if verdict in ("faster", "slower") and dissent > _MOST_DISSENT:
         verdict = "undecided"
     speedup = float(np.exp(np.median([float(np.median(ratios)), *later])))
-    return Probe(sparsity, verdict, speedup, len(ratios), later, unfinished)
+    distinct = tuple(dict.fromkeys(processes))
+    return Probe(sparsity, verdict, speedup, len(ratios), later, unfinished, distinct)
+
+
+def _is_level(medians: Sequence[float], ratios: Sequence[float]) -> bool:
+    """Return whether visits agree, and rounds know, that log-ratios lie within ``LEVEL`` of 0."""
+    if len(medians) < _LEVEL_VISITS:
+        return False
+    most = float(np.log1p(LEVEL))
+    middle, half = float(np.median(ratios)), order_half_width(ratios)
+    return abs(float(np.mean(medians))) <= most and abs(middle) + half <= most
+
+
+def _another_look(begun: Probe) -> Wanted:
+    look = next(look for look in _LOOKS if look > begun.rounds)
+    return Wanted(begun.sparsity, look - begun.rounds, confirming=False)
 
 
 def sign(ratios: Sequence[float], error: float) -> Verdict:
@@ -207,10 +289,10 @@ def _rested_on(probes: Sequence[Probe]) -> list[Probe]:
     ends = {sparsity for change in sign_changes(_signs(probes)) for sparsity in change}
     if ends:
         return [each for each in probes if each.sparsity in ends]
-    decided = [each for each in probes if each.verdict != "undecided"]
+    decided = [each for each in probes if each.verdict in ("faster", "slower")]
     return sorted(decided, key=lambda each: abs(np.log(each.speedup)))[:1]
 
 
 def _signs(probes: Iterable[Probe]) -> list[tuple[float, bool | None]]:
-    faster = {"faster": True, "slower": False, "undecided": None}
-    return [(each.sparsity, faster[each.verdict]) for each in probes]
+    faster = {"faster": True, "slower": False}
+    return [(each.sparsity, faster.get(each.verdict)) for each in probes]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import formats
-from ..base import Array, Look, Weight
+from ..base import Look, Weight
 from ..sparse import SparseKernel, StoredValues
 from . import cusparse_plans
 from .cupy_dense import fused_update
@@ -57,10 +57,9 @@ class CusparseKernel(OnCupy, SparseKernel):
 
     def prepare(self, weight: Weight) -> CusparseOperand:
         xp = self.namespace()
-        turned = Weight(
-            np.ascontiguousarray(weight.values.T), np.ascontiguousarray(weight.pattern.T)
-        )
-        host, mirrored = self._convert(weight), self._convert(turned)
+        host = formats.to_csr(weight) if self.format == "csr" else formats.to_bsr(weight)
+        mirrored = _mirrored(host)
+        order = mirrored.data.ravel()
         positions = formats.flat_positions(host).ravel()
         stored = None
         if self.format == "bsr":
@@ -71,8 +70,8 @@ class CusparseKernel(OnCupy, SparseKernel):
             positions,
             self._uploaded(host),
             self._uploaded(mirrored),
-            xp.asarray(mirrored.data),
-            xp.asarray(_order(positions, formats.flat_positions(mirrored).ravel(), weight.shape)),
+            xp.asarray(host.data.ravel()[order].reshape(mirrored.data.shape)),
+            xp.asarray(order),
             stored,
         )
 
@@ -110,23 +109,17 @@ class CusparseKernel(OnCupy, SparseKernel):
             operand.plans[key] = ProductPlan(structure, values, key[1], self.algorithm, empty)
         return operand.plans[key].run(dense, out)
 
-    def _convert(self, weight: Weight) -> Any:
-        return formats.to_csr(weight) if self.format == "csr" else formats.to_bsr(weight)
-
     def _uploaded(self, host: Any) -> Structure:
         put = self.namespace().asarray
         block = host.blocksize if self.format == "bsr" else None
         return Structure(host.shape, put(host.indptr), put(host.indices), block)
 
 
-def _order(positions: Array, mirrored: Array, shape: tuple[int, int]) -> Array:
-    """Return which entry of W each of Wᵀ's is, from where each lies in W.ravel(), Wᵀ.ravel()."""
-    m, k = shape
-    columns, rows = np.divmod(mirrored, m)
-    by_position = np.argsort(positions)
-    places = np.searchsorted(positions, rows * k + columns, sorter=by_position)
-    order: Array = by_position[places].astype(np.int32)
-    return order
+def _mirrored(host: Any) -> Any:
+    """Return the transposed of a CSR or BSR array in its format; its values number those of it."""
+    numbers = np.arange(host.data.size, dtype=np.int32).reshape(host.data.shape)
+    transposed = type(host)((numbers, host.indices, host.indptr), shape=host.shape).T
+    return transposed if host.format == "bsr" else transposed.tocsr()
 
 
 class CusparseCsr(CusparseKernel):
@@ -179,13 +172,5 @@ class CusparseBsr(CusparseKernel):
     source = "cusparseSpMM, SpMV and SDDMM on BSR, through nvmath-python"
     look = Look("#009e73", "p", "-")
 
-    #: The weight that was asked for last, and its blocks: to find them takes a while.
-    _asked: tuple[Weight, tuple[int, int]] | None = None
-
     def unfit(self, weight: Weight) -> str | None:
-        # In blocks of 1 x 1 it would be a CSR that stores more.
-        if self._asked is None or self._asked[0] is not weight:
-            self._asked = weight, formats.block_shape(weight)
-        if self._asked[1] != (1, 1):
-            return None
-        return "The pattern has no blocks of 2 x 2 or more that are at least 70 % full."
+        return formats.holds_no_blocks(weight)

@@ -139,6 +139,10 @@ class TorchCudaBsr(OnTorchCuda, SparseKernel):
     role = "peer"
     look = Look("#56b4e9", "X", "--")
 
+    def unfit(self, weight: Weight) -> str | None:
+        # It raises an internal error for blocks of 1 x 1 (PyTorch 2.11).
+        return formats.holds_no_blocks(weight)
+
     def prepare(self, weight: Weight) -> TorchCudaBsrOperand:
         host = formats.to_bsr(weight)
         numbers = np.arange(host.data.size, dtype=np.int64).reshape(host.data.shape)

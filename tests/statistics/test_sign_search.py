@@ -20,7 +20,7 @@ class SimulatedMachine:
         self.log_ratio = log_ratio
         self.rng = rng
         self.drift = 0.0
-        self.visited: set[float] = set()
+        self.visited: dict[float, list[Sequence[float]]] = {}
         #: The state of the machine shifts the ratio by ± so much, for a few visits each.
         self.neighbours = neighbours
         self.state = 1.0
@@ -29,7 +29,7 @@ class SimulatedMachine:
         """Return the log of dense time / sparse time of each round."""
         # A later visit comes after a while.
         changes = 0.8 if sparsity in self.visited else 0.4
-        self.visited.add(sparsity)
+        self.visited.setdefault(sparsity, [])
         if self.rng.random() < changes:
             self.state = float(self.rng.choice([-1.0, 1.0]))
         walk = self.drift + np.cumsum(self.rng.normal(0, 0.02, rounds))
@@ -58,8 +58,15 @@ def step(search: SignSearch, machine: SimulatedMachine) -> bool:
     """Make the visit that is wanted; return whether one was."""
     wanted = search.wanted()
     if wanted is not None:
-        search.add(wanted.sparsity, machine.measure(wanted.sparsity, wanted.rounds))
+        ratios = machine.measure(wanted.sparsity, wanted.rounds)
+        machine.visited[wanted.sparsity].append(ratios)
+        tell(search, wanted.sparsity, machine.visited[wanted.sparsity])
     return wanted is not None
+
+
+def tell(search: SignSearch, sparsity: float, visits: Sequence[Sequence[float]]) -> None:
+    """Tell of visits that two processes made in turn."""
+    search.tell(sparsity, visits, [f"p{number % 2}" for number in range(len(visits))])
 
 
 def run(curve: Curve, seed: int, neighbours: float = 0.0) -> tuple[SignSearch, SimulatedMachine]:
@@ -117,11 +124,26 @@ def test_other_shapes_are_recognised(kind: str, curve: Curve) -> None:
 
 
 def test_identical_kernels_are_seldom_told_apart() -> None:
-    decided = 0
+    decided, level = 0, 0
     for seed in range(200):
         search, _ = run(lambda _: 0.0, seed)
-        decided += any(probe.verdict != "undecided" for probe in search.probes)
+        decided += any(probe.verdict in ("faster", "slower") for probe in search.probes)
+        level += search.estimate().kind == "level"
     assert decided <= 30  # any sign is wrong; five probes each
+    assert level >= 100
+
+
+def test_curves_side_by_side_are_level_where_they_are() -> None:
+    def flat_in_the_middle(sparsity: float) -> float:
+        return float(np.clip(3 * (sparsity - 0.5), -1, 0) + np.clip(3 * (sparsity - 0.8), 0, 1))
+
+    found = [run(flat_in_the_middle, seed)[0].estimate() for seed in range(100)]
+    level = [each for each in found if each.kind == "level"]
+    assert len(level) >= 60
+    assert sum(0.49 <= each.low <= each.high <= 0.81 for each in level) >= 0.95 * len(level)
+    # Kernels 5 % apart are not level, however long nothing is decided.
+    apart = [run(lambda _: 0.05, seed)[0].estimate().kind for seed in range(50)]
+    assert "level" not in apart
 
 
 def test_a_search_that_is_cut_short_says_what_stayed_open() -> None:
@@ -144,16 +166,13 @@ def test_a_search_goes_on_where_it_stopped() -> None:
     """It is a function of the visits it was told of: nothing else decides what it wants."""
     machine = SimulatedMachine(crossing_at(0.6, 1.0), np.random.default_rng(2))
     search = SignSearch()
-    told: list[tuple[float, Sequence[float]]] = []
-    while (wanted := search.wanted()) is not None:
-        told.append((wanted.sparsity, machine.measure(wanted.sparsity, wanted.rounds)))
-        search.add(*told[-1])
+    while step(search, machine):
         again = SignSearch()
-        for each in told:
-            again.add(*each)
+        for sparsity, visits in machine.visited.items():
+            tell(again, sparsity, visits)
         assert again.wanted() == search.wanted()
         assert again.probes == search.probes
-    assert len(told) > 10
+    assert sum(map(len, machine.visited.values())) > 10
 
 
 def test_later_visits_must_bear_a_verdict_out() -> None:
@@ -161,11 +180,32 @@ def test_later_visits_must_bear_a_verdict_out() -> None:
     assert probe(0.9, [first], 0.01) == Probe(0.9, "faster", float(np.exp(1.0)), 10)
     for dissenting, verdict in ((1, "faster"), (2, "undecided")):
         later = [[-0.1]] * dissenting + [[0.2]] * (10 - dissenting)
-        found = probe(0.9, [first, *later], 0.01)
+        found = probe(0.9, [first, *later], 0.01, ["a", "b"])
         assert found.verdict == verdict
         assert len(found.later) == 10
         assert found.confirmed
-    assert not probe(0.9, [[0.2] * 10, [0.2]], 0.01).confirmed
+    assert not probe(0.9, [[0.2] * 10, [0.2]], 0.01, ["a", "b"]).confirmed
+    assert not probe(0.9, [first], 0.01, ["a", "b"]).confirmed  # however clear it is
+    assert probe(0.9, [first] * 3, 0.01, ["a", "b"]).confirmed
+
+
+def test_what_one_process_saw_alone_is_not_confirmed() -> None:
+    search = SignSearch(scan=(0.0, 0.5))
+    for sparsity, ratio in ((0.0, -1.0), (0.5, 1.0)):
+        search.tell(sparsity, [[ratio] * 10] * 3, ["a"] * 3)
+    assert not search.confirmed
+    search = SignSearch(width=0.2, scan=(0.0, 0.15))
+    search.tell(0.0, [[-1.0] * 10] * 3, ["a"] * 3)
+    search.tell(0.15, [[1.0] * 10] * 3, ["a", "a", "b"])
+    wanted = search.wanted()
+    assert wanted is not None
+    assert (wanted.sparsity, wanted.not_in, wanted.confirming) == (0.0, "a", True)
+    search.tell(0.0, [[-1.0] * 10] * 4, ["a", "a", "a", "b"])
+    assert search.wanted() is None
+    assert search.confirmed
+
+
+def test_more_rounds_could_decide_it_until_there_were_enough() -> None:
     assert probe(0.9, [[1.0, -1.0] * 5], 0.01).unfinished
     assert not probe(0.9, [[1.0, -1.0] * 160], 0.01).unfinished
 

@@ -42,19 +42,20 @@ def cuda_unavailable() -> str | None:
 
 
 def _tiny_product() -> None:
-    cuda = numba_cuda()
+    cuda, cupy = numba_cuda(), importlib.import_module("cupy")
 
     @cuda.jit
     def double(numbers):  # type: ignore[no-untyped-def]
         numbers[cuda.threadIdx.x] *= 2
 
-    numbers = cuda.to_device(np.ones(2, np.float32))
-    double[1, 2](numbers)
-    numbers.copy_to_host()
+    numbers = cupy.ones(2, np.float32)
+    launch(double, (1,), (2,), numbers)
+    if cupy.asnumpy(numbers).tolist() != [2, 2]:
+        raise RuntimeError("a kernel that doubles did not")
 
 
 class OnNumbaCuda:
-    """A mixin for kernels whose arrays are Numba's, on a GPU or in the simulator."""
+    """A mixin for kernels that Numba compiles: their arrays are CuPy's, or the simulator's."""
 
     device: ClassVar[Device] = "cuda"
     runtime: ClassVar[Runtime] = "cuda"
@@ -63,37 +64,78 @@ class OnNumbaCuda:
         return cuda_unavailable()
 
     def put(self, array: Array) -> Any:
-        if hasattr(array, "__cuda_array_interface__"):
-            return numba_cuda().as_cuda_array(array)
-        return numba_cuda().to_device(array)
+        return numba_cuda().to_device(array) if simulated() else self.namespace().asarray(array)
 
     def local(self, array: Any) -> Any:
-        # A CuPy view; in the simulator a NumPy copy.
-        return array.copy_to_host() if simulated() else self.namespace().asarray(array)
+        # In the simulator a NumPy copy.
+        return array.copy_to_host() if simulated() else array
 
     def fetch(self, array: Any) -> Array:
-        host: Array = array.copy_to_host()
+        host: Array = array.copy_to_host() if simulated() else self.namespace().asnumpy(array)
         return host
 
     def namespace(self) -> ModuleType:
-        # CuPy shares the GPU's arrays.
         return np if simulated() else importlib.import_module("cupy")
 
 
-def current_stream() -> Any:
-    """Return CuPy's current stream as Numba's: the harness times, and captures graphs, on it."""
+def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
+    """Run a kernel of Numba's on CuPy arrays in C order and scalars, on CuPy's current stream.
+
+    Numba compiles it and CuPy launches it: to wrap its arguments takes Numba's own launch longer
+    than most kernels run.
+
+    Raises:
+        ValueError: if an array is not in C order.
+    """
     if simulated():
-        return 0
-    address = importlib.import_module("cupy").cuda.get_current_stream().ptr
-    return _external_stream(address) if address else 0
+        kernel[grid, block](*arguments)
+        return
+    parameters: list[Any] = []
+    for each in arguments:
+        parameters.extend((each,) if _is_scalar(each) else _as_parameters(each))
+    _function(kernel, tuple(map(_kind, arguments)))(grid, block, parameters)
 
 
 def launch_flat(kernel: Any, size: int, *arguments: Any) -> None:
     """Run ``kernel`` with a thread for each of ``size`` entries, if there are any."""
     if size:
-        kernel[-(-size // _THREADS), _THREADS, current_stream()](*arguments)
+        launch(kernel, (-(-size // _THREADS),), (_THREADS,), *arguments)
+
+
+def _as_parameters(array: Any) -> tuple[Any, ...]:
+    """Return what a kernel of Numba's takes for an array: its fields, one after the other."""
+    if not array.flags.c_contiguous:
+        raise ValueError(f"array of shape {array.shape} with strides {array.strides}: not C order")
+    nothing = 0  # neither Numba's record of the memory nor the object that owns it
+    sizes = array.size, array.itemsize
+    return nothing, nothing, *sizes, array.data.ptr, *array.shape, *array.strides
+
+
+def _kind(argument: Any) -> tuple[str, int]:
+    """Return the dtype's letter and the dimensions of an argument, -1 for a scalar."""
+    if isinstance(argument, int):
+        return "q", -1
+    return argument.dtype.char, -1 if _is_scalar(argument) else argument.ndim
+
+
+def _is_scalar(argument: Any) -> bool:
+    return isinstance(argument, int | np.generic)
 
 
 @cache
-def _external_stream(address: int) -> Any:
-    return numba_cuda().external_stream(address)
+def _function(kernel: Any, kinds: tuple[tuple[str, int], ...]) -> Any:
+    """Return ``kernel`` compiled for arguments of ``kinds``, as CuPy's function."""
+    from numba import from_dtype, types
+    from numba.core import event
+
+    signature = tuple(
+        from_dtype(np.dtype(letter)) if dimensions < 0
+        else types.Array(from_dtype(np.dtype(letter)), dimensions, "C")
+        for letter, dimensions in kinds
+    )  # fmt: skip
+    with event.trigger_event("numba:compile"):  # Numba tells of what it compiles for a CPU only
+        compiled = kernel.compile(signature)
+        binary = compiled._codelibrary.get_cubin()
+    module = importlib.import_module("cupy").cuda.function.Module()
+    module.load(bytes(getattr(binary, "code", binary)))
+    return module.get_function(compiled.entry_name)

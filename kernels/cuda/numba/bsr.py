@@ -22,7 +22,7 @@ import numpy as np
 
 from ... import formats
 from ...base import TF32, Arithmetic, Array, Kernel, Look, Problem, Weight
-from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda, simulated
+from .arrays import OnNumbaCuda, launch, launch_flat, numba_cuda, simulated
 from .rows import Rows, padded_places, padded_rows
 from .tiled import aligned, sample
 from .vectors import operations
@@ -234,9 +234,8 @@ def _multiply(blocks: Blocks, x: Any, out: Any) -> Any:
     block_rows = blocks.pointers.size - 1
     warps = min(_WARPS, block_rows)
     grid = -(-block_rows // warps), -(-n // (_COLUMNS * pieces))
-    bsr_spmm(pieces, vector)[grid, (32, warps), current_stream()](
-        blocks.pointers, blocks.indices, blocks.values, x, out
-    )
+    structure = blocks.pointers, blocks.indices, blocks.values
+    launch(bsr_spmm(pieces, vector), grid, (32, warps), *structure, x, out)
     return out
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...base import Look, Weight
 from ...cpu.numba_csr import CsrKernel, CsrOperand
-from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda
+from .arrays import OnNumbaCuda, launch, launch_flat, numba_cuda
 
-_COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
+_BLOCK = _COLUMNS, _ROWS = 32, 8  # threads of a block along the batch and along the rows
 # numba.cuda, imported by device_functions(): a machine where that fails still lists the kernel.
 # A global of this module, because the simulator exchanges it there while a kernel runs.
 cuda: Any = None
@@ -88,16 +88,14 @@ class NumbaCudaCsr(OnNumbaCuda, CsrKernel):
 
     def forward(self, operand: CudaCsrOperand, x: Any, out: Any) -> Any:
         grid = _grid(operand.shape[0], x.shape[1])
-        device_functions().spmm[grid, (_COLUMNS, _ROWS), current_stream()](
-            operand.pointers, operand.columns, operand.values, x, out
-        )
+        structure = operand.pointers, operand.columns, operand.values
+        launch(device_functions().spmm, grid, _BLOCK, *structure, x, out)
         return out
 
     def backward_input(self, operand: CudaCsrOperand, dy: Any, out: Any) -> Any:
         grid = _grid(operand.shape[1], dy.shape[1])
-        device_functions().spmm_transposed[grid, (_COLUMNS, _ROWS), current_stream()](
-            operand.column_pointers, operand.rows, operand.order, operand.values, dy, out
-        )
+        structure = operand.column_pointers, operand.rows, operand.order, operand.values
+        launch(device_functions().spmm_transposed, grid, _BLOCK, *structure, dy, out)
         return out
 
     def backward_weight(self, operand: CudaCsrOperand, dy: Any, x: Any, out: Any) -> Any:

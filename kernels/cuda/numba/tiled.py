@@ -18,7 +18,7 @@ from ... import formats
 from ...base import ONLY_FP32, Array, Choice, Look, Pass, Weight
 from ...sparse import SparseKernel, StoredValues
 from . import sddmm, spmm, tiles
-from .arrays import OnNumbaCuda, current_stream, launch_flat, numba_cuda, simulated
+from .arrays import OnNumbaCuda, launch, launch_flat, numba_cuda, simulated
 from .rows import Rows, padded_places, padded_rows
 from .tiles import Tile, choose
 
@@ -108,14 +108,13 @@ class NumbaCudaTiled(OnNumbaCuda, SparseKernel):
         tile = chosen or choose(pass_, count, rows.nnz, n, aligned(x, out))
         kernel, block = kernel_of(pass_, tile, n), (tile.width, tile.rows)
         stripes = -(-count // tile.rows)
+        structure = rows.table, rows.indices, rows.values
         if n == 1:
-            kernel[stripes, block, current_stream()](rows.table, rows.indices, rows.values, x, out)
+            launch(kernel, (stripes,), block, *structure, x, out)
             return out
         share, more = divmod(stripes * -(-n // tile.columns), _multiprocessors())
         grid = _multiprocessors(), share + (1 if more else 0)
-        kernel[grid, block, current_stream()](
-            rows.table, rows.indices, rows.values, x, out, share, more
-        )
+        launch(kernel, grid, block, *structure, x, out, share, more)
         return out
 
     def _upload(self, rows: Rows) -> Rows:
@@ -129,9 +128,8 @@ def sample(rows: Rows, dy: Any, x: Any, out: Any, tile: Tile | None = None) -> A
     if out.size:
         tile = tile or choose("backward_weight", count, rows.nnz, n, aligned(dy, x))
         kernel, block = kernel_of("backward_weight", tile, n), (tile.width, tile.rows)
-        kernel[-(-count // tile.rows), block, current_stream()](
-            rows.table, rows.indices, dy, x, out
-        )
+        stripes = -(-count // tile.rows)
+        launch(kernel, (stripes,), block, rows.table, rows.indices, dy, x, out)
     return out
 
 
@@ -149,7 +147,7 @@ def aligned(*arrays: Any) -> bool:
     """Return whether 128-bit loads may begin where the ``arrays`` do."""
     if simulated():
         return True
-    return all(each.__cuda_array_interface__["data"][0] % 16 == 0 for each in arrays)
+    return all(each.data.ptr % 16 == 0 for each in arrays)
 
 
 @cache

@@ -1,8 +1,9 @@
 """How threads of the tiled CUDA kernels share the work: one choice by size, and what to try else.
 
-The choice follows from arithmetic for an H200 (132 multiprocessors, 64 Ki registers and 2,048
-threads each); nothing was timed. :func:`candidates` holds the neighbours that a race on a GPU
-should try.
+The choice follows a race of all :func:`candidates` on an H200 (132 multiprocessors, 64 Ki registers
+and 2,048 threads each; fifteen problems, 90 % sparse for the most part; see kernels/TUNING.md): a
+whole warp on a row, the longer along the batch the better for the caches, as long as there are
+threads enough; where there are not, the warp's parts share the row's nonzeros.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from ...base import Choice, Pass
 _WARP = 32
 #: About 1,024 threads for each of 132 multiprocessors: enough to hide the caches' latency.
 _ENOUGH_THREADS = 1 << 17
+#: Half of them do, if two turns of loads are in flight per thread instead of one.
+_FEW_THREADS = 1 << 16
 #: Threads of a block; the larger one where there is work enough, for its rows share X's rows.
-_SMALL_BLOCK, _LARGE_BLOCK = 128, 512
+_SMALL_BLOCK, _LARGE_BLOCK = 128, 1024
+#: Rows with fewer nonzeros are over before a warp's loads are in flight: half a warp does.
+_LONG_ROW = 96
 #: Below this batch a subwarp along the batch would idle: SDDMM gives each thread a nonzero.
 _NARROW = 16
 
@@ -69,14 +74,32 @@ def choose(pass_: Pass, rows: int, nnz: int, n: int, aligned: bool = True) -> Ti
     if n == 1 or (pass_ == "backward_weight" and n < _NARROW):
         # A thread per nonzero, four turns a row.
         return _blocked(Tile(_power(mean / 4, 4, _WARP), 1, vector, 1, 0), rows)
-    lanes = _power(n / vector, 1, 8 if vector == 4 else _WARP)
     if pass_ == "backward_weight":
-        return _blocked(_sampled(rows, mean, n, Tile(1, lanes, vector, 1, 0)), rows)
-    tile = Tile(1, lanes, vector, 1, 0)
-    if n >= 2 * tile.columns and rows * lanes * -(-n // (2 * tile.columns)) >= _ENOUGH_THREADS:
-        tile = replace(tile, pieces=2)
-    threads = rows * lanes * -(-n // tile.columns)
-    return _blocked(replace(tile, splits=_splits(threads, mean, lanes)), rows, threads)
+        return _sampling(rows, mean, n, vector)
+    if vector == 1 or n < 4 * _NARROW:
+        lanes = _power(n / vector, 1, 8 if vector == 4 else _WARP)
+        threads = rows * lanes * -(-n // (lanes * vector))
+        tile = Tile(_splits(threads, mean, lanes), lanes, vector, 1, 0)
+        return _blocked(tile, rows, threads)
+    for tile, enough, least in _PRODUCTS:
+        threads = rows * tile.width * -(-n // tile.columns)
+        if n >= tile.columns and threads >= enough and mean >= least:
+            break
+    # A turn of four nonzeros for each part at least.
+    splits = _power(mean / 4, 1, tile.splits)
+    return _blocked(replace(tile, splits=splits), rows, threads)
+
+
+#: What a product of aligned rows is shared by, with the least threads and nonzeros of a row: the
+#: first for which there are as many, or else the last.
+_PRODUCTS = (
+    (Tile(1, 32, 4, 2, 0), _ENOUGH_THREADS, _LONG_ROW),
+    (Tile(1, 32, 4, 1, 0), _ENOUGH_THREADS, _LONG_ROW),
+    (Tile(1, 16, 4, 2, 0), 2 * _ENOUGH_THREADS, 0),
+    (Tile(2, 16, 4, 2, 0), _FEW_THREADS, 0),
+    (Tile(4, 8, 4, 2, 0), _FEW_THREADS, 0),
+    (Tile(4, 8, 4, 1, 0), 0, 0),
+)
 
 
 def candidates(pass_: Pass, rows: int, nnz: int, n: int) -> tuple[Tile, ...]:
@@ -132,14 +155,19 @@ def _work(pass_: Pass, tile: Tile, rows: int, nnz: int, n: int) -> str:
     )
 
 
-def _sampled(rows: int, mean: float, n: int, tile: Tile) -> Tile:
-    """Return the SDDMM tile: as much of dY's row in registers as fits, up to 4 loads."""
-    pieces = min(
-        _power(n / tile.columns + 1, 2, 8) // 2, 4
-    )  # the largest power of two that n fills
-    lanes = max(tile.lanes, 4)  # the sums of four nonzeros are reduced over four lanes or more
+def _sampling(rows: int, mean: float, n: int, vector: int) -> Tile:
+    """Return the SDDMM tile: a warp on a row where that fills the GPU, else parts of one."""
+    if vector == 4 and rows * _WARP >= _ENOUGH_THREADS and n >= 4 * _WARP:
+        if n >= 8 * _WARP:
+            return _blocked(Tile(1, 32, 4, 2, 0), rows, _ENOUGH_THREADS)
+        return _blocked(Tile(2, 16, 4, 2, 0), rows)
+    # As much of dY's row in registers as fits: up to 4 loads, the largest power of two that n
+    # fills. The sums of four nonzeros are reduced over four lanes or more.
+    lanes = _power(n / vector, 1, 8 if vector == 4 else _WARP)
+    pieces = min(_power(n / (lanes * vector) + 1, 2, 8) // 2, 4)
+    lanes = max(lanes, 4)
     splits = _splits(rows * lanes, mean, lanes)
-    return replace(tile, lanes=lanes, pieces=pieces, splits=splits, registers=_registers(pieces))
+    return _blocked(Tile(splits, lanes, vector, pieces, 0, _registers(pieces)), rows)
 
 
 def _registers(pieces: int) -> int:
