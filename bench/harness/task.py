@@ -137,6 +137,7 @@ def run(
             take_turn(name)
             rows[name] = _checked_again(rows[name], call)
             _end_if_gpu_lost(kernels[name])
+    take_turn("")
     return Outcome(setup.description, canary, rows)
 
 
