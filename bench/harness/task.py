@@ -142,6 +142,7 @@ def run(
             take_turn(name)
             rows[name] = _checked_again(rows[name], call)
             _end_if_gpu_lost(kernels[name])
+    take_turn("")
     return Outcome(setup.description, canary, {n: _in_one_line(row) for n, row in rows.items()})
 
 

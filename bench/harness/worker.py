@@ -126,7 +126,10 @@ class Worker:
         if self._process is None:
             self._start()
         self._turn.value = _NOBODY
-        self._pipe.send((task, names))
+        try:
+            self._pipe.send((task, names))
+        except (BrokenPipeError, ConnectionResetError):  # it died between two tasks
+            return self._lose_dead(names)
         turns, since = -1, time.monotonic()
         while not self._pipe.poll(_POLL_S):
             now = time.monotonic()
@@ -140,11 +143,14 @@ class Worker:
         try:
             outcome: Outcome | Exception = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            self._process.join(_POLL_S)
-            return self._lose(names, _death(self._process.exitcode))
+            return self._lose_dead(names)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def _lose_dead(self, names: list[str]) -> tuple[str, str]:
+        self._process.join(_POLL_S)
+        return self._lose(names, _death(self._process.exitcode))
 
     def _lose(self, names: list[str], reason: str) -> tuple[str, str]:
         """Stop the worker and return whom to blame for what."""

@@ -47,12 +47,28 @@ def write_whole(
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # or, after a power cut, it has its name and no content
         os.chmod(temporary, 0o644)  # the temporary file is its owner's alone
         os.replace(temporary, path)
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise InputError(f"cannot write {path} ({error.strerror or error}): {fix}") from error
+
+
+def check_writable(folder: Path, fix: str) -> None:
+    """Raise if files cannot be kept in ``folder``, which is made.
+
+    Raises:
+        InputError: if so, with the ``fix``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error.strerror or error}): {fix}") from error
 
 
 @dataclass(frozen=True)
@@ -96,22 +112,25 @@ class Holder:
 def sole_writer(
     path: Path,
     command: str,
-    fix: str = "wait for it, or use another --out",
+    elsewhere: str = "use another --out",
     wait: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Hold the lock file ``path`` while inside; ``command`` is what another process is told.
 
     The system gives the lock up with the process, however that ends, and whatever container it is
     in. Where another process holds it, ``wait`` is told who, once, and its end is awaited.
+    ``elsewhere`` says what else a user can do.
 
     Raises:
         InputError: if another process holds it and there is no ``wait``, or it cannot be written.
     """
-    with _lock_file(path) as file:
+    with _lock_file(path, elsewhere) as file:
         if fcntl is not None and not _locked(file, path):
             holder = str(Holder.of(path) or "another process")
             if wait is None:
-                raise InputError(f"{path.parent} is in use by {holder}: {fix}")
+                raise InputError(
+                    f"{path.parent} is in use by {holder}: wait for it, or {elsewhere}"
+                )
             wait(holder)
             while not _locked(file, path):
                 time.sleep(_POLL_S)
@@ -124,16 +143,15 @@ def sole_writer(
             file.truncate(0)
 
 
-def _lock_file(path: Path) -> IO[str]:
+def _lock_file(path: Path, elsewhere: str) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+")
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{path.parent} is no folder: use another --out") from error
+        raise InputError(f"{path.parent} is no folder: {elsewhere}") from error
     except OSError as error:
-        raise InputError(
-            f"cannot write to {path.parent} ({error.strerror or error}): use another --out"
-        ) from error
+        reason = error.strerror or error
+        raise InputError(f"cannot write to {path.parent} ({reason}): {elsewhere}") from error
 
 
 def _locked(file: IO[str], path: Path) -> bool:

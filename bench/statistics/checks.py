@@ -51,7 +51,7 @@ def checks(series: Series, kernels: Mapping[str, KernelRecord]) -> list[Check]:
         beside_others(series.get(BESIDE, ())),
         pyperf(series.get(PYPERF, ())),
         two_searches([series.get(name, ()) for name in SEARCHES], kernels),
-        *taken_twice(*(series.get(name, ()) for name in TAKES), kernels),
+        *taken_twice([series.get(name, ()) for name in TAKES], kernels),
         overhead(series.get(SWEEP, ())),
     ]
 
@@ -143,9 +143,10 @@ def two_searches(searches: Sequence[Sequence[Visit]], kernels: Mapping[str, Kern
 
 
 def taken_twice(
-    first: Sequence[Visit], second: Sequence[Visit], kernels: Mapping[str, KernelRecord]
+    takes: Sequence[Sequence[Visit]], kernels: Mapping[str, KernelRecord]
 ) -> list[Check]:
     """Return whether the intervals of one sweep hold what the same sweep finds later."""
+    first, second = takes
     found = repeats(first, second, kernels)
     return calibration(Calibration.of(found) if found else None)
 

@@ -11,28 +11,26 @@ import hashlib
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from crossover.bench.errors import InputError
-from crossover.bench.records.files import cache_folder, write_whole
-from crossover.bench.workloads import execution, pruning, training
-from crossover.bench.workloads.execution import LayerState, Model
+from crossover.bench.records.files import cache_folder, check_writable, sole_writer
+from crossover.bench.workloads import execution, pruning, tensor_files, training
+from crossover.bench.workloads.execution import LayerState, masked
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import Network, network
 from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.stages import StagedTraining
+from crossover.bench.workloads.tensor_files import OTHER_CACHE, DamagedError, TensorFile
 from crossover.bench.workloads.training import Schedule
-from crossover.kernels.base import Kernel, Weight
+from crossover.kernels.base import Kernel
 
 #: How a trained network gets its zeros: by magnitude on the way (``gradual``) or at the end, at
 #: random before training, or by magnitude of whole blocks on the way.
@@ -42,9 +40,9 @@ PRUNED_PATTERNS: tuple[PrunedPattern, ...] = get_args(PrunedPattern)
 BLOCK = (4, 4)
 # Raised whenever training changes what a recipe yields.
 _RECIPE_VERSION = 1
+_STAGE = ".stage"
 # Fields under the names that they are kept by: seeds follow from the key, so it must not change.
 _KEPT_AS = {"pattern": "pruning"}
-_OTHER_CACHE = "free space, or name another folder in CROSSOVER_CACHE"
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,13 @@ class TrainingRecipe:
             ValueError: if it has other fields.
         """
         names = {kept_as: name for name, kept_as in _KEPT_AS.items()}
+        given = {names.get(name, name): value for name, value in kept.items()}
+        if unknown := sorted(set(given) - {each.name for each in fields(cls)}):
+            raise ValueError(f"its recipe has unknown fields: {', '.join(unknown)}")
         try:
-            return cls(**{names.get(name, name): value for name, value in kept.items()})
-        except TypeError as error:
-            raise ValueError(f"its recipe has other fields: {error}") from error
+            return cls(**given)
+        except (TypeError, InputError) as error:
+            raise ValueError(f"its recipe is none of ours: {error}") from error
 
     @property
     def title(self) -> str:
@@ -167,23 +168,43 @@ def obtain(
 ) -> TrainedModel:
     """Return the network of ``recipe``, trained now unless a checkpoint of it is kept.
 
-    ``progress`` is told the recipe in training and the share that is done.
+    A training that was interrupted goes on from its last whole epoch; one that another process is
+    at is waited for. ``progress`` is told the recipe in training and the share that is done.
 
     Raises:
-        InputError: if the checkpoint cannot be written.
+        InputError: if the checkpoint cannot be read or written.
     """
     path = checkpoint_path(recipe)
-    if path.exists():
-        try:
-            return _load(path, recipe)
-        except (SafetensorError, KeyError, ValueError) as error:
-            print(f"{path} is damaged ({error}); training anew", file=sys.stderr)
+    if (kept := _kept(path, recipe)) is not None:
+        return kept
     parent = recipe.parent()
     start = obtain(parent, dataset, kernel, progress) if parent else None
     told = partial(progress, recipe) if progress else None
-    trained = _train(recipe, start, dataset, kernel, told)
-    _save(path, trained)
-    return trained
+    tell = partial(print, "waiting for", file=sys.stderr)
+    lock = path.with_suffix(".lock")
+    with sole_writer(lock, f"the training of {recipe.title}", OTHER_CACHE, tell):
+        if (kept := _kept(path, recipe, tell=True)) is not None:
+            return kept  # made by the process that was waited for
+        for leftover in path.parent.glob(f".{path.stem}.*-*"):  # of writers that were killed
+            leftover.unlink(missing_ok=True)
+        trained = _train(recipe, start, dataset, kernel, told)
+        _save(path, trained)
+        for done in (path.with_suffix(_STAGE), lock):
+            with suppress(OSError):  # Windows keeps what is open
+                done.unlink()
+        return trained
+
+
+def _kept(path: Path, recipe: TrainingRecipe, tell: bool = False) -> TrainedModel | None:
+    """Return the network that ``path`` holds, or None where it is missing or damaged."""
+    try:
+        return _load(path, recipe)
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        if tell:
+            print(f"{path} is damaged ({error}); training anew", file=sys.stderr)
+        return None
 
 
 @lru_cache(maxsize=2)
@@ -196,7 +217,7 @@ def load(recipe: TrainingRecipe) -> TrainedModel:
     path = checkpoint_path(recipe)
     try:
         return _load(path, recipe)
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+    except (DamagedError, FileNotFoundError) as error:
         raise InputError(f"cannot read the checkpoint {path} ({error}): train it again") from error
 
 
@@ -206,20 +227,12 @@ def check_cache() -> None:
     Raises:
         InputError: if the cache folder cannot be written.
     """
-    folder = cache_folder() / "models"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(1 << 20))
-    except OSError as error:
-        raise InputError(
-            f"cannot keep checkpoints in {folder} ({error.strerror or error}): {_OTHER_CACHE}"
-        ) from error
+    check_writable(cache_folder() / "models", OTHER_CACHE)
 
 
 def untrained(recipe: TrainingRecipe) -> list[TrainingRecipe]:
     """Return the recipes that must still be trained for ``recipe``, itself last."""
-    if checkpoint_path(recipe).exists():
+    if _kept(checkpoint_path(recipe), recipe) is not None:
         return []
     parent = recipe.parent()
     return [*(untrained(parent) if parent else []), recipe]
@@ -230,10 +243,10 @@ def kept_checkpoints() -> list[tuple[Path, TrainingRecipe, float]]:
     found = []
     for path in sorted((cache_folder() / "models").glob("*.safetensors")):
         try:
-            with safe_open(path, "numpy") as file:
-                recipe, accuracy, _ = _parse_metadata(file.metadata())
+            with tensor_files.opened(path) as file:
+                recipe, accuracy, _ = _parse_metadata(file)
             found.append((path, recipe, accuracy))
-        except (SafetensorError, KeyError, ValueError, TypeError, OSError):
+        except (InputError, FileNotFoundError):
             continue
     return found
 
@@ -247,25 +260,30 @@ def _train(
 ) -> TrainedModel:
     specification = network(recipe.network)
     rng = np.random.default_rng([recipe.seed, int(recipe.key, 16)])
-    states = list(parent.states) if parent else training.initial_state(specification, rng)
     schedule, choose = Schedule(recipe.epochs, specification.rate), None
-    if recipe.sparsity and recipe.pattern == "random":
-        shapes = [state.weight.shape for state in states]
-        states = masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
-    elif recipe.sparsity and recipe.pattern == "one-shot":
-        values = [state.weight.values for state in states]
-        states = masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
-    elif recipe.sparsity:
+    if recipe.sparsity and recipe.pattern in ("gradual", "block"):
         schedule = Schedule(recipe.epochs, specification.prune_rate, end=recipe.sparsity)
-        choose = _chooser(recipe)
-    model = Model(specification, states, kernel)
-    began = perf_counter()
-    training.train(
-        model, dataset.train_images, dataset.train_labels, schedule, rng, choose, progress
-    )
-    seconds = perf_counter() - began
+        choose = pruning.chooser(BLOCK if recipe.pattern == "block" else None, recipe.scope)
+    stage_path = checkpoint_path(recipe).with_suffix(_STAGE)
+    stages = StagedTraining(stage_path, specification, recipe.kept, kernel)
+    begin = partial(_beginning, recipe, parent, rng)
+    model, seconds = stages.train(begin, dataset, schedule, rng, choose, progress)
     accuracy = execution.accuracy(model, dataset.test_images, dataset.test_labels)
     return TrainedModel(recipe, tuple(model.states()), accuracy, seconds)
+
+
+def _beginning(
+    recipe: TrainingRecipe, parent: TrainedModel | None, rng: np.random.Generator
+) -> Sequence[LayerState]:
+    """Return the layers that the training of ``recipe`` begins with."""
+    states = parent.states if parent else training.initial_state(network(recipe.network), rng)
+    if recipe.sparsity and recipe.pattern == "random":
+        shapes = [state.weight.shape for state in states]
+        return masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))
+    if recipe.sparsity and recipe.pattern == "one-shot":
+        values = [state.weight.values for state in states]
+        return masked(states, pruning.magnitude_masks(values, recipe.sparsity, recipe.scope))
+    return states
 
 
 def _chooser(recipe: TrainingRecipe) -> Callable[..., list[pruning.Mask]]:
@@ -275,46 +293,28 @@ def _chooser(recipe: TrainingRecipe) -> Callable[..., list[pruning.Mask]]:
     return partial(pruning.magnitude_masks, scope=recipe.scope)
 
 
-def masked(states: Sequence[LayerState], masks: Sequence[pruning.Mask]) -> list[LayerState]:
-    """Return dense ``states`` with only what the masks keep."""
-    return [
-        LayerState(Weight(np.where(mask, state.weight.values, 0), mask), state.bias)
-        for state, mask in zip(states, masks, strict=True)
-    ]
-
-
 def _save(path: Path, trained: TrainedModel) -> None:
-    """Write the checkpoint whole or not at all."""
-    tensors: dict[str, NDArray[Any]] = {}
-    for layer, state in zip(trained.network.layers, trained.states, strict=True):
-        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(state.weight.values)
-        tensors[f"{layer.name}.pattern"] = np.ascontiguousarray(state.weight.pattern)
-        tensors[f"{layer.name}.bias"] = np.ascontiguousarray(state.bias)
     metadata = {
         "recipe": json.dumps(trained.recipe.kept),
         "accuracy": repr(trained.accuracy),
         "train_s": repr(trained.train_s),
     }
-    write_whole(path, save(tensors, metadata), _OTHER_CACHE)
+    tensor_files.write(path, trained.network, trained.states, metadata)
 
 
 def _load(path: Path, recipe: TrainingRecipe) -> TrainedModel:
-    with safe_open(path, "numpy") as file:
-        kept, accuracy, train_s = _parse_metadata(file.metadata())
+    with tensor_files.opened(path) as file:
+        kept, accuracy, train_s = _parse_metadata(file)
         if kept != recipe:
             raise ValueError("it holds another recipe")
-        states = []
-        for layer in network(recipe.network).layers:
-            values, pattern, bias = (
-                file.get_tensor(f"{layer.name}.{part}") for part in ("weight", "pattern", "bias")
-            )
-            if values.shape != layer.shape or bias.shape != layer.shape[:1]:
-                raise ValueError(f"{layer.name} has shape {values.shape}, not {layer.shape}")
-            states.append(LayerState(Weight(values, pattern), bias))
-    return TrainedModel(recipe, tuple(states), accuracy, train_s)
+        return TrainedModel(recipe, file.layers(network(recipe.network)), accuracy, train_s)
 
 
-def _parse_metadata(metadata: dict[str, str] | None) -> tuple[TrainingRecipe, float, float]:
-    metadata = metadata or {}  # a file of another tool may have none
-    recipe = TrainingRecipe.read(json.loads(metadata["recipe"]))
-    return recipe, float(metadata["accuracy"]), float(metadata["train_s"])
+def _parse_metadata(file: TensorFile) -> tuple[TrainingRecipe, float, float]:
+    kept = json.loads(file.metadata["recipe"])
+    if not isinstance(kept, dict):
+        raise ValueError("its recipe is no JSON object")
+    accuracy, train_s = float(file.metadata["accuracy"]), float(file.metadata["train_s"])
+    if not (0 <= accuracy <= 1 and train_s >= 0):
+        raise ValueError(f"its accuracy is {accuracy}, trained in {train_s} s")
+    return TrainingRecipe.read(kept), accuracy, train_s

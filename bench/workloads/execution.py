@@ -73,7 +73,7 @@ class Model:
         return [
             LayerState(
                 Weight(np.where(pattern, self.kernel.dense_weight(operand), 0), pattern),
-                np.asarray(bias.get() if hasattr(bias, "get") else bias),
+                on_host(bias),
             )
             for operand, pattern, bias in zip(self.weights, self.patterns, self.biases, strict=True)
         ]
@@ -123,6 +123,19 @@ class Model:
         x, dy = None if x is None else put(x), None if dy is None else put(dy)
         out = put(self.xp.empty((rows, n), np.float32))
         return self.kernel.local(self.kernel.run(pass_, self.weights[index], x, dy, out))
+
+
+def masked(states: Sequence[LayerState], masks: Sequence[Mask]) -> list[LayerState]:
+    """Return dense ``states`` with only what the masks keep."""
+    return [
+        LayerState(Weight(np.where(mask, state.weight.values, 0), mask), state.bias)
+        for state, mask in zip(states, masks, strict=True)
+    ]
+
+
+def on_host(array: Any) -> NDArray[Any]:
+    """Return an array of a kernel's library as NumPy's."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
 def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -58,6 +59,15 @@ def block_masks(
         np.kron(mask, np.ones(block, bool))[: layer.shape[0], : layer.shape[1]]
         for mask, layer in zip(masks, values, strict=True)
     ]
+
+
+def chooser(
+    block: tuple[int, int] | None, scope: Scope
+) -> Callable[[Sequence[Values], float], list[Mask]]:
+    """Return the choice of masks by magnitude: of single entries, or of each ``block``."""
+    if block is None:
+        return partial(magnitude_masks, scope=scope)
+    return partial(block_masks, block=block, scope=scope)
 
 
 def row_skewed_masks(

@@ -211,4 +211,4 @@ def _network_states(recipe: NetworkWeights) -> tuple[LayerState, ...]:
         masks = pruning.random_masks([state.weight.shape for state in states], sparsity, rng)
     else:
         masks = pruning.magnitude_masks([state.weight.values for state in states], sparsity)
-    return tuple(checkpoints.masked(states, masks))
+    return tuple(execution.masked(states, masks))

@@ -13,13 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads.execution import LayerState, Model, loss_gradient, pixels
+from crossover.bench.workloads.execution import (
+    LayerState,
+    Model,
+    loss_gradient,
+    on_host,
+    pixels,
+)
 from crossover.bench.workloads.mnist import SIDE
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.pruning import Mask, cubic_sparsity
 from crossover.kernels.base import Weight
 
 BATCH = 128
+#: Returns masks of a sparsity for the values of each layer.
+Choose = Callable[[list[NDArray[np.float32]], float], list[Mask]]
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -31,6 +39,26 @@ def initial_state(network: Network, rng: np.random.Generator) -> list[LayerState
         values = (rng.standard_normal((m, k)) * np.sqrt(2.0 / k)).astype(np.float32)
         states.append(LayerState(Weight(values, np.ones((m, k), bool)), np.zeros(m, np.float32)))
     return states
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training after some of its epochs: all that the others depend on."""
+
+    #: How many of them are done.
+    epochs: int
+    states: tuple[LayerState, ...]
+    #: Of Adam: its steps, and the first and second moments of each weight, then of each bias.
+    steps: int
+    moments: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+    #: The state of the random generator.
+    draws: Mapping[str, Any]
+
+    def fits(self, model: Model) -> bool:
+        """Return whether its moments are laid out like the gradients of ``model``."""
+        local = [model.kernel.local(gradient) for gradient in model.gradients]
+        shapes = [each.shape for each in (*local, *model.biases)]
+        return [m.shape for m, _ in self.moments] == [v.shape for _, v in self.moments] == shapes
 
 
 class GradientDescent:
@@ -75,6 +103,18 @@ class Adam(GradientDescent):
             local = self.model.kernel.local(gradient)
             if local.shape != self.moments[index][0].shape:
                 self.moments[index] = self._zeros(local)
+
+    def kept_moments(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return the moments on the host: of each layer's weight, then of each one's bias."""
+        return [(on_host(m), on_host(v)) for m, v, _ in (*self.moments, *self.bias_moments)]
+
+    def resume(self, stage: Stage) -> None:
+        """Go on from ``stage``, whose layers the model has."""
+        self.steps = stage.steps
+        for (first, second, _), (m, v) in zip(
+            (*self.moments, *self.bias_moments), stage.moments, strict=True
+        ):
+            first[...], second[...] = self.model.xp.asarray(m), self.model.xp.asarray(v)
 
     def step(self, dlogits: Any, taken: list[Any], rate: float) -> None:
         self.steps += 1
@@ -126,28 +166,43 @@ def train(
     labels: NDArray[np.uint8],
     schedule: Schedule,
     rng: np.random.Generator,
-    choose_masks: Callable[[list[NDArray[np.float32]], float], list[Mask]] | None = None,
+    choose_masks: Choose | None = None,
     progress: Callable[[float], None] | None = None,
+    begun: Stage | None = None,
+    keep: Callable[[Stage], None] | None = None,
 ) -> None:
     """Train ``model`` on images (count, 784) uint8, its rate falling along half a cosine.
 
     ``choose_masks(values, sparsity)`` chooses the pattern while the sparsity rises to
-    ``schedule.end``; ``progress`` is told the share that is done.
+    ``schedule.end``; ``progress`` is told the share that is done. ``keep`` is given every stage but
+    the last. Begun with one of them, whose layers ``model`` must have, it comes to the same end.
     """
     xp, adam = model.xp, Adam(model)
-    total = schedule.epochs * -(-len(images) // BATCH)
+    steps = -(-len(images) // BATCH)
+    total = schedule.epochs * steps
     every = max(1, len(images) // (BATCH * schedule.changes))
     ramp_steps = max(1, round(total * schedule.ramp))
-    for step, rows in enumerate(_batches(len(images), schedule.epochs, rng)):
-        if choose_masks and step <= ramp_steps and (step % every == 0 or step == ramp_steps):
-            sparsity = cubic_sparsity(step / ramp_steps, schedule.end)
-            _prune(model, sparsity, choose_masks)
-            adam.patterns_changed()
-        logits, taken = model.forward(xp.asarray(pixels(_shifted(images[rows], rng))))
-        rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
-        adam.step(loss_gradient(logits, xp.asarray(labels[rows]), xp), taken, rate)
-        if progress:
-            progress((step + 1) / total)
+    if begun:
+        adam.resume(begun)
+        rng.bit_generator.state = begun.draws
+    for epoch in range(begun.epochs if begun else 0, schedule.epochs):
+        for step, rows in enumerate(_batches(len(images), rng), epoch * steps):
+            if choose_masks and step <= ramp_steps and (step % every == 0 or step == ramp_steps):
+                sparsity = cubic_sparsity(step / ramp_steps, schedule.end)
+                _prune(model, sparsity, choose_masks)
+                adam.patterns_changed()
+            logits, taken = model.forward(xp.asarray(pixels(_shifted(images[rows], rng))))
+            rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
+            adam.step(loss_gradient(logits, xp.asarray(labels[rows]), xp), taken, rate)
+            if progress:
+                progress((step + 1) / total)
+        if keep and epoch + 1 < schedule.epochs:
+            keep(_stage(epoch + 1, model, adam, rng))
+
+
+def _stage(epochs: int, model: Model, adam: Adam, rng: np.random.Generator) -> Stage:
+    moments = tuple(adam.kept_moments())
+    return Stage(epochs, tuple(model.states()), adam.steps, moments, rng.bit_generator.state)
 
 
 def _prune(model: Model, sparsity: float, choose_masks: Any) -> None:
@@ -170,8 +225,8 @@ def _shifted(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     return moved.reshape(len(images), SIDE * SIDE)
 
 
-def _batches(count: int, epochs: int, rng: np.random.Generator) -> Iterator[Any]:
-    for _ in range(epochs):
-        order = rng.permutation(count)
-        for start in range(0, count, BATCH):
-            yield order[start : start + BATCH]
+def _batches(count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Yield the images of each batch of an epoch."""
+    order = rng.permutation(count)
+    for start in range(0, count, BATCH):
+        yield order[start : start + BATCH]

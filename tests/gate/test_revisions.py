@@ -182,7 +182,8 @@ def test_a_run_of_another_machine_is_not_removed(temporary: Path) -> None:
 def test_a_run_that_only_starts_is_not_removed(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, locked = [], files._locked
+    seen: list[int] = []
+    locked = files._locked
 
     def looked_at(file: IO[str], path: Path) -> bool:
         if not seen:

@@ -201,6 +201,7 @@ def test_who_has_the_turn_is_told(kernels: dict[str, Kernel]) -> None:
     told: list[str] = []
     outcome(matrix_task("numpy-dense", "fake-raising", rounds=(2, 2)), kernels, told.append)
     assert told[:3] == ["", "numpy-dense", "fake-raising"]
+    assert told.pop() == "", "nobody is blamed for what comes after the last check"
     assert told[3:] == ["numpy-dense"] * 5  # its clock, its calibration, its rounds, its check
 
 

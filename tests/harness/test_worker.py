@@ -111,6 +111,16 @@ def test_a_worker_that_dies_twice_in_nobodys_turn_blames_nobody(
     assert worker.measure(matrix_task("numpy-dense")).rows["numpy-dense"].status == "measured"
 
 
+def test_a_worker_that_dies_between_two_tasks_is_replaced(worker: Worker) -> None:
+    worker.measure(matrix_task("numpy-dense"))
+    idle = psutil.Process(int(worker.process_name.split("-")[0]))
+    idle.kill()
+    idle.wait()
+    found = worker.measure(matrix_task("numpy-dense", "scipy-csr"))
+    assert [row.status for row in found.rows.values()] == ["measured"] * 2
+    assert not worker.process_name.startswith(f"{idle.pid}-")
+
+
 def test_what_the_harness_itself_raises_is_the_parents(worker: Worker) -> None:
     with pytest.raises(FileNotFoundError, match="the operands are gone"):
         worker.measure(of(RefusingMatrix("r", 12, 8, 0.5), "numpy-dense"))

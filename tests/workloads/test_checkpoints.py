@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from crossover.bench.errors import InputError
-from crossover.bench.records.files import write_whole
+from crossover.bench.studies.networks import trained
+from crossover.bench.studies.progress import Progress, ignore
 from crossover.bench.workloads import checkpoints, execution, mnist
-from crossover.bench.workloads.checkpoints import TrainingRecipe
+from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
 from crossover.bench.workloads.execution import Model
 from crossover.kernels import discover
 
@@ -122,16 +127,129 @@ def test_keys_stay_what_they_are() -> None:
     assert TrainingRecipe("lenet-5", "0" * 16, 0.5, "block", "layer", 3).key == KEYS[1]
 
 
-@pytest.mark.parametrize("metadata", [None, {"recipe": '{"network": "wide", "unknown": 1}'}])
-def test_a_checkpoint_that_says_something_else_is_trained_anew(
-    small_mnist: Path, metadata: dict[str, str] | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+RECIPE = '{"network": "lenet-300-100", "data": "0", "sparsity": 0.5}'
+DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "empty": ("header too small", lambda _: b""),
+    "truncated": ("not fully covered", lambda content: content[:-1000]),
+    "no safetensors": ("", lambda content: b"PK" + content[2:]),
+    "no metadata": ("it lacks 'recipe'", lambda _: of(None)),
+    "recipe of no JSON": ("Expecting value", lambda _: of({"recipe": "?"})),
+    "recipe that is a list": ("no JSON object", lambda _: of({"recipe": "[1]"})),
+    "unknown field": (
+        "its recipe has unknown fields: colour",
+        lambda _: of({"recipe": RECIPE[:-1] + ', "colour": 1}'}),
+    ),
+    "missing field": ("'data'", lambda _: of({"recipe": '{"network": "wide"}'})),
+    "impossible field": ("outside", lambda _: of({"recipe": RECIPE.replace("0.5", "5")})),
+    "field of another type": (
+        "none of ours", lambda _: of({"recipe": RECIPE.replace("0.5", '"x"')}),
+    ),
+    "another recipe": ("it holds another recipe", lambda _: of({"recipe": RECIPE})),
+    "impossible accuracy": (
+        "its accuracy is nan", lambda c: changed(c, metadata={"accuracy": "nan"}),
+    ),
+    "missing layer": ("fc2.bias", lambda c: changed(c, {"fc2.bias": None})),
+    "another shape": (
+        "fc1.weight is float32 (3, 4), not float32 (300, 784)",
+        lambda c: changed(c, {"fc1.weight": np.zeros((3, 4), np.float32)}),
+    ),
+    "another type": (
+        "fc3.weight is float64 (10, 100), not float32 (10, 100)",
+        lambda c: changed(c, {"fc3.weight": np.zeros((10, 100))}),
+    ),
+    "pattern of numbers": (
+        "fc3.pattern is uint8",
+        lambda c: changed(c, {"fc3.pattern": np.zeros((10, 100), np.uint8)}),
+    ),
+    "NaN": (
+        "fc3.bias holds values that are not finite",
+        lambda c: changed(c, {"fc3.bias": np.full(10, np.nan, np.float32)}),
+    ),
+    "weights outside the pattern": (
+        "nonzeros outside its pattern",
+        lambda c: changed(c, {"fc3.pattern": np.zeros((10, 100), bool)}),
+    ),
+}  # fmt: skip
+
+
+def of(metadata: dict[str, str] | None) -> bytes:
+    kept = metadata and {"accuracy": "0.5", "train_s": "1.0"} | metadata
+    return bytes(save({"a": np.zeros(1, np.float32)}, kept))
+
+
+def changed(
+    content: bytes,
+    arrays: Mapping[str, NDArray[Any] | None] = {},
+    metadata: Mapping[str, str] = {},
+) -> bytes:
+    """Return a checkpoint with other arrays (None: without them) and metadata."""
+    length = int.from_bytes(content[:8], "little")
+    kept = json.loads(content[8 : 8 + length])["__metadata__"]
+    found = {n: a for n, a in {**load(content), **arrays}.items() if a is not None}
+    return bytes(save(found, {**kept, **metadata}))
+
+
+@pytest.fixture(scope="module")
+def sound(small_mnist: Path) -> bytes:
     dataset = mnist.load(small_mnist)
-    recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=17 + bool(metadata))
+    recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=17)
+    checkpoints.obtain(recipe, dataset, DENSE)
+    return checkpoints.checkpoint_path(recipe).read_bytes()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_one_clear_line(
+    damage: str,
+    sound: bytes,
+    small_mnist: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    says, harm = DAMAGES[damage]
+    dataset = mnist.load(small_mnist)
+    recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=17)
     path = checkpoints.checkpoint_path(recipe)
-    write_whole(path, save({"a": np.zeros(1, np.float32)}, metadata))
-    with pytest.raises(InputError, match="cannot read the checkpoint"):
+    path.write_bytes(harm(sound))
+    checkpoints.load.cache_clear()
+    with pytest.raises(InputError, match="cannot read the checkpoint") as caught:
         checkpoints.load(recipe)
-    trained = checkpoints.obtain(recipe, dataset, DENSE)
-    assert "is damaged" in capsys.readouterr().err
-    assert checkpoints.load(recipe).digest == trained.digest
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert checkpoints.untrained(recipe) == [recipe]
+    again = TrainedModel(recipe, (), 0.5, 0.0)
+    monkeypatch.setattr(checkpoints, "_train", lambda *_: again)
+    monkeypatch.setattr(checkpoints, "_save", lambda *_: None)
+    assert checkpoints.obtain(recipe, dataset, DENSE) is again
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path} is damaged (")
+    assert line.endswith("; training anew")
+    assert says in line
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_one_line_at_once(small_mnist: Path) -> None:
+    dataset = mnist.load(small_mnist)
+    recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=18)
+    checkpoints.checkpoint_path(recipe).mkdir(parents=True)
+    for ask in (
+        lambda: checkpoints.untrained(recipe),
+        lambda: checkpoints.load(recipe),
+        lambda: checkpoints.obtain(recipe, dataset, DENSE, lambda *_: pytest.fail("trained")),
+    ):
+        with pytest.raises(InputError, match="is a folder where a file belongs: remove it"):
+            ask()
+    assert recipe not in [each for _, each, _ in checkpoints.kept_checkpoints()]
+    checkpoints.checkpoint_path(recipe).rmdir()
+
+
+def test_a_damaged_parent_is_trained_with_the_progress_of_all(small_mnist: Path) -> None:
+    """The progress bar knows of it: it was a missing key before."""
+    dataset = mnist.load(small_mnist)
+    recipe = TrainingRecipe("lenet-300-100", dataset.digest, 0.5, seed=19)
+    parent = recipe.parent()
+    assert parent is not None
+    trained([parent], dataset, ignore)
+    checkpoints.checkpoint_path(parent).write_bytes(b"")
+    told: list[Progress] = []
+    trained([recipe], dataset, told.append)
+    assert {each.title for each in told} == {parent.title, recipe.title}
+    assert told[-1].done == told[-1].total

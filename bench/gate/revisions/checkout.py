@@ -22,7 +22,7 @@ from crossover.bench.records.files import Holder, sole_writer
 WORKTREE = "worktree"
 KERNELS = "kernels"
 _PREFIX = "crossover-gate-"
-_LOCK, _STARTING = "owner.lock", "owner.starting"
+_LOCK = "owner.lock"
 
 
 @dataclass(frozen=True)
@@ -146,19 +146,19 @@ def digest_of(folder: Path, package: str) -> str:
 def scratch() -> Iterator[Path]:
     """Yield a temporary folder that goes with the context; what killed runs left goes first."""
     remove_leftovers()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with sole_writer(folder / _STARTING, "crossover gate"):
-            # Held before others can find it.
-            (folder / _STARTING).rename(folder / _LOCK)
-            yield folder
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
+        sole_writer(Path(name) / _LOCK, "crossover gate"),
+    ):
+        yield Path(name)
 
 
 def remove_leftovers() -> int:
     """Remove the folders of runs that were killed, and return how many there were.
 
     The system gives up a killed run's lock; without locks nothing is known of a run, nor removed.
-    Nor is one of another kernel, on a folder that machines share: its locks may not be seen here.
+    Nor is one that has not written into its lock file yet, which it does once it holds it; nor one
+    of another kernel, on a folder that machines share: its locks may not be seen here.
     """
     removed = 0
     here = Holder.here("crossover gate")
