@@ -9,7 +9,7 @@ from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.statistics.warnings import WARNINGS
 from crossover.reports import metrics
 from crossover.reports.results import Results
-from crossover.reports.tables import Table, seconds
+from crossover.reports.tables import MARK, Table, seconds
 
 
 def tables_of(results: Results) -> list[Table]:
@@ -33,7 +33,7 @@ def warning_table(results: Results, study: str | None = None) -> Table:
         for each in WARNINGS
         if each.name in counts
     ]
-    return Table.of("Warnings about these figures", lines)
+    return Table.of(f"Warnings about these figures, which are marked {MARK}", lines)
 
 
 def not_run_table(results: Results, study: str | None = None) -> Table:

@@ -34,6 +34,9 @@ class Crossover:
     top_kernel: str
     #: Every baseline that was the fastest at some sparsity.
     baselines: tuple[str, ...]
+    #: About the times that decide it: at both ends of the bracket, or at every sparsity.
+    warnings: tuple[str, ...]
+    top_warnings: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -68,12 +71,17 @@ def _by_pattern(rows: pd.DataFrame) -> list[pd.DataFrame]:
 def _crossover(kernel: str, points: pd.DataFrame) -> Crossover:
     ordered = points.sort_values("sparsity", kind="stable").to_dict("records")
     top = ordered[-1]
+    estimate = bracket([(row["sparsity"], interval_in(row, "speedup")) for row in ordered])
+    ends = (estimate.low, estimate.high)
+    deciding = [row for row in ordered if estimate.kind != "between" or row["sparsity"] in ends]
     return Crossover(
         kernel=kernel,
         place={name: top[name] for name in (*AXES, "pattern", "scope", "m", "k")},
-        estimate=bracket([(row["sparsity"], interval_in(row, "speedup")) for row in ordered]),
+        estimate=estimate,
         top_sparsity=top["sparsity"],
         top_speedup=top["speedup"],
         top_kernel=top["kernel"],
         baselines=tuple(dict.fromkeys(row["baseline"] for row in ordered)),
+        warnings=metrics.warnings_in(deciding),
+        top_warnings=metrics.warnings_in([top]),
     )

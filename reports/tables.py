@@ -13,6 +13,8 @@ import pandas as pd
 from crossover.bench.statistics.intervals import Interval
 
 Row = Mapping[Any, Any]
+#: Stands beside a figure that there is a warning about.
+MARK = "⚠"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ def interval(value: Interval, write: Callable[[float], str] = times) -> str:
     if math.isnan(value.median):
         return ""
     return f"{write(value.median)} [{write(value.low)}, {write(value.high)}]"
+
+
+def marked(text: str, *warnings: object) -> str:
+    """Return a figure's text with :data:`MARK` if there are ``warnings``; of no figure nothing."""
+    return f"{text} {MARK}" if text and any(warnings) else text
 
 
 def interval_in(row: Row, name: str, suffix: str = "") -> Interval:

@@ -166,10 +166,17 @@ def speedups(
 
 
 def times(measurements: Sequence[Measurement]) -> list[Interval]:
-    """Return each kernel's seconds per call, with its interval."""
+    """Return each kernel's seconds per call, :attr:`Measurement.time_s`, with its interval.
+
+    The interval is of the visits' mean log-time. It is widened to the median where that falls
+    outside.
+    """
     groups = [Pair(each, None).group for each in measurements]
     medians = [VisitMedians.of(each.log_times()) for each in measurements]
-    return pooled_intervals(medians, groups)
+    return [
+        Interval(min(found.low, each.time_s), each.time_s, max(found.high, each.time_s))
+        for each, found in zip(measurements, pooled_intervals(medians, groups), strict=True)
+    ]
 
 
 def open_width(contest: Contest) -> float:

@@ -2,8 +2,8 @@
 
 An answer in JSON is a crossover: the axes (``network``, ``layer``, ``batch``, ``computes``,
 ``threads``, ``caches``, ``device``, ...), ``kernel`` (or ``fastest sparse``), ``estimate``
-(``kind``, ``low``, ``high``, ``confidence``, ``text``), and the speedup and kernel at the highest
-sparsity.
+(``kind``, ``low``, ``high``, ``confidence``, ``text``) with the ``warnings`` about the times that
+decide it, and the speedup and kernel at the highest sparsity with their ``top_warnings``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from crossover.reports.tables import (
     cells,
     interval,
     interval_in,
+    marked,
     percent,
     seconds,
 )
@@ -85,8 +86,9 @@ def _sentence(found: Crossover) -> str:
         f"{place['network']} {place['layer']} ({place['m']} × {place['k']}), "
         f"batch {place['batch']}, {place['computes']}, on the {place['device'].upper()}, "
         f"{place['caches']}: sparse beats dense {_says(estimate)} "
-        f"({100 * estimate.confidence:g} %); at {percent(found.top_sparsity)} sparsity the "
-        f"speedup is {found.top_speedup:.2f} × ({found.top_kernel})."
+        f"({marked(f'{100 * estimate.confidence:g} %', found.warnings)}); at "
+        f"{percent(found.top_sparsity)} sparsity the speedup is "
+        f"{marked(f'{found.top_speedup:.2f} ×', found.top_warnings)} ({found.top_kernel})."
     )
 
 
@@ -99,9 +101,10 @@ def _crossover_table(
         cells(each.place, *columns)
         | {
             "kernel": each.kernel if each_kernel else "",
-            "crossover (95 %)": str(each.estimate),
+            "crossover (95 %)": marked(str(each.estimate), each.warnings),
             "speedup at the highest sparsity": (
-                f"{each.top_speedup:.2f} × at {percent(each.top_sparsity)} ({each.top_kernel})"
+                f"{marked(f'{each.top_speedup:.2f} ×', each.top_warnings)} at "
+                f"{percent(each.top_sparsity)} ({each.top_kernel})"
             ),
             "over": " or ".join(each.baselines) if each_kernel else "",
         }
@@ -140,9 +143,16 @@ def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
     lines = [
         cells(row, *columns)
         | {
-            "fastest dense": f"{seconds(row['speedup'] * row['time_s'])} ({row['baseline']})",
-            "fastest sparse": f"{seconds(row['time_s'])} ({row['kernel']})",
-            "speedup (95 %)": interval(interval_in(row, "speedup")),
+            "fastest dense": (
+                f"{marked(seconds(row['baseline_s']), row['baseline_warnings'])} "
+                f"({row['baseline']})"
+            ),
+            "fastest sparse": (
+                f"{marked(seconds(row['time_s']), row['warnings'])} ({row['kernel']})"
+            ),
+            "speedup (95 %)": marked(
+                interval(interval_in(row, "speedup")), row["warnings"], row["baseline_warnings"]
+            ),
         }
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]

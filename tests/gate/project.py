@@ -138,7 +138,7 @@ class Machine:
         self.before(len(self.visits))
         rng = np.random.default_rng(len(self.visits))
         rows = {name: self._row(name, task, rng) for name in task.kernels}
-        problem = problem_record(task.problem, Outcome(_description(task), [], {}))
+        problem = problem_record(task.problem, Outcome(_description(task), {}, {}))
         # Each lives for a quarter of the first look.
         process = f"{self._processes}-{len(self.visits) // 40}"
         wall_s = 0.1 + sum(row.compile_s or 0.0 for row in rows.values())
