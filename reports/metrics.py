@@ -166,10 +166,10 @@ METRICS: tuple[Metric, ...] = (
            lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
     Metric("warnings", "warnings", "names", "less",
            f"what is wrong with how it was timed; its figures are marked {tables.MARK}",
-           lambda it: "; ".join(it.warnings), str),
+           lambda it: tables.SEPARATOR.join(it.warnings), str),
     Metric("baseline_warnings", "warnings about the baseline", "names", "less",
            "the same of the baseline: they mark the speedup",
-           lambda it: "; ".join(it.baseline_warnings), str),
+           lambda it: tables.SEPARATOR.join(it.baseline_warnings), str),
 )  # fmt: skip
 
 
@@ -251,7 +251,8 @@ def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
 
 def warnings_in(found: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
     """Return the warnings that speedups of :func:`measured` rows rest on, each once."""
-    names = [name for row in found for column in _BOTH for name in row[column].split("; ") if name]
+    texts = [row[column] for row in found for column in _BOTH]
+    names = [name for text in texts for name in text.split(tables.SEPARATOR) if name]
     return tuple(dict.fromkeys(names))
 
 

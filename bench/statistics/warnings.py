@@ -72,6 +72,8 @@ class MeasurementWarning:
     """What it says, what to do, and when it holds; None where the worker says it."""
 
     name: str
+    #: Stands beside the figures that it is about.
+    letter: str
     means: str
     remedy: str
     holds: Callable[[Evidence], bool] | None
@@ -81,6 +83,7 @@ def _throttled(part: str, work: str, remedy: str) -> MeasurementWarning:
     """Return the warning about one part of the canary."""
     return MeasurementWarning(
         f"throttled: {part}",
+        "t",
         f"{work} took over {_THROTTLE:.0%} longer than at its best in this run",
         remedy,
         lambda e: e.slowed(part),
@@ -90,18 +93,21 @@ def _throttled(part: str, work: str, remedy: str) -> MeasurementWarning:
 WARNINGS = (
     MeasurementWarning(
         "noisy",
+        "n",
         f"the median is known to worse than ± {_NOISY:.0%}",
         "close other programs, or give more --budget",
         lambda e: order_half_width(np.log(e.together)) > _NOISY,
     ),
     MeasurementWarning(
         "drifting",
+        "d",
         f"the second half of a visit's rounds differs from the first by over {_DRIFT:.0%}",
         "let the machine settle and measure --again; if it stays, the kernel itself slows down",
         lambda e: _drifts(e.samples),
     ),
     MeasurementWarning(
         "too short",
+        "s",
         "fewer rounds or shorter samples than a median can rest on",
         "give more --budget",
         lambda e: (
@@ -131,35 +137,46 @@ WARNINGS = (
     ),
     MeasurementWarning(
         "foreign processor",
+        "f",
         "its library is made for processors of another maker, and may take a slow path on this one",
         "draw no conclusion for the processors that it is made for: measure there",
         lambda e: bool(e.vendor and e.made_for) and e.vendor != e.made_for,
     ),
     MeasurementWarning(
         "oversubscribed",
+        "o",
         "more processes wanted to run than there are cores",
         "stop other work, or give fewer --threads",
         lambda e: e.load > e.cores + 1,
     ),
     MeasurementWarning(
         "slow threading layer",
+        "q",
         "Numba starts its threads through its work queue: 100 µs a call instead of 1",
         "install libgomp (OpenMP) or the package tbb",
         lambda e: e.threading_layer == "workqueue",
     ),
     MeasurementWarning(
         "host delay",
+        "h",
         "the host could not queue the calls ahead of the GPU, so the time holds its delay",
         "none for a kernel that waits for the GPU itself; else compare the graph replay",
         None,
     ),
     MeasurementWarning(
         "blocks fill W",
+        "b",
         "the blocks of a sparse format hold all of W, zeros included: it counts as dense",
         "prune in blocks, or use a format of single entries",
         None,
     ),
 )
+
+
+def letters(names: Iterable[str]) -> str:
+    """Return the letters of warnings, each once; one that only the worker knows of has none."""
+    by_name = {each.name: each.letter for each in WARNINGS}
+    return "".join(dict.fromkeys(by_name.get(name, "") for name in names))
 
 
 def of_measurement(

@@ -98,8 +98,10 @@ def _over_peer(rows: pd.DataFrame) -> str:
 
 def _marked(text: str, rows: pd.DataFrame, *columns: str) -> str:
     """Return a figure of many problems, marked with how many of them have warnings."""
-    count = int((rows[list(columns)] != "").any(axis=1).sum())
-    return f"{marked(text, count)} {count}/{len(rows)}" if text and count else text
+    warned = rows[list(columns)]
+    count = int((warned != "").any(axis=1).sum())
+    whole = marked(text, *warned.to_numpy().ravel())
+    return f"{whole} {count}/{len(rows)}" if text and count else text
 
 
 def _worst(rows: pd.DataFrame) -> str:

@@ -62,7 +62,7 @@ KERNELS = {
         kernel("masked", "masked dense", format="masked dense", colour="#8a929b"),
         kernel("csr"),
         kernel("blocks", format="bsr", colour="#d55e00", marker="s", dash="--"),
-        kernel("library-csr", "peer", colour="#009e73"),
+        kernel("library-csr", "peer", colour="#009e73", made_for="Intel"),
         *(kernel(name) for name in (*checks.TWINS, "numba-csr")),
         *(kernel(n, "dense" if "dense" in n else "peer") for n in ("numpy-dense", "scipy-csr")),
         *(kernel(f"{side}:csr") for side in ("base", "control", "head")),

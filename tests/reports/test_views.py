@@ -210,6 +210,6 @@ def test_a_pair_drifts_together(tmp_path: Path) -> None:
 
 def test_the_self_check_counts_its_verdicts(everything: Results) -> None:
     section = section_of("selfcheck", everything)
-    assert section.sentences == ["2 of 5 checks passed; 3 not run."]
+    assert section.sentences == ["2 of 6 checks passed; 4 not run."]
     verdicts = {answer["name"]: answer["verdict"] for answer in section.record["answers"]}
     assert verdicts["a kernel against itself (A/A)"] == "passed"

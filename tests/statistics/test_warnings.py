@@ -14,6 +14,7 @@ from crossover.bench.statistics.warnings import (
     WARNINGS,
     Evidence,
     best_canary_s,
+    letters,
     of_measurement,
 )
 from tests.examples import dense, kernel, measured, problem, visit
@@ -139,6 +140,16 @@ def test_the_best_canary_is_the_best_of_the_run_by_part_and_threads() -> None:
     ]
     assert best_canary_s(visits) == {2: {"memory": 2.0, "one core": 5.0}, 1: {"memory": 1.0}}
     assert best_canary_s([]) == {}
+
+
+def test_every_warning_has_a_letter_and_only_throttling_shares_one() -> None:
+    shared = [each.letter for each in WARNINGS if not each.name.startswith("throttled")]
+    assert len(set(shared)) == len(shared)
+    assert "t" not in shared
+    assert all(len(each.letter) == 1 for each in WARNINGS)
+    assert (
+        letters(["noisy", "throttled: memory", "noisy", "no CUDA graph", "throttled: GPU"]) == "nt"
+    )
 
 
 def test_every_warning_has_a_remedy() -> None:
