@@ -39,6 +39,8 @@ class Metric:
     description: str
     compute: Callable[[Subject], Value]
     format: Callable[[Any], str] = tables.number
+    #: Whose warnings mark it: those of the columns of these names.
+    marked_by: tuple[str, ...] = ()
 
     def columns(self, subject: Subject) -> dict[str, float | str]:
         """Return its raw values: of an interval the median, and both ends beside it."""
@@ -49,10 +51,12 @@ class Metric:
         return {self.name: value}
 
     def cell(self, row: Mapping[Any, Any]) -> str:
-        """Return it as a table shows it, from its raw values."""
+        """Return it as a table shows it, from its raw values, marked where there is a warning."""
         if f"{self.name}_low" in row:
-            return tables.interval(tables.interval_in(row, self.name), self.format)
-        return self.format(row[self.name])
+            text = tables.interval(tables.interval_in(row, self.name), self.format)
+        else:
+            text = self.format(row[self.name])
+        return tables.marked(text, *(row[name] for name in self.marked_by))
 
 
 def _median(values: Sequence[float]) -> float:
@@ -97,40 +101,48 @@ def _scientific(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1e}"
 
 
+_OWN, _BOTH = ("warnings",), ("warnings", "baseline_warnings")
+
 METRICS: tuple[Metric, ...] = (
     Metric("time_s", "time", "s", "less",
            "median over visits of the median time of a call, on a GPU of the device's own time; "
            "with its 95 % interval",
-           lambda it: it.time, tables.seconds),
+           lambda it: it.time, tables.seconds, _OWN),
     Metric("call_s", "call from the host", "s", "less",
            "on a GPU, time of a call as the host sees it",
-           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds),
+           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds,
+           _OWN),
     Metric("replay_s", "in a CUDA graph", "s", "less",
            "on a GPU, time of a call in a replayed graph",
-           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds),
+           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds,
+           _OWN),
     Metric("speedup", "speedup", "×", "more",
            "time of the baseline over the kernel's, paired within visits; with its 95 % interval",
-           lambda it: it.speedup, tables.times),
+           lambda it: it.speedup, tables.times, _BOTH),
     Metric("speedup_inside", "speedup of passes and updates", "×", "more",
            "of a training step on a CPU: the same of the time inside the kernel alone",
-           lambda it: it.inside, tables.times),
+           lambda it: it.inside, tables.times, _BOTH),
     Metric("baseline", "baseline", "kernel", "neither",
            "what the speedup is over: the fastest dense kernel of the same device and arithmetic "
            "(of a training step: the fastest masked dense one)",
            lambda it: it.baseline.kernel.name if it.baseline else "", str),
+    Metric("baseline_s", "time of the baseline", "s", "neither",
+           "median over visits of the median time of the baseline's calls",
+           lambda it: it.baseline.time_s if it.baseline else _NAN, tables.seconds,
+           ("baseline_warnings",)),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
-           lambda it: rates.gflops(it.problem.useful_flops, it.time.median)),
+           lambda it: rates.gflops(it.problem.useful_flops, it.time.median), marked_by=_OWN),
     Metric("executed_gflops", "executed GFLOP/s", "GFLOP/s", "more",
            "rate of all work of a kernel that stores zeros",
-           _executed_gflops),
+           _executed_gflops, marked_by=_OWN),
     Metric("roofline", "of roofline", "share", "more",
            "least time for its work and compulsory bytes at this machine's measured limits, over "
            "the time",
-           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %"),
+           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %", _OWN),
     Metric("break_even_calls", "conversion repaid after", "calls", "less",
            "calls that repay the conversion, against the baseline",
-           _break_even, _calls),
+           _break_even, _calls, _BOTH),
     Metric("nbytes", "operand bytes", "bytes", "less",
            "size of the operand that W was converted to",
            lambda it: _most(it.over(lambda row: row.nbytes)), tables.count),
@@ -157,8 +169,11 @@ METRICS: tuple[Metric, ...] = (
            "largest error over what rounding may cost; above 1 a result counts as wrong",
            lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
     Metric("warnings", "warnings", "names", "less",
-           "what is wrong with how it was timed",
-           lambda it: "; ".join(it.warnings), str),
+           f"what is wrong with how it was timed; its figures are marked {tables.MARK}",
+           lambda it: tables.SEPARATOR.join(it.warnings), str),
+    Metric("baseline_warnings", "warnings about the baseline", "names", "less",
+           "the same of the baseline: they mark the speedup",
+           lambda it: tables.SEPARATOR.join(it.baseline_warnings), str),
 )  # fmt: skip
 
 
@@ -245,6 +260,13 @@ def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
         for end in _ENDS
     }
     return found.assign(**columns)
+
+
+def warnings_in(found: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
+    """Return the warnings that speedups of :func:`measured` rows rest on, each once."""
+    texts = [row[column] for row in found for column in _BOTH]
+    names = [name for text in texts for name in text.split(tables.SEPARATOR) if name]
+    return tuple(dict.fromkeys(names))
 
 
 def glossary() -> tables.Table:

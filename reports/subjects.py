@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossover.bench.records.rows import ProblemRecord, Row, Visit
-from crossover.bench.statistics import comparison, rates, warnings
+from crossover.bench.statistics import comparison, rates
 from crossover.bench.statistics.comparison import Contest, Measurement, Pair
 from crossover.bench.statistics.intervals import Interval
 from crossover.reports.results import Results
@@ -26,6 +26,8 @@ class Subject:
     inside: Interval
     limits: rates.Limits | None
     warnings: tuple[str, ...]
+    #: Of the baseline's own times, on which the speedup rests, too.
+    baseline_warnings: tuple[str, ...]
 
     @property
     def problem(self) -> ProblemRecord:
@@ -58,11 +60,8 @@ def subjects(results: Results, visits: Sequence[Visit], role: str | None = None)
             speedup,
             within,
             results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads),
-            tuple(
-                warnings.of_measurement(
-                    pair.candidate, results.best_canary_s, results.run.machine["cores"]
-                )
-            ),
+            results.warnings_of(pair.candidate),
+            results.warnings_of(pair.baseline) if pair.baseline else (),
         )
         for pair, time, speedup, within in zip(
             pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True

@@ -126,6 +126,7 @@ def problem_record(problem: Problem, outcome: Outcome) -> ProblemRecord:
         recipe=identity(workload),
         threads=setting.threads,
         caches=setting.caches,
+        idle_threads=setting.idle_threads,
         m=made.m,
         k=made.k,
         batch=workload.batch,

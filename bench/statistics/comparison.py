@@ -202,12 +202,19 @@ def speedups(
 
 
 def times(measurements: Sequence[Measurement]) -> list[Interval]:
-    """Return each kernel's seconds per call, with its interval if there are visits enough."""
+    """Return each kernel's seconds per call, :attr:`Measurement.time_s`, with its interval.
+
+    The interval is of the visits' mean log-time, if there are visits enough. It is widened to the
+    median where that falls outside.
+    """
     groups = [Pair(each, None).group for each in measurements]
     medians = [VisitMedians.of(each.log_times()) for each in measurements]
     return [
-        if_enough(interval, each.visits)
-        for interval, each in zip(pooled_intervals(medians, groups), measurements, strict=True)
+        if_enough(
+            Interval(min(found.low, each.time_s), each.time_s, max(found.high, each.time_s)),
+            each.visits,
+        )
+        for each, found in zip(measurements, pooled_intervals(medians, groups), strict=True)
     ]
 
 

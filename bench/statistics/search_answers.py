@@ -63,8 +63,9 @@ class SearchAnswer:
     #: Of the first probe; what all probes share holds of each.
     problem: ProblemRecord | None = None
     operands: dict[float, ProbedOperands] = field(default_factory=dict)
-    #: The kernels that were ahead at each sparsity.
+    #: The kernels that were ahead at each sparsity, and the problem that it is.
     ahead: dict[float, str] = field(default_factory=dict)
+    problems: dict[float, str] = field(default_factory=dict)
     #: Why the search had to stop, if a kernel failed; ``wrong`` if its result was.
     failure: str = ""
     wrong: bool = False
@@ -101,6 +102,7 @@ class SearchAnswer:
                 self.wrong = row is not None and row.status == "wrong"
                 return
         sparsity = visit.problem.network_sparsity
+        self.problems[sparsity] = visit.problem.problem_id
         visits = self._visits.setdefault(sparsity, [])
         visits.append(visit)
         baseline = fastest_over(self.baselines, visits)

@@ -2,8 +2,9 @@
 
 An answer in JSON is a crossover: the axes (``network``, ``layer``, ``batch``, ``computes``,
 ``threads``, ``caches``, ``device``, ...), ``kernel`` (or ``fastest sparse``), ``estimate``
-(``kind``, ``low``, ``high``, ``confidence``, ``text``), whether it was ``searched`` for between the
-sparsities of the grid and ``confirmed`` then, and the speedup and kernel at the highest sparsity.
+(``kind``, ``low``, ``high``, ``confidence``, ``text``) with the ``warnings`` about the times that
+decide it, whether it was ``searched`` for between the sparsities of the grid and then
+``confirmed``, and the speedup and kernel at the highest sparsity with their ``top_warnings``.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from crossover.reports.tables import (
     cells,
     interval,
     interval_in,
+    marked,
     percent,
     seconds,
 )
-from crossover.reports.views.search import answers_of
+from crossover.reports.views.search import answers_with_warnings
 
 _TITLE = "From which sparsity does a sparse kernel pay?"
 # What a network is told apart by.
@@ -43,7 +45,7 @@ def section(results: Results) -> Section | None:
         return None
     rows = metrics.of_study(results, "sweep")
     found = crossovers(rows)
-    searched = answers_of(results, FASTEST_SERIES)
+    searched = answers_with_warnings(results, FASTEST_SERIES)
     best = narrowed([each for each in found if each.kernel == FASTEST], searched)
     each_kernel = [each for each in found if each.kernel != FASTEST]
     headline = _headline(best)
@@ -91,8 +93,9 @@ def _sentence(found: Crossover) -> str:
         f"batch {place['batch']}, {place['computes']}, on the {place['device'].upper()}, "
         f"{place['caches']}: the fastest sparse kernel beats the fastest dense one "
         f"({' or '.join(found.baselines)}) {_says(estimate)} "
-        f"({100 * estimate.confidence:g} %{_how(found)}); at {percent(found.top_sparsity)} "
-        f"sparsity the speedup is {found.top_speedup:.2f} × ({found.top_kernel})."
+        f"({marked(f'{100 * estimate.confidence:g} %', found.warnings)}{_how(found)}); at "
+        f"{percent(found.top_sparsity)} sparsity the speedup is "
+        f"{marked(f'{found.top_speedup:.2f} ×', found.top_warnings)} ({found.top_kernel})."
     )
 
 
@@ -112,10 +115,11 @@ def _crossover_table(
         cells(each.place, *columns)
         | {
             "kernel": each.kernel if each_kernel else "",
-            "crossover (95 %)": each.text,
+            "crossover (95 %)": marked(each.text, each.warnings),
             "by": "search" if each.searched else "" if each_kernel else "the grid",
             "speedup at the highest sparsity": (
-                f"{each.top_speedup:.2f} × at {percent(each.top_sparsity)} ({each.top_kernel})"
+                f"{marked(f'{each.top_speedup:.2f} ×', each.top_warnings)} at "
+                f"{percent(each.top_sparsity)} ({each.top_kernel})"
             ),
             "over": " or ".join(each.baselines) if each_kernel else "",
         }
@@ -154,9 +158,16 @@ def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
     lines = [
         cells(row, *columns)
         | {
-            "fastest dense": f"{seconds(row['speedup'] * row['time_s'])} ({row['baseline']})",
-            "fastest sparse": f"{seconds(row['time_s'])} ({row['kernel']})",
-            "speedup (95 %)": interval(interval_in(row, "speedup")),
+            "fastest dense": (
+                f"{marked(seconds(row['baseline_s']), row['baseline_warnings'])} "
+                f"({row['baseline']})"
+            ),
+            "fastest sparse": (
+                f"{marked(seconds(row['time_s']), row['warnings'])} ({row['kernel']})"
+            ),
+            "speedup (95 %)": marked(
+                interval(interval_in(row, "speedup")), row["warnings"], row["baseline_warnings"]
+            ),
         }
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]

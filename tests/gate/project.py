@@ -142,7 +142,7 @@ class Machine:
         self._processes += task.fresh_process
         rng = np.random.default_rng(len(self.visits))
         rows = {name: self._row(name, task, rng) for name in task.kernels}
-        problem = problem_record(task.problem, Outcome(_description(task), [], {}))
+        problem = problem_record(task.problem, Outcome(_description(task), {}, {}))
         # Each lives for a quarter of the first look.
         process = f"{self._processes}-{len(self.visits) // 40}"
         wall_s = 0.1 + sum(row.compile_s or 0.0 for row in rows.values())

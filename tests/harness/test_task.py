@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from crossover.bench.harness import layer_setup, task
+from crossover.bench.harness import race as racing
 from crossover.bench.harness.task import Task
 from crossover.bench.workloads import matrices, recipes
 from crossover.bench.workloads.checkpoints import TrainingRecipe
@@ -35,7 +36,10 @@ def test_fast_and_slow_are_told_apart(kernels: dict[str, Kernel]) -> None:
     assert times["fake-slow"] > 0.03
     assert times["fake-fast"] < times["fake-slow"]
     assert {len(row.samples) for row in found.rows.values()} == {6}
-    assert len(found.canary) == 6
+    assert {part: len(seconds) for part, seconds in found.canary.items()} == {
+        "one core": 6,
+        "memory": 6,
+    }
 
 
 def test_a_row_says_all_that_was_seen(kernels: dict[str, Kernel]) -> None:
@@ -186,15 +190,16 @@ def test_cold_and_hot_differ_in_their_flush(
     kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr(task, "flusher", lambda nbytes: lambda: flushed.append(nbytes))
+    monkeypatch.setattr(task, "flusher", lambda: lambda: flushed.append(1))
+    monkeypatch.setattr(racing, "_cold_loops", lambda *_: 3)
     hot = matrix_task("fake-steady")
     setting = Setting(1, "cold")
     cold = replace(hot, problem=replace(hot.problem, setting=setting))
     outcome(hot, kernels)
     assert flushed == []
     row = outcome(cold, kernels).rows["fake-steady"]
-    assert len(flushed) == 1 + 6 * row.loops
-    assert row.loops <= 5
+    assert row.loops == 3
+    assert len(flushed) == 6 * 3
 
 
 def test_who_has_the_turn_is_told(kernels: dict[str, Kernel]) -> None:

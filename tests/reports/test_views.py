@@ -216,6 +216,6 @@ def test_a_pair_drifts_together(tmp_path: Path) -> None:
 
 def test_the_self_check_counts_its_verdicts(everything: Results) -> None:
     section = section_of("selfcheck", everything)
-    assert section.sentences == ["2 of 7 checks passed; 5 not run."]
+    assert section.sentences == ["2 of 8 checks passed; 6 not run."]
     verdicts = {answer["name"]: answer["verdict"] for answer in section.record["answers"]}
     assert verdicts["a kernel against itself (A/A)"] == "passed"
