@@ -20,6 +20,7 @@ from .vectors import (
     LANES,
     UNALIGNED,
     Emitter,
+    apart,
     emit_prefetch,
     emitted,
     first_lanes,
@@ -43,8 +44,7 @@ def _rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> lis
     first = builder.mul(block, I64(SIDE))
     addresses = []
     for i in range(SIDE):
-        row = builder.add(first, I64(i))
-        row = builder.select(builder.icmp_signed("<", row, last), row, last)
+        row = least(builder, builder.add(first, I64(i)), last)
         addresses.append(builder.add(base, builder.mul(row, stride)))
     return addresses
 
@@ -65,7 +65,6 @@ def _summed_blocks(transposed: bool) -> Any:
 
         def emit(emitter: Emitter) -> None:
             def add_block(p: Any, sums: list[Any]) -> list[Any]:
-                found = list(sums)
                 place = p
                 if transposed:
                     place, later = (
@@ -77,15 +76,8 @@ def _summed_blocks(transposed: bool) -> Any:
                     )
                 block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
                 index = builder.zext(emitter.read(indices, p, I16), I64)
-                for c, row in enumerate(_rows_at(builder, x, index, stride, last)):
-                    factors = emitter.load_tile(row)
-                    for r in range(SIDE):
-                        entry = SIDE * c + r if transposed else SIDE * r + c
-                        value = emitter.splat(emitter.read(block, I64(entry), F32))
-                        for v, factor in enumerate(factors):
-                            at = r * emitter.vectors + v
-                            found[at] = emitter.fma(value, factor, found[at])
-                return found
+                rows_of_x = _rows_at(builder, x, index, stride, last)
+                return _block_added(emitter, transposed, block, rows_of_x, sums)
 
             zeros = [emitter.zero] * (SIDE * emitter.vectors)
             _, sums = loop(builder, start, end, 1, zeros, add_block)
@@ -101,6 +93,94 @@ def _summed_blocks(transposed: bool) -> Any:
 
 sum_blocks = _summed_blocks(transposed=False)
 sum_blocks_transposed = _summed_blocks(transposed=True)
+
+
+def _block_added(
+    emitter: Emitter, transposed: bool, block: Any, rows_of_x: list[Any], sums: list[Any]
+) -> list[Any]:
+    """Return the sums, by row and vector, with the products of a block and its rows of X added."""
+    found = list(sums)
+    for c, row in enumerate(rows_of_x):
+        factors = emitter.load_tile(row)
+        for r in range(SIDE):
+            entry = SIDE * c + r if transposed else SIDE * r + c
+            value = emitter.splat(emitter.read(block, I64(entry), F32))
+            for v, factor in enumerate(factors):
+                at = r * emitter.vectors + v
+                found[at] = emitter.fma(value, factor, found[at])
+    return found
+
+
+def _summed_tiles(transposed: bool) -> Any:
+    """Return an intrinsic that multiplies rows of blocks that hold all of W, or columns of them."""
+
+    def sum_tiles(
+        builder: Any, values: Any, begin: Any, stop: Any, down: Any, along: Any, count: Any,
+        x: Any, stride: Any, last: Any, out: Any, out_stride: Any, rows: Any, width: Any,
+    ) -> None:  # fmt: skip
+        """Write ``width`` columns of the product of block rows [begin, stop) to ``out``.
+
+        Addresses, and strides in bytes; at most ``BLOCK_TILE`` columns, and ``rows`` rows of the
+        result. From one block row to the next it is ``down`` blocks, and to the next of ``count``
+        blocks of a row ``along``.
+        """
+
+        def emit(emitter: Emitter) -> None:
+            together = max(1, _VECTORS // emitter.vectors)
+            each = SIDE * emitter.vectors
+            ahead = builder.mul(along, I64(BLOCKS_AHEAD * BLOCK_BYTES))
+
+            def some_rows(i: Any, _: Any) -> list[Any]:
+                starts = _places(builder, values, i, builder.sub(stop, I64(1)), down, together)
+
+                def add(p: Any, sums: list[Any]) -> list[Any]:
+                    offset = builder.mul(builder.mul(p, along), I64(BLOCK_BYTES))
+                    rows_of_x = _rows_at(builder, x, p, stride, last)
+                    found: list[Any] = []
+                    for r, start in enumerate(starts):
+                        block = builder.add(start, offset)
+                        if transposed:
+                            emit_prefetch(builder, builder.add(block, ahead))
+                        before = sums[r * each : (r + 1) * each]
+                        found += _block_added(emitter, transposed, block, rows_of_x, before)
+                    return found
+
+                _, sums = loop(builder, I64(0), count, 1, [emitter.zero] * (each * together), add)
+                first = builder.mul(i, I64(SIDE))
+                end = least(builder, builder.mul(stop, I64(SIDE)), rows)
+                for r in range(SIDE * together):
+                    row = builder.add(first, I64(r))
+                    with builder.if_then(builder.icmp_signed("<", row, end)):
+                        tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
+                        emitter.store_tile(tile, builder.add(out, builder.mul(row, out_stride)))
+                return []
+
+            loop(builder, begin, builder.add(stop, I64(together - 1)), together, [], some_rows)
+
+        for_width(builder, width, emit, _VECTORS)
+
+    # Two functions: that of a name is compiled once.
+    sum_tiles.__name__ += "_transposed" if transposed else ""
+    return emitted(types.void, *[types.int64] * 13)(apart(sum_tiles))
+
+
+def _places(builder: Any, values: Any, i: Any, last: Any, down: Any, count: int) -> list[Any]:
+    """Return where ``count`` block rows from the ``i``-th on begin, none beyond the ``last``."""
+    found = []
+    for r in range(count):
+        row = least(builder, builder.add(i, I64(r)), last)
+        offset = builder.mul(builder.mul(row, down), I64(BLOCK_BYTES))
+        found.append(builder.add(values, offset))
+    return found
+
+
+def least(builder: Any, a: Any, b: Any) -> Any:
+    """Return the smaller of two integers."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+sum_tiles = _summed_tiles(transposed=False)
+sum_tiles_transposed = _summed_tiles(transposed=True)
 
 
 @emitted(types.void, *[types.int64] * 10)
