@@ -9,7 +9,7 @@ import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
 from crossover.reports import metrics
-from crossover.reports.tables import interval_in
+from crossover.reports.tables import interval_in, over_weak_baseline
 
 #: What the points of a crossover share. Its pattern and scope they share, too, but for dense W.
 AXES = (
@@ -34,6 +34,8 @@ class Crossover:
     top_kernel: str
     #: Every baseline that was the fastest at some sparsity.
     baselines: tuple[str, ...]
+    #: Sparsities at which that baseline was a weak one.
+    weak_baseline_at: tuple[float, ...]
 
     def record(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -76,4 +78,5 @@ def _crossover(kernel: str, points: pd.DataFrame) -> Crossover:
         top_speedup=top["speedup"],
         top_kernel=top["kernel"],
         baselines=tuple(dict.fromkeys(row["baseline"] for row in ordered)),
+        weak_baseline_at=tuple(row["sparsity"] for row in ordered if over_weak_baseline(row)),
     )

@@ -47,7 +47,8 @@ class Metric:
     def cell(self, row: Mapping[Any, Any]) -> str:
         """Return it as a table shows it, from its raw values."""
         if f"{self.name}_low" in row:
-            return tables.interval(tables.interval_in(row, self.name), self.format)
+            found = tables.interval(tables.interval_in(row, self.name), self.format)
+            return tables.marked(found, row) if self.name == "speedup" else found
         return self.format(row[self.name])
 
 
@@ -70,11 +71,11 @@ def _executed_gflops(it: Subject) -> float:
 
 
 def _roofline(it: Subject) -> float:
-    # Its work: on zeros, too, where it stores them.
-    stores = it.measurement.kernel.stores_zeros
-    flops = it.problem.executed_flops if stores else it.problem.useful_flops
-    nbytes = (it.measurement.last.nbytes or 0) + it.problem.side_bytes
-    return rates.roofline_fraction(it.limits, flops, nbytes, it.time.median)
+    return rates.roofline_fraction(it.limits, *it.measurement.work, it.time.median)
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
 def _break_even(it: Subject) -> float:
@@ -114,6 +115,10 @@ METRICS: tuple[Metric, ...] = (
            "what the speedup is over: the fastest dense kernel of the same device and arithmetic "
            "(of a training step: the fastest masked dense one)",
            lambda it: it.baseline.kernel.name if it.baseline else "", str),
+    Metric("baseline_of_bound", "baseline, of its bound", "share", "more",
+           "least time of a call like the baseline's, an empty call included, over its time; below "
+           "half a speedup is marked as over a weak baseline",
+           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, _share),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
            lambda it: rates.gflops(it.problem.useful_flops, it.time.median)),
@@ -123,7 +128,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("roofline", "of roofline", "share", "more",
            "least time for its work and compulsory bytes at this machine's measured limits, over "
            "the time",
-           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %"),
+           _roofline, _share),
     Metric("break_even_calls", "conversion repaid after", "calls", "less",
            "calls that repay the conversion, against the baseline",
            _break_even, _calls),
@@ -153,7 +158,7 @@ METRICS: tuple[Metric, ...] = (
            "largest error over what rounding may cost; above 1 a result counts as wrong",
            lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
     Metric("warnings", "warnings", "names", "less",
-           "what is wrong with how it was timed",
+           "what is wrong with how it was timed, or with what it is held against",
            lambda it: "; ".join(it.warnings), str),
 )  # fmt: skip
 

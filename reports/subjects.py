@@ -57,12 +57,8 @@ def subjects(results: Results, visits: Sequence[Visit], role: str | None = None)
             time,
             speedup,
             within,
-            results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads),
-            tuple(
-                warnings.of_measurement(
-                    pair.candidate, results.best_canary_s, results.run.machine["cores"]
-                )
-            ),
+            _limits(results, pair),
+            tuple(_warnings(results, pair)),
         )
         for pair, time, speedup, within in zip(
             pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True
@@ -85,6 +81,16 @@ def _speedups(
             pairs, itself, comparison.speedups(others, samples), strict=True
         )
     ]
+
+
+def _limits(results: Results, pair: Pair) -> rates.Limits | None:
+    return results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads)
+
+
+def _warnings(results: Results, pair: Pair) -> list[str]:
+    cores = results.run.machine["cores"]
+    found = warnings.of_measurement(pair.candidate, results.best_canary_s, cores)
+    return found + warnings.of_comparison(pair, _limits(results, pair))
 
 
 def _usual_role(contest: Contest) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.warnings import WEAK_BASELINE
 
 Row = Mapping[Any, Any]
 
@@ -102,6 +103,16 @@ def interval(value: Interval, write: Callable[[float], str] = times) -> str:
     if math.isnan(value.median):
         return ""
     return f"{write(value.median)} [{write(value.low)}, {write(value.high)}]"
+
+
+def marked(speedup: str, row: Row) -> str:
+    """Return a speedup as a table shows it, with the mark of one over a weak baseline."""
+    return f"{speedup} ({WEAK_BASELINE})" if speedup and over_weak_baseline(row) else speedup
+
+
+def over_weak_baseline(row: Row) -> bool:
+    """Return whether the dense kernel that a measured row is held against is no fair one."""
+    return WEAK_BASELINE in str(row["warnings"]).split("; ")
 
 
 def interval_in(row: Row, name: str, suffix: str = "") -> Interval:

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import stats
 
 from crossover.bench.records.rows import Visit
-from crossover.bench.statistics.comparison import Measurement
+from crossover.bench.statistics import rates
+from crossover.bench.statistics.comparison import Measurement, Pair
 from crossover.bench.statistics.intervals import order_half_width
 
 _NOISY = 0.10
@@ -21,6 +22,9 @@ _DRIFT_ERROR = 0.01
 _DRIFT = 0.10
 _THROTTLE = 0.15
 _LEAST_ROUNDS, _SHORTEST_SAMPLE_S = 6, 1e-3
+
+#: About a speedup, not about the times of its kernel: reports mark the speedup with it.
+WEAK_BASELINE = "weak baseline"
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,12 @@ WARNINGS = (
         "prune in blocks, or use a format of single entries",
         None,
     ),
+    MeasurementWarning(
+        WEAK_BASELINE,
+        "the dense kernel that it is held against takes over twice the least time of such a call",
+        "take the speedup for one over this dense kernel, not over dense",
+        None,
+    ),
 )
 
 
@@ -126,6 +136,14 @@ def of_measurement(measurement: Measurement, best_canary_s: float, cores: int) -
     if not measurement.leaves_out and not measurement.kernel.stores_zeros:
         found.append("blocks fill W")
     return found + list(dict.fromkeys(text for row in rows for text in row.warnings))
+
+
+def of_comparison(pair: Pair, limits: rates.Limits | None) -> list[str]:
+    """Return the names of the warnings about what a kernel is held against."""
+    dense = pair.baseline
+    if dense is None or dense.kernel.role != "dense":
+        return []
+    return [WEAK_BASELINE] if rates.is_weak(dense.call_fraction(limits)) else []
 
 
 def best_canary_s(visits: Iterable[Visit]) -> float:

@@ -3,7 +3,8 @@
 An answer in JSON is one of our kernels in one problem: ``network`` (or the group of matrices),
 ``layer``, ``computes``, ``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``kernel``,
 ``time_s``, ``useful_gflops``, ``roofline``; ``peer`` and ``dense``, what it is held against; and
-``over_peer`` and ``over_dense``, the speedups with their intervals.
+``over_peer`` and ``over_dense``, the speedups with their intervals; and ``weak_dense``, whether
+that dense kernel is no fair baseline.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.rates import geometric_mean
+from crossover.bench.statistics.warnings import WEAK_BASELINE
 from crossover.reports import metrics
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
-from crossover.reports.tables import Table, interval_in, number, percent, times
+from crossover.reports.tables import (
+    Table,
+    interval_in,
+    number,
+    over_weak_baseline,
+    percent,
+    times,
+)
 
 _TITLE = "Our kernels against peers"
 _SAME = ["problem_id", "kernel"]
@@ -67,6 +76,7 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -
     lines = []
     for values, part in rows.groupby(keys, sort=True) if len(rows) else ():
         met = part[part["speedup_peer"].notna()]
+        weak = sum(map(over_weak_baseline, part.to_dict("records")))
         names = {"network": "matrices", "computes": "pass"}
         lines.append(
             {names.get(k, k): f"{v}" for k, v in zip(keys, values, strict=True)}
@@ -75,6 +85,7 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -
                 "× best peer": times(geometric_mean(met["speedup_peer"])),
                 "worst": _worst(met) if page and len(met) else "",
                 "× fastest dense": times(geometric_mean(part["speedup"].dropna())),
+                WEAK_BASELINE: f"{weak} of {len(part)}" if weak else "",
                 "useful GFLOP/s": number(part["useful_gflops"].median()),
                 "of roofline": percent(round(part["roofline"].median(), 2)),
             }
@@ -94,5 +105,6 @@ def _answer(row: dict[Any, Any]) -> dict[str, Any]:
         "peer": row["baseline_peer"] or None,
         "over_peer": asdict(interval_in(row, "speedup", "_peer")),
         "dense": row["baseline"] or None,
+        "weak_dense": over_weak_baseline(row),
         "over_dense": asdict(interval_in(row, "speedup")),
     }

@@ -2,8 +2,9 @@
 
 An answer in JSON has the problem (``network``, ``layer``, ``m``, ``k``, ``batch``, ``computes``,
 ``pattern``, ``threads``, ``caches``, ``zeros_x``, ``zeros_dy``), ``kernel`` and ``baselines``,
-``estimate`` (null where nothing was measured), ``failure``, ``at_ceilings`` (the crossover of two
-kernels that reach the roofline), ``memory_crossover``, ``break_even`` at the highest sparsity,
+``weak_baseline_at`` (the sparsities at which the dense kernel was no fair one), ``estimate`` (null
+where nothing was measured), ``failure``, ``at_ceilings`` (the crossover of two kernels that reach
+the roofline), ``memory_crossover``, ``break_even`` at the highest sparsity,
 ``open`` (whether more measuring could narrow or confirm it), and its ``probes``.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from crossover.bench.statistics.search_answers import SearchAnswer, search_answers
+from crossover.bench.statistics.warnings import WEAK_BASELINE
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
 from crossover.reports.tables import Table, cells, percent
@@ -67,6 +69,17 @@ def _predicted(answer: SearchAnswer, results: Results) -> float | None:
     return answer.predicted(results.limits(answer.device, answer.problem.threads))
 
 
+def _weak_at(answer: SearchAnswer, results: Results) -> list[float]:
+    if answer.problem is None:
+        return []
+    return answer.weak_baseline_at(results.limits(answer.device, answer.problem.threads))
+
+
+def _mark(answer: SearchAnswer, results: Results) -> str:
+    at = _weak_at(answer, results)
+    return f" ({WEAK_BASELINE} at {', '.join(map(percent, at))})" if at else ""
+
+
 def _line(answer: SearchAnswer, results: Results) -> dict[str, str]:
     problem, memory = answer.problem, answer.memory_crossover()
     predicted, repaid = _predicted(answer, results), answer.break_even()
@@ -74,7 +87,7 @@ def _line(answer: SearchAnswer, results: Results) -> dict[str, str]:
     return {
         **cells(vars(problem), *_COLUMNS),
         "kernel": answer.kernel,
-        "against": " or ".join(answer.baselines),
+        "against": " or ".join(answer.baselines) + _mark(answer, results),
         f"crossover ({100 * answer.search.confidence:g} %)": _found(answer),
         "at the ceilings": "" if predicted is None else percent(predicted),
         "smaller from": "" if memory is None else percent(memory),
@@ -92,6 +105,7 @@ def _answer(answer: SearchAnswer, results: Results) -> dict[str, Any]:
         **{name: getattr(answer.problem, name) for name in _PROBLEM},
         "kernel": answer.kernel,
         "baselines": list(answer.baselines),
+        "weak_baseline_at": _weak_at(answer, results),
         "estimate": asdict(estimate) | {"text": str(estimate)} if estimate else None,
         "failure": answer.failure,
         "wrong": answer.wrong,

@@ -14,6 +14,7 @@ from functools import partial
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate
+from crossover.bench.statistics.warnings import WEAK_BASELINE
 from crossover.reports import metrics, plots
 from crossover.reports.crossovers import FASTEST, Crossover, crossovers
 from crossover.reports.plots import Plot
@@ -25,6 +26,7 @@ from crossover.reports.tables import (
     cells,
     interval,
     interval_in,
+    marked,
     percent,
     seconds,
 )
@@ -86,7 +88,7 @@ def _sentence(found: Crossover) -> str:
         f"batch {place['batch']}, {place['computes']}, on the {place['device'].upper()}, "
         f"{place['caches']}: sparse beats dense {_says(estimate)} "
         f"({100 * estimate.confidence:g} %); at {percent(found.top_sparsity)} sparsity the "
-        f"speedup is {found.top_speedup:.2f} × ({found.top_kernel})."
+        f"speedup is {found.top_speedup:.2f} × ({found.top_kernel}){_mark(found)}."
     )
 
 
@@ -99,7 +101,7 @@ def _crossover_table(
         cells(each.place, *columns)
         | {
             "kernel": each.kernel if each_kernel else "",
-            "crossover (95 %)": str(each.estimate),
+            "crossover (95 %)": f"{each.estimate}{_mark(each)}",
             "speedup at the highest sparsity": (
                 f"{each.top_speedup:.2f} × at {percent(each.top_sparsity)} ({each.top_kernel})"
             ),
@@ -110,6 +112,12 @@ def _crossover_table(
     title = f"Crossover of {which} over the fastest dense one"
     under = "Crossovers kernel by kernel" if each_kernel else ""
     return Table.of(title, lines, under=under, page=not terminal, terminal=terminal)
+
+
+def _mark(found: Crossover) -> str:
+    """Return what a crossover is marked with where a dense kernel was no fair one."""
+    at = found.weak_baseline_at
+    return f" ({WEAK_BASELINE} at {', '.join(map(percent, at))})" if at else ""
 
 
 def _terminal_tables(
@@ -142,7 +150,7 @@ def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
         | {
             "fastest dense": f"{seconds(row['speedup'] * row['time_s'])} ({row['baseline']})",
             "fastest sparse": f"{seconds(row['time_s'])} ({row['kernel']})",
-            "speedup (95 %)": interval(interval_in(row, "speedup")),
+            "speedup (95 %)": marked(interval(interval_in(row, "speedup")), row),
         }
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]
