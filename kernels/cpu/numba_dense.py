@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 
 from ..base import ONLY_FP32, Array, Kernel, Look, Weight
 from ..processor import aligned_empty
-from .simd.blocks import BLOCK_TILE, SIDE, sum_tiles, sum_tiles_transposed
-from .simd.dense import (
-    MOST_COLUMNS,
-    masked_update,
-    outer_dense,
-    pack_panels,
-    sum_dense_columns,
-    sum_dense_rows,
-)
-from .simd.vectors import LANES, TILE, address, keep_alive
+from .simd.blocks import BLOCK_TILE, SIDE
+from .simd.dense import MOST_COLUMNS, sum_dense_columns, sum_dense_rows
+from .simd.emitting import keep_alive
+from .simd.gradients import masked_update, outer_dense
+from .simd.panels import pack_panels
+from .simd.tiles import sum_tiles, sum_tiles_transposed
+from .simd.vectors import LANES, TILE, address
 from .threads import require_layout, rows_of, serial_loads
 
 _FEW = int(os.environ.get("FEW", "12"))

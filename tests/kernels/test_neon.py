@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODULES = ("blocks", "dense", "entries", "rows", "slices")
+MODULES = ("blocks", "dense", "entries", "gradients", "panels", "rows", "slices", "tiles")
 LOWERED = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 # In a process of its own: how wide vectors are is decided at import.

@@ -20,7 +20,6 @@ from .vectors import (
     LANES,
     UNALIGNED,
     Emitter,
-    apart,
     emit_prefetch,
     emitted,
     first_lanes,
@@ -33,13 +32,13 @@ SIDE = 4
 BLOCK_BYTES = 4 * SIDE * SIDE
 #: Blocks that are asked for before they are needed, where they do not lie one after the other.
 BLOCKS_AHEAD = 8
-# Vectors of a tile: a block row's results and a row of X take at most 20 of 32 registers with
+#: Vectors of a tile: a block row's results and a row of X take at most 20 of 32 registers with
 # AVX-512, 10 of 16 elsewhere.
-_VECTORS = 4 if LANES == 16 else 2
-BLOCK_TILE = _VECTORS * LANES
+BLOCK_VECTORS = 4 if LANES == 16 else 2
+BLOCK_TILE = BLOCK_VECTORS * LANES
 
 
-def _rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> list[Any]:
+def rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> list[Any]:
     """Return the addresses of the rows of the ``block``-th block, none beyond row ``last``."""
     first = builder.mul(block, I64(SIDE))
     addresses = []
@@ -76,8 +75,8 @@ def _summed_blocks(transposed: bool) -> Any:
                     )
                 block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
                 index = builder.zext(emitter.read(indices, p, I16), I64)
-                rows_of_x = _rows_at(builder, x, index, stride, last)
-                return _block_added(emitter, transposed, block, rows_of_x, sums)
+                rows_of_x = rows_at(builder, x, index, stride, last)
+                return block_added(emitter, transposed, block, rows_of_x, sums)
 
             zeros = [emitter.zero] * (SIDE * emitter.vectors)
             _, sums = loop(builder, start, end, 1, zeros, add_block)
@@ -86,7 +85,7 @@ def _summed_blocks(transposed: bool) -> Any:
                     tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
                     emitter.store_tile(tile, builder.add(out, builder.mul(I64(r), out_stride)))
 
-        for_width(builder, width, emit, _VECTORS)
+        for_width(builder, width, emit, BLOCK_VECTORS)
 
     return sum_blocks
 
@@ -95,7 +94,7 @@ sum_blocks = _summed_blocks(transposed=False)
 sum_blocks_transposed = _summed_blocks(transposed=True)
 
 
-def _block_added(
+def block_added(
     emitter: Emitter, transposed: bool, block: Any, rows_of_x: list[Any], sums: list[Any]
 ) -> list[Any]:
     """Return the sums, by row and vector, with the products of a block and its rows of X added."""
@@ -111,76 +110,9 @@ def _block_added(
     return found
 
 
-def _summed_tiles(transposed: bool) -> Any:
-    """Return an intrinsic that multiplies rows of blocks that hold all of W, or columns of them."""
-
-    def sum_tiles(
-        builder: Any, values: Any, begin: Any, stop: Any, down: Any, along: Any, count: Any,
-        x: Any, stride: Any, last: Any, out: Any, out_stride: Any, rows: Any, width: Any,
-    ) -> None:  # fmt: skip
-        """Write ``width`` columns of the product of block rows [begin, stop) to ``out``.
-
-        Addresses, and strides in bytes; at most ``BLOCK_TILE`` columns, and ``rows`` rows of the
-        result. From one block row to the next it is ``down`` blocks, and to the next of ``count``
-        blocks of a row ``along``.
-        """
-
-        def emit(emitter: Emitter) -> None:
-            together = max(1, _VECTORS // emitter.vectors)
-            each = SIDE * emitter.vectors
-            ahead = builder.mul(along, I64(BLOCKS_AHEAD * BLOCK_BYTES))
-
-            def some_rows(i: Any, _: Any) -> list[Any]:
-                starts = _places(builder, values, i, builder.sub(stop, I64(1)), down, together)
-
-                def add(p: Any, sums: list[Any]) -> list[Any]:
-                    offset = builder.mul(builder.mul(p, along), I64(BLOCK_BYTES))
-                    rows_of_x = _rows_at(builder, x, p, stride, last)
-                    found: list[Any] = []
-                    for r, start in enumerate(starts):
-                        block = builder.add(start, offset)
-                        if transposed:
-                            emit_prefetch(builder, builder.add(block, ahead))
-                        before = sums[r * each : (r + 1) * each]
-                        found += _block_added(emitter, transposed, block, rows_of_x, before)
-                    return found
-
-                _, sums = loop(builder, I64(0), count, 1, [emitter.zero] * (each * together), add)
-                first = builder.mul(i, I64(SIDE))
-                end = least(builder, builder.mul(stop, I64(SIDE)), rows)
-                for r in range(SIDE * together):
-                    row = builder.add(first, I64(r))
-                    with builder.if_then(builder.icmp_signed("<", row, end)):
-                        tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
-                        emitter.store_tile(tile, builder.add(out, builder.mul(row, out_stride)))
-                return []
-
-            loop(builder, begin, builder.add(stop, I64(together - 1)), together, [], some_rows)
-
-        for_width(builder, width, emit, _VECTORS)
-
-    # Two functions: that of a name is compiled once.
-    sum_tiles.__name__ += "_transposed" if transposed else ""
-    return emitted(types.void, *[types.int64] * 13)(apart(sum_tiles))
-
-
-def _places(builder: Any, values: Any, i: Any, last: Any, down: Any, count: int) -> list[Any]:
-    """Return where ``count`` block rows from the ``i``-th on begin, none beyond the ``last``."""
-    found = []
-    for r in range(count):
-        row = least(builder, builder.add(i, I64(r)), last)
-        offset = builder.mul(builder.mul(row, down), I64(BLOCK_BYTES))
-        found.append(builder.add(values, offset))
-    return found
-
-
 def least(builder: Any, a: Any, b: Any) -> Any:
     """Return the smaller of two integers."""
     return builder.select(builder.icmp_signed("<", a, b), a, b)
-
-
-sum_tiles = _summed_tiles(transposed=False)
-sum_tiles_transposed = _summed_tiles(transposed=True)
 
 
 @emitted(types.void, *[types.int64] * 10)
@@ -196,7 +128,7 @@ def dot_blocks(
     # The last vector is masked even where it is full, so that none is empty.
     whole = builder.udiv(builder.sub(n, I64(1)), I64(LANES))
     mask = first_lanes(builder, builder.sub(n, builder.mul(whole, I64(LANES))), LANES)
-    left = _rows_at(builder, dy, row, stride, last_row)
+    left = rows_at(builder, dy, row, stride, last_row)
     full, masked = Emitter(builder), Emitter(builder, 1, mask)
 
     def add(emitter: Emitter, right: list[Any], v: Any, sums: list[Any]) -> list[Any]:
@@ -206,7 +138,7 @@ def dot_blocks(
 
     def block(p: Any, _: Any) -> list[Any]:
         index = builder.zext(full.read(indices, p, I16), I64)
-        right = _rows_at(builder, x, index, stride, last)
+        right = rows_at(builder, x, index, stride, last)
         zeros = [full.zero] * (SIDE * SIDE)
         _, sums = loop(builder, I64(0), whole, 1, zeros, lambda v, sums: add(full, right, v, sums))
         sums = add(masked, right, whole, sums)
