@@ -78,11 +78,11 @@ def _executed_gflops(it: Subject) -> float:
 
 
 def _roofline(it: Subject) -> float:
-    # Its work: on zeros, too, where it stores them.
-    stores = it.measurement.kernel.stores_zeros
-    flops = it.problem.executed_flops if stores else it.problem.useful_flops
-    nbytes = (it.measurement.last.nbytes or 0) + it.problem.side_bytes
-    return rates.roofline_fraction(it.limits, flops, nbytes, it.time.median)
+    return rates.roofline_fraction(it.limits, *it.measurement.work, it.time.median)
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
 def _break_even(it: Subject) -> float:
@@ -130,6 +130,10 @@ METRICS: tuple[Metric, ...] = (
            "median over visits of the median time of the baseline's calls",
            lambda it: it.baseline.time_s if it.baseline else _NAN, tables.seconds,
            ("baseline_warnings",)),
+    Metric("baseline_of_bound", "baseline, of its bound", "share", "more",
+           "least time of a call like the baseline's, an empty call included, over its time; below "
+           "half a speedup is marked as over a weak baseline",
+           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, _share),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
            lambda it: rates.gflops(it.problem.useful_flops, it.time.median), marked_by=_OWN),
@@ -139,7 +143,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("roofline", "of roofline", "share", "more",
            "least time for its work and compulsory bytes at this machine's measured limits, over "
            "the time",
-           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %", _OWN),
+           _roofline, _share, _OWN),
     Metric("break_even_calls", "conversion repaid after", "calls", "less",
            "calls that repay the conversion, against the baseline",
            _break_even, _calls, _BOTH),

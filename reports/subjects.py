@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossover.bench.records.rows import ProblemRecord, Row, Visit
-from crossover.bench.statistics import comparison, rates
+from crossover.bench.statistics import comparison, rates, warnings
 from crossover.bench.statistics.comparison import Contest, Measurement, Pair
 from crossover.bench.statistics.intervals import Interval
 from crossover.reports.results import Results
@@ -59,9 +59,9 @@ def subjects(results: Results, visits: Sequence[Visit], role: str | None = None)
             time,
             speedup,
             within,
-            results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads),
+            _limits(results, pair),
             results.warnings_of(pair.candidate),
-            results.warnings_of(pair.baseline) if pair.baseline else (),
+            _baseline_warnings(results, pair),
         )
         for pair, time, speedup, within in zip(
             pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True
@@ -84,6 +84,18 @@ def _speedups(
             pairs, itself, comparison.speedups(others, samples), strict=True
         )
     ]
+
+
+def _limits(results: Results, pair: Pair) -> rates.Limits | None:
+    return results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads)
+
+
+def _baseline_warnings(results: Results, pair: Pair) -> tuple[str, ...]:
+    """Return the warnings about what a kernel is held against, and about its being that."""
+    if pair.baseline is None:
+        return ()
+    weak = warnings.of_comparison(pair, _limits(results, pair))
+    return results.warnings_of(pair.baseline) + tuple(weak)
 
 
 def _usual_role(contest: Contest) -> str:

@@ -55,6 +55,22 @@ class Measurement:
             return not self.kernel.stores_zeros
         return rates.leaves_out(self.kernel.stores_zeros, stored, self.problem.nnz, entries)
 
+    @property
+    def work(self) -> tuple[float, float]:
+        """Return its operations, on zeros too where it stores them, and its compulsory bytes."""
+        stores, it = self.kernel.stores_zeros, self.problem
+        flops = it.executed_flops if stores else it.useful_flops
+        return flops, (self.last.nbytes or 0) + it.side_bytes
+
+    def call_fraction(self, limits: rates.Limits | None) -> float:
+        """Return what share of its bound it reaches, an empty call being part of the bound.
+
+        NaN of a training step, which is many calls, and of numbers that the limits are not of.
+        """
+        if self.problem.computes == "step" or self.problem.dtype != "float32":
+            return float("nan")
+        return rates.call_fraction(limits, *self.work, self.time_s, self.problem.caches == "cold")
+
     def log_times(self) -> list[NDArray[np.float64]]:
         """Return the logs of its times, visit by visit."""
         return [np.log(row.samples) for row in self.rows]

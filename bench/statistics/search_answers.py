@@ -18,7 +18,7 @@ import numpy as np
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Row, Visit
 from crossover.bench.statistics.comparison import cross_fitted, fastest_over, log_ratios
 from crossover.bench.statistics.intervals import CONFIDENCE
-from crossover.bench.statistics.rates import Limits, break_even_calls
+from crossover.bench.statistics.rates import Limits, break_even_calls, call_fraction, is_weak
 from crossover.bench.statistics.sign_search import WIDTH, Probe, SignSearch
 
 #: Stands for the fastest of the candidates, which may be another one at each sparsity.
@@ -50,6 +50,8 @@ class ProbedOperands:
     dense_nbytes: int
     #: Calls that repay ``prepare``.
     calls: float
+    #: The baseline's median time.
+    dense_s: float
 
 
 @dataclass
@@ -145,6 +147,18 @@ class SearchAnswer:
                 return float(sparsity)
         return None
 
+    def weak_baseline_at(self, limits: Limits | None) -> list[float]:
+        """Return the sparsities at which the baseline took over twice the least time of a call."""
+        if self.problem is None or self.problem.dtype != "float32":
+            return []
+        flops, sides = self.problem.executed_flops, self.problem.side_bytes
+        cold = self.problem.caches == "cold"
+        return [
+            sparsity
+            for sparsity, it in sorted(self.operands.items())
+            if is_weak(call_fraction(limits, flops, it.dense_nbytes + sides, it.dense_s, cold))
+        ]
+
     def break_even(self) -> tuple[float, float] | None:
         """Return (sparsity, calls) at the highest sparsity, if the kernel is faster there."""
         if not self.probes or self.probes[-1].verdict != "faster":
@@ -201,6 +215,6 @@ def raced(
 
 
 def _probed(dense: Row, row: Row) -> ProbedOperands:
-    times = (float(np.median(each.samples)) for each in (dense, row))
-    calls = break_even_calls(row.prepare_s or 0.0, *times)
-    return ProbedOperands(row.nbytes or 0, dense.nbytes or 0, calls)
+    dense_s, sparse_s = (float(np.median(each.samples)) for each in (dense, row))
+    calls = break_even_calls(row.prepare_s or 0.0, dense_s, sparse_s)
+    return ProbedOperands(row.nbytes or 0, dense.nbytes or 0, calls, dense_s)

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import stats
 
 from crossover.bench.records.rows import Visit
-from crossover.bench.statistics.comparison import Measurement
+from crossover.bench.statistics import rates
+from crossover.bench.statistics.comparison import Measurement, Pair
 from crossover.bench.statistics.intervals import order_half_width
 
 _NOISY = 0.10
@@ -23,8 +24,13 @@ _THROTTLE = 0.15
 # The part of the canary that is a GPU's.
 _GPU = "GPU"
 _LEAST_ROUNDS, _SHORTEST_SAMPLE_S = 6, 1e-3
+# Rounds of a first look, of which a median alone is shown.
+_FEWEST_ROUNDS = 3
 #: Seconds of the parts of the canary at their best in a run, by number of threads.
 BestCanary = Mapping[int, Mapping[str, float]]
+
+#: About a speedup, not about the times of its kernel: reports mark the speedup with it.
+WEAK_BASELINE = "weak baseline"
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,9 @@ WARNINGS = (
         "n",
         f"the median is known to worse than ± {_NOISY:.0%}",
         "close other programs, or give more --budget",
-        lambda e: order_half_width(np.log(e.together)) > _NOISY,
+        lambda e: (
+            len(e.together) >= _LEAST_ROUNDS and order_half_width(np.log(e.together)) > _NOISY
+        ),
     ),
     MeasurementWarning(
         "drifting",
@@ -108,10 +116,10 @@ WARNINGS = (
     MeasurementWarning(
         "too short",
         "s",
-        "fewer rounds or shorter samples than a median can rest on",
+        "shorter samples, or fewer rounds of a visit, than a median can rest on",
         "give more --budget",
         lambda e: (
-            len(e.together) < _LEAST_ROUNDS
+            min(map(len, e.samples)) < _FEWEST_ROUNDS
             or float(np.median(e.together)) * e.loops < _SHORTEST_SAMPLE_S
         ),
     ),
@@ -170,6 +178,13 @@ WARNINGS = (
         "prune in blocks, or use a format of single entries",
         None,
     ),
+    MeasurementWarning(
+        WEAK_BASELINE,
+        "w",
+        "the dense kernel that it is held against takes over twice the least time of such a call",
+        "take the speedup for one over this dense kernel, not over dense",
+        None,
+    ),
 )
 
 
@@ -203,6 +218,14 @@ def of_measurement(
     if not measurement.leaves_out and not kernel.stores_zeros:
         found.append("blocks fill W")
     return found + list(dict.fromkeys(text for row in rows for text in row.warnings))
+
+
+def of_comparison(pair: Pair, limits: rates.Limits | None) -> list[str]:
+    """Return the names of the warnings about what a kernel is held against."""
+    dense = pair.baseline
+    if dense is None or dense.kernel.role != "dense":
+        return []
+    return [WEAK_BASELINE] if rates.is_weak(dense.call_fraction(limits)) else []
 
 
 def best_canary_s(visits: Iterable[Visit]) -> BestCanary:

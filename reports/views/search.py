@@ -19,6 +19,7 @@ from typing import Any
 from crossover.bench.records.rows import Visit
 from crossover.bench.statistics.comparison import contests
 from crossover.bench.statistics.search_answers import SearchAnswer, search_answers
+from crossover.bench.statistics.warnings import WEAK_BASELINE
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
 from crossover.reports.tables import Table, cells, marked, percent
@@ -55,7 +56,7 @@ def answers_with_warnings(results: Results, series: str) -> list[tuple[SearchAns
     visits = results.series.get(series, [])
     found = search_answers(visits, results.kernels, confidence, width)
     warned = _warnings_by_problem(results, visits)
-    return [(each, _warnings(each, warned)) for each in found]
+    return [(each, _warnings(each, warned) + _weak(each, results)) for each in found]
 
 
 def _warnings_by_problem(results: Results, visits: Sequence[Visit]) -> Mapping[str, list[str]]:
@@ -77,6 +78,14 @@ def _warnings(answer: SearchAnswer, warned: Mapping[str, list[str]]) -> list[str
         sparsities = [each for each in sparsities if each in (estimate.low, estimate.high)]
     problems = [answer.problems[each] for each in sparsities]
     return list(dict.fromkeys(text for each in problems for text in warned.get(each, ())))
+
+
+def _weak(answer: SearchAnswer, results: Results) -> list[str]:
+    """Return the warning about a baseline far from its bound, at any of the sparsities."""
+    if answer.problem is None:
+        return []
+    limits = results.limits(answer.device, answer.problem.threads)
+    return [WEAK_BASELINE] if answer.weak_baseline_at(limits) else []
 
 
 def _sentences(found: list[SearchAnswer]) -> list[str]:

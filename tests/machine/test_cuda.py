@@ -222,6 +222,8 @@ def test_the_roofline_of_a_gpu() -> None:
     assert limits.bound_s(50e12, 1.0) == pytest.approx(1.0)
     assert limits.bound_s(1.0, 1e6) == pytest.approx(1e6 / 5000e9)
     assert limits.bound_s(1.0, 1e9) == pytest.approx(1e9 / 3000e9)
+    assert limits.call_bound_s(1.0, 1e6) == pytest.approx(1e6 / 5000e9 + 1e-6)
+    assert limits.call_bound_s(1.0, 1e6, cold=True) == pytest.approx(1e6 / 3000e9 + 1e-6)
 
 
 def test_a_gpu_that_does_not_answer_is_lost(

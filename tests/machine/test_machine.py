@@ -79,6 +79,15 @@ def test_the_bound_is_the_slower_of_work_and_bytes() -> None:
     assert GOOD.bound_s(1.0, 1e9) == pytest.approx(1e9 / 20e9)
 
 
+def test_the_bound_of_a_call_is_of_one_thread_or_of_all() -> None:
+    woken = replace(GOOD, call_s=1e-7, parallel_s=2e-6)
+    # Small: no second thread is worth waking. Its own L1 cache gives one thread half of both's.
+    assert woken.call_bound_s(1.0, 20e3) == pytest.approx(20e3 / 200e9 + 1e-7)
+    assert woken.call_bound_s(200e6, 20e3) == pytest.approx(1e-3 + 2e-6)
+    # What is not in the caches has the memory's bandwidth, however little it is.
+    assert woken.call_bound_s(1.0, 20e3, cold=True) == pytest.approx(20e3 / 20e9 + 1e-7)
+
+
 def test_a_weak_baseline_is_named() -> None:
     assert examined()["dense baseline"].fine
     weak = examined(replace(GOOD, blas_gflops=86.0))["dense baseline"]

@@ -117,8 +117,8 @@ def test_the_prediction_is_where_the_rooflines_meet() -> None:
     # Bound by memory: fp32 with 32-bit indices crosses at 50 %.
     found.problem = problem(executed_flops=2e6, side_bytes=8000)
     found.operands = {
-        0.0: ProbedOperands(8_000_000, 4_000_000, 1.0),
-        0.99: ProbedOperands(80_000, 4_000_000, 1.0),
+        0.0: ProbedOperands(8_000_000, 4_000_000, 1.0, 1.0),
+        0.99: ProbedOperands(80_000, 4_000_000, 1.0, 1.0),
     }
     assert found.predicted(limits) == pytest.approx(0.5, abs=0.002)
     assert found.predicted(None) is None
@@ -127,13 +127,28 @@ def test_the_prediction_is_where_the_rooflines_meet() -> None:
     assert found.predicted(limits) == 0.0
 
 
+def test_a_baseline_far_from_its_bound_is_weak() -> None:
+    limits = CpuLimits(
+        threads=1, fma_one_gflops=100.0, fma_gflops=100.0, blas_gflops=100.0,
+        copy_gbs={"memory": 10.0}, cache_bytes={}, call_s=1e-7, parallel_s=1e-6,
+    )  # fmt: skip
+    bound_s = limits.call_bound_s(1600.0, 800 + 480)
+    visits = [probed(0.0, 1.9 * bound_s, 1.0), probed(0.9, 2.1 * bound_s, 1e-9)]
+    (found,) = search_answers(visits, KERNELS)
+    assert found.weak_baseline_at(limits) == [0.9]
+    assert found.weak_baseline_at(None) == []
+
+
 def test_memory_crossover_is_where_the_bytes_are_equal() -> None:
     found = answer()
     assert found.memory_crossover() is None
-    found.operands = {0.0: ProbedOperands(400, 400, 1.0), 0.9: ProbedOperands(400, 400, 1.0)}
+    found.operands = {
+        0.0: ProbedOperands(400, 400, 1.0, 1.0),
+        0.9: ProbedOperands(400, 400, 1.0, 1.0),
+    }
     assert found.memory_crossover() is None  # both hold W dense
     bytes_at = {0.0: 800, 0.5: 400, 0.9: 80}
-    found.operands = {s: ProbedOperands(nbytes, 400, 1.0) for s, nbytes in bytes_at.items()}
+    found.operands = {s: ProbedOperands(nbytes, 400, 1.0, 1.0) for s, nbytes in bytes_at.items()}
     assert found.memory_crossover() == pytest.approx(0.5)
 
 

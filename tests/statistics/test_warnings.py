@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossover.bench.machine.limits import CpuLimits
 from crossover.bench.records.rows import KernelRecord, Row
-from crossover.bench.statistics.comparison import Measurement, contests
+from crossover.bench.statistics.comparison import Measurement, Pair, contests
 from crossover.bench.statistics.warnings import (
     WARNINGS,
     Evidence,
     best_canary_s,
     letters,
+    of_comparison,
     of_measurement,
 )
 from tests.examples import dense, kernel, measured, problem, visit
@@ -33,6 +35,11 @@ STEADY = Evidence(
     cores=2,
     threading_layer="omp",
 )
+LIMITS = CpuLimits(
+    threads=2, fma_one_gflops=100.0, fma_gflops=200.0, blas_gflops=190.0,
+    copy_gbs={"L1": 400.0, "memory": 2.0}, cache_bytes={"L1": 1 << 15}, call_s=1e-7,
+    parallel_s=1e-6,
+)  # fmt: skip
 WILD = RNG.lognormal(-7, 0.4, 30).tolist()
 
 
@@ -150,6 +157,41 @@ def test_every_warning_has_a_letter_and_only_throttling_shares_one() -> None:
     assert (
         letters(["noisy", "throttled: memory", "noisy", "no CUDA graph", "throttled: GPU"]) == "nt"
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "role", "changes", "found"),
+    [
+        (0.4, "dense", {}, ["weak baseline"]),
+        (0.6, "dense", {}, []),
+        (0.4, "peer", {}, []),
+        # A step is many calls, and more than calls.
+        (0.4, "dense", {"computes": "step"}, []),
+        # The limits are of fp32.
+        (0.4, "dense", {"dtype": "float64"}, []),
+    ],
+)
+def test_a_comparison_with_a_slow_dense_kernel_is_marked(
+    share: float, role: str, changes: dict[str, Any], found: list[str]
+) -> None:
+    about = problem(**changes)
+    seconds = LIMITS.call_bound_s(about.executed_flops, 800 + about.side_bytes) / share
+    rows = [measured("d", [seconds] * 10, nbytes=800), measured("ours", [1e-9] * 10)]
+    kernels = {"d": dense("d", role=role), "ours": kernel("ours")}
+    (contest,) = contests([visit(about, rows)], kernels)
+    candidate, baseline = contest.measurements["ours"], contest.measurements["d"]
+    assert of_comparison(Pair(candidate, baseline), LIMITS) == found
+    assert of_comparison(Pair(candidate, baseline), None) == []
+    assert of_comparison(Pair(candidate, None), LIMITS) == []
+
+
+def test_a_cold_dense_kernel_is_held_against_the_memory() -> None:
+    cold = problem(caches="cold")
+    rows = [measured("d", [1.3e-7 + 1280 / 2e9] * 10, nbytes=800)]
+    (contest,) = contests([visit(cold, rows)], {"d": dense("d")})
+    assert contest.measurements["d"].call_fraction(LIMITS) > 0.9
+    (hot,) = contests([visit(problem(), rows)], {"d": dense("d")})
+    assert hot.measurements["d"].call_fraction(LIMITS) < 0.2
 
 
 def test_every_warning_has_a_remedy() -> None:
