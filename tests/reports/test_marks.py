@@ -70,11 +70,11 @@ def test_a_sweep_marks_a_time_by_its_own_and_a_speedup_by_either(
 
 
 def test_a_crossover_is_marked_by_what_decides_it(tmp_path: Path) -> None:
-    def at(sparsity: float, csr: float | Row) -> Visit:
-        return made.visit("sweep", made.problem(sparsity), {"blas": 1e-4, "csr": csr})
+    def at(sparsity: float, csr: float | Row) -> list[Visit]:
+        return made.visits("sweep", made.problem(sparsity), {"blas": 1e-4, "csr": csr})
 
-    far = at(0.2, delayed("csr", 4e-4)), at(0.5, 2e-4), at(0.8, 5e-5)
-    near = at(0.2, 4e-4), at(0.5, delayed("csr", 2e-4)), at(0.8, 5e-5)
+    far = at(0.2, delayed("csr", 4e-4)) + at(0.5, 2e-4) + at(0.8, 5e-5)
+    near = at(0.2, 4e-4) + at(0.5, delayed("csr", 2e-4)) + at(0.8, 5e-5)
     for name, visits, warned in (("far", far, False), ("near", near, True)):
         _, lines = shown(tmp_path / name, made.study("sweep"), *visits)
         cells = cells_of(lines, "crossover (95 %)")

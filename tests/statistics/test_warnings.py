@@ -66,7 +66,7 @@ def test_a_good_measurement_has_no_warning() -> None:
         ({"samples": [WILD]}, "noisy"),
         ({"samples": [[1e-3] * 15 + [1.3e-3] * 15]}, "drifting"),
         ({"samples": [[1e-3] * 3 + [2e-3] * 3] * 3}, "drifting"),
-        ({"samples": [[1e-3] * 4]}, "too short"),
+        ({"samples": [[1e-3] * 30, [1e-3] * 2]}, "too short"),
         ({"samples": [[1e-6] * 30]}, "too short"),
         ({"canary": {"one core": [1.3e-4] * 30}}, "throttled: one core"),
         ({"canary": {"all cores": [1.3e-4] * 30}}, "throttled: all cores"),
@@ -113,9 +113,11 @@ def test_visits_that_differ_are_no_drift() -> None:
 
 
 def test_the_evidence_is_of_all_visits() -> None:
-    short = measured("ours", [1e-3] * 3)
+    short, first = measured("ours", [1e-3] * 2), measured("ours", [1e-3] * 3)
     assert "too short" in of_measurement(measurement(short), BEST, 2)
-    assert "too short" not in of_measurement(measurement(short, short), BEST, 2)
+    assert "too short" in of_measurement(measurement(first, short), BEST, 2)
+    # Of a first look a median is shown, and no more is claimed.
+    assert of_measurement(measurement(first), BEST, 2) == []
     assert "oversubscribed" in of_measurement(measurement(short, load=9.0), BEST, 2)
     assert "throttled: memory" in of_measurement(
         measurement(short, canary={"memory": [1.0]}), BEST, 2
