@@ -81,7 +81,7 @@ def ptx(session: nox.Session, cuda: str) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Kill every study twenty times, each at another moment, and resume it."""
+    """Kill every study twenty times, each at another moment, and simulate a thousand gates."""
     session.install("-e", _project("test"))
     session.run("python", "-m", "pytest", "-m", "soak", *session.posargs)
 

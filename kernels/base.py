@@ -182,6 +182,9 @@ class Kernel(ABC):
     role: ClassVar[Role] = "ours"
     #: What executes it.
     runtime: ClassVar[Runtime] = "numba"
+    #: Maker of the processors that its library is made for, as :func:`processor.vendor` names it;
+    #: empty: of any. On another maker's its figures carry a warning.
+    made_for: ClassVar[str] = ""
     #: Whether the operand holds all m k entries, by design.
     stores_zeros: ClassVar[bool] = False
     #: Whether ``update`` leaves entries outside the pattern at zero.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from .base import Array
 
+_VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 #: Bytes of a cache line, and of the widest vector.
 LINE = 64
 
@@ -51,6 +53,21 @@ def cache_sizes() -> dict[str, int]:
             factor = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[matched[2]]
             found[f"L{level}"] = int(matched[1]) * factor
     return found
+
+
+def vendor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the maker of the processor, as people call it; empty where the system does not tell.
+
+    An unknown maker is called what the processor calls it.
+    """
+    if platform.system() == "Darwin":
+        return "Apple" if platform.machine() == "arm64" else "Intel"
+    try:
+        text = cpuinfo.read_text()
+    except OSError:  # Windows: "Intel64 Family 6 Model 158 Stepping 10, GenuineIntel"
+        text = f"vendor_id : {platform.processor().rpartition(',')[2].strip()}"
+    named = re.search(r"^vendor_id\s*: *(\S+)", text, re.MULTILINE)
+    return _VENDORS.get(named[1], named[1]) if named else ""
 
 
 def vector_lanes() -> int:

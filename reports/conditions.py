@@ -9,7 +9,7 @@ from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.statistics.warnings import WARNINGS
 from crossover.reports import metrics
 from crossover.reports.results import Results
-from crossover.reports.tables import Table, seconds
+from crossover.reports.tables import MARK, SEPARATOR, Table, seconds
 
 
 def tables_of(results: Results) -> list[Table]:
@@ -21,10 +21,11 @@ def tables_of(results: Results) -> list[Table]:
 def warning_table(results: Results, study: str | None = None) -> Table:
     """Return the warnings there are: how often, what each means, and its remedy."""
     rows = metrics.rows(results, study)
-    named = rows[rows["status"] == "measured"]["warnings"].str.split("; ")
+    named = rows[rows["status"] == "measured"]["warnings"].str.split(SEPARATOR)
     counts = named.explode().value_counts()
     lines = [
         {
+            "mark": f"{MARK}{each.letter}",
             "warning": each.name,
             "rows": f"{counts[each.name]} of {len(named)}",
             "means": each.means,
@@ -33,7 +34,7 @@ def warning_table(results: Results, study: str | None = None) -> Table:
         for each in WARNINGS
         if each.name in counts
     ]
-    return Table.of("Warnings about these figures", lines)
+    return Table.of("Warnings about these figures, and their marks", lines)
 
 
 def not_run_table(results: Results, study: str | None = None) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
+from crossover.bench.statistics.search_answers import FASTEST, SearchAnswer
 from crossover.reports import metrics
 from crossover.reports.tables import interval_in
 
@@ -15,8 +17,6 @@ from crossover.reports.tables import interval_in
 AXES = (
     "network", "layer_index", "layer", "batch", "computes", "dtype", "threads", "caches", "device",
 )  # fmt: skip
-#: Stands for the fastest sparse kernel, which may be another one at each sparsity.
-FASTEST = "fastest sparse"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,20 @@ class Crossover:
     top_kernel: str
     #: Every baseline that was the fastest at some sparsity.
     baselines: tuple[str, ...]
+    #: About the times that decide it: at both ends of the bracket, or at every sparsity.
+    warnings: tuple[str, ...]
+    top_warnings: tuple[str, ...]
+    #: Whether it was searched for between the sparsities of the grid, and whether later visits then
+    #: bore it out.
+    searched: bool = False
+    confirmed: bool = False
+
+    @property
+    def text(self) -> str:
+        """Return the answer as a table shows it."""
+        if self.searched:
+            return f"{self.estimate}" if self.confirmed else f"{self.estimate}, not confirmed"
+        return f"{self.estimate}"
 
     def record(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -58,6 +72,44 @@ def crossovers(rows: pd.DataFrame) -> list[Crossover]:
     return [_crossover(kernel, part) for kernel, group in groups for part in _by_pattern(group)]
 
 
+def narrowed(
+    found: Iterable[Crossover], searched: Iterable[tuple[SearchAnswer, Sequence[str]]]
+) -> list[Crossover]:
+    """Return the crossovers of the fastest sparse kernel, those that were searched for as found.
+
+    Each answer of a search comes with the warnings about it. A search prunes the layer alone: the
+    pattern is that of the search.
+    """
+    by_place = {
+        _asked(vars(answer.problem)): (answer, warnings)
+        for answer, warnings in searched
+        if answer.problem is not None and answer.begun and not answer.failure
+    }
+    return [
+        _narrowed(each, *by_place[place]) if (place := _asked(each.place)) in by_place else each
+        for each in found
+    ]
+
+
+def _asked(place: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(place[name] for name in AXES if name != "device")
+
+
+def _narrowed(found: Crossover, answer: SearchAnswer, warnings: Sequence[str]) -> Crossover:
+    if found.place["device"] != answer.device:
+        return found
+    assert answer.problem is not None
+    return replace(
+        found,
+        place=found.place | {"pattern": answer.problem.pattern, "scope": answer.problem.scope},
+        estimate=answer.search.estimate(),
+        baselines=answer.baselines,
+        warnings=tuple(warnings),
+        searched=True,
+        confirmed=answer.search.confirmed,
+    )
+
+
 def _by_pattern(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the rows of each pattern and scope of zeros; dense weights belong to each."""
     is_dense = rows["pattern"] == "dense"
@@ -68,12 +120,17 @@ def _by_pattern(rows: pd.DataFrame) -> list[pd.DataFrame]:
 def _crossover(kernel: str, points: pd.DataFrame) -> Crossover:
     ordered = points.sort_values("sparsity", kind="stable").to_dict("records")
     top = ordered[-1]
+    estimate = bracket([(row["sparsity"], interval_in(row, "speedup")) for row in ordered])
+    ends = (estimate.low, estimate.high)
+    deciding = [row for row in ordered if estimate.kind != "between" or row["sparsity"] in ends]
     return Crossover(
         kernel=kernel,
         place={name: top[name] for name in (*AXES, "pattern", "scope", "m", "k")},
-        estimate=bracket([(row["sparsity"], interval_in(row, "speedup")) for row in ordered]),
+        estimate=estimate,
         top_sparsity=top["sparsity"],
         top_speedup=top["speedup"],
         top_kernel=top["kernel"],
         baselines=tuple(dict.fromkeys(row["baseline"] for row in ordered)),
+        warnings=metrics.warnings_in(deciding),
+        top_warnings=metrics.warnings_in([top]),
     )

@@ -13,12 +13,16 @@ import pandas as pd
 
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Visit
 from crossover.bench.statistics import rates
-from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.comparison import contests
+from crossover.bench.statistics.contenders import fastest_speedups
+from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports import tables
 from crossover.reports.results import Results
 from crossover.reports.subjects import Subject, subjects
 
 _NAN = float("nan")
+# What the columns of an interval end in.
+_ENDS = "_low", "", "_high"
 # The columns that even a frame without rows has.
 _KNOWN = ["problem_id", "kernel", "status", "reason", "warnings"]
 Value = float | str | Interval
@@ -35,6 +39,8 @@ class Metric:
     description: str
     compute: Callable[[Subject], Value]
     format: Callable[[Any], str] = tables.number
+    #: Whose warnings mark it: those of the columns of these names.
+    marked_by: tuple[str, ...] = ()
 
     def columns(self, subject: Subject) -> dict[str, float | str]:
         """Return its raw values: of an interval the median, and both ends beside it."""
@@ -45,10 +51,12 @@ class Metric:
         return {self.name: value}
 
     def cell(self, row: Mapping[Any, Any]) -> str:
-        """Return it as a table shows it, from its raw values."""
+        """Return it as a table shows it, from its raw values, marked where there is a warning."""
         if f"{self.name}_low" in row:
-            return tables.interval(tables.interval_in(row, self.name), self.format)
-        return self.format(row[self.name])
+            text = tables.interval(tables.interval_in(row, self.name), self.format)
+        else:
+            text = self.format(row[self.name])
+        return tables.marked(text, *(row[name] for name in self.marked_by))
 
 
 def _median(values: Sequence[float]) -> float:
@@ -70,11 +78,11 @@ def _executed_gflops(it: Subject) -> float:
 
 
 def _roofline(it: Subject) -> float:
-    # Its work: on zeros, too, where it stores them.
-    stores = it.measurement.kernel.stores_zeros
-    flops = it.problem.executed_flops if stores else it.problem.useful_flops
-    nbytes = (it.measurement.last.nbytes or 0) + it.problem.side_bytes
-    return rates.roofline_fraction(it.limits, flops, nbytes, it.time.median)
+    return rates.roofline_fraction(it.limits, *it.measurement.work, it.time.median)
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
 def _break_even(it: Subject) -> float:
@@ -93,40 +101,52 @@ def _scientific(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.1e}"
 
 
+_OWN, _BOTH = ("warnings",), ("warnings", "baseline_warnings")
+
 METRICS: tuple[Metric, ...] = (
     Metric("time_s", "time", "s", "less",
            "median over visits of the median time of a call, on a GPU of the device's own time; "
            "with its 95 % interval",
-           lambda it: it.time, tables.seconds),
+           lambda it: it.time, tables.seconds, _OWN),
     Metric("call_s", "call from the host", "s", "less",
            "on a GPU, time of a call as the host sees it",
-           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds),
+           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds,
+           _OWN),
     Metric("replay_s", "in a CUDA graph", "s", "less",
            "on a GPU, time of a call in a replayed graph",
-           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds),
+           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds,
+           _OWN),
     Metric("speedup", "speedup", "×", "more",
            "time of the baseline over the kernel's, paired within visits; with its 95 % interval",
-           lambda it: it.speedup, tables.times),
+           lambda it: it.speedup, tables.times, _BOTH),
     Metric("speedup_inside", "speedup of passes and updates", "×", "more",
            "of a training step on a CPU: the same of the time inside the kernel alone",
-           lambda it: it.inside, tables.times),
+           lambda it: it.inside, tables.times, _BOTH),
     Metric("baseline", "baseline", "kernel", "neither",
            "what the speedup is over: the fastest dense kernel of the same device and arithmetic "
            "(of a training step: the fastest masked dense one)",
            lambda it: it.baseline.kernel.name if it.baseline else "", str),
+    Metric("baseline_s", "time of the baseline", "s", "neither",
+           "median over visits of the median time of the baseline's calls",
+           lambda it: it.baseline.time_s if it.baseline else _NAN, tables.seconds,
+           ("baseline_warnings",)),
+    Metric("baseline_of_bound", "baseline, of its bound", "share", "more",
+           "least time of a call like the baseline's, an empty call included, over its time; below "
+           "half a speedup is marked as over a weak baseline",
+           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, _share),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
-           lambda it: rates.gflops(it.problem.useful_flops, it.time.median)),
+           lambda it: rates.gflops(it.problem.useful_flops, it.time.median), marked_by=_OWN),
     Metric("executed_gflops", "executed GFLOP/s", "GFLOP/s", "more",
            "rate of all work of a kernel that stores zeros",
-           _executed_gflops),
+           _executed_gflops, marked_by=_OWN),
     Metric("roofline", "of roofline", "share", "more",
            "least time for its work and compulsory bytes at this machine's measured limits, over "
            "the time",
-           _roofline, lambda value: "" if math.isnan(value) else f"{100 * value:.0f} %"),
+           _roofline, _share, _OWN),
     Metric("break_even_calls", "conversion repaid after", "calls", "less",
            "calls that repay the conversion, against the baseline",
-           _break_even, _calls),
+           _break_even, _calls, _BOTH),
     Metric("nbytes", "operand bytes", "bytes", "less",
            "size of the operand that W was converted to",
            lambda it: _most(it.over(lambda row: row.nbytes)), tables.count),
@@ -153,8 +173,11 @@ METRICS: tuple[Metric, ...] = (
            "largest error over what rounding may cost; above 1 a result counts as wrong",
            lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
     Metric("warnings", "warnings", "names", "less",
-           "what is wrong with how it was timed",
-           lambda it: "; ".join(it.warnings), str),
+           f"what is wrong with how it was timed; its figures are marked {tables.MARK}",
+           lambda it: tables.SEPARATOR.join(it.warnings), str),
+    Metric("baseline_warnings", "warnings about the baseline", "names", "less",
+           "the same of the baseline: they mark the speedup",
+           lambda it: tables.SEPARATOR.join(it.baseline_warnings), str),
 )  # fmt: skip
 
 
@@ -162,16 +185,18 @@ def measured(results: Results, visits: Sequence[Visit], role: str | None = None)
     """Return a row per problem and kernel: the fields of both, and every metric.
 
     Speedups are over the fastest kernel of ``role``, by default as :func:`subjects` has it;
-    ``sparse`` says whether the operand leaves zeros out. W's bytes in each format have columns of
-    their own.
+    ``sparse`` says whether the operand leaves zeros out; ``speedup_fastest`` is that of the
+    problem's fastest sparse kernel, whoever it was. W's bytes in each format have columns, too.
     """
     found = subjects(results, visits, role)
+    fastest = fastest_speedups(contests(visits, results.kernels))
     return pd.DataFrame(
         [
             _problem(each.problem)
             | _kernel(each.measurement.kernel)
             | {"status": "measured", "reason": "", "visits": len(each.measurement.visits)}
             | {"sparse": each.measurement.leaves_out}
+            | _fastest(fastest.get((each.problem.problem_id, each.measurement.kernel.device)))
             | {n: v for metric in METRICS for n, v in metric.columns(each).items()}
             for each in found
         ],
@@ -226,12 +251,26 @@ def rows(results: Results, study: str | None = None) -> pd.DataFrame:
 def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
     """Return, of :func:`measured` rows, the fastest sparse kernel of each problem and device.
 
-    Only kernels count that met their baseline.
+    Only kernels count that met their baseline. The speedup is not the kernel's own, but that of
+    whoever was the fastest in the other visits: to be chosen for it must not make it look better.
     """
     if frame.empty:
         return frame
     found = frame[frame["sparse"].astype(bool) & frame["speedup"].notna()]
-    return found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
+    found = found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
+    known = found["speedup_fastest"].notna()  # a step has none: it is held against another role
+    columns = {
+        f"speedup{end}": found[f"speedup_fastest{end}"].where(known, found[f"speedup{end}"])
+        for end in _ENDS
+    }
+    return found.assign(**columns)
+
+
+def warnings_in(found: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
+    """Return the warnings that speedups of :func:`measured` rows rest on, each once."""
+    texts = [row[column] for row in found for column in _BOTH]
+    names = [name for text in texts for name in text.split(tables.SEPARATOR) if name]
+    return tuple(dict.fromkeys(names))
 
 
 def glossary() -> tables.Table:
@@ -242,6 +281,14 @@ def glossary() -> tables.Table:
         for m in METRICS
     ]  # fmt: skip
     return tables.Table.of("What the figures mean", lines)
+
+
+def _fastest(speedup: Interval | None) -> dict[str, float]:
+    known = speedup or NOTHING
+    return {
+        f"speedup_fastest{end}": value
+        for end, value in zip(_ENDS, (known.low, known.median, known.high), strict=True)
+    }
 
 
 def _problem(problem: ProblemRecord) -> dict[str, Any]:

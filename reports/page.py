@@ -15,6 +15,7 @@ import jinja2
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import write_whole
 from crossover.reports import conditions, metrics, tables
+from crossover.reports.foreign import markdown_text
 from crossover.reports.results import Results
 from crossover.reports.sections import Section, plain
 from crossover.reports.tables import Table
@@ -109,10 +110,10 @@ def html(results: Results, shown: Sequence[Section]) -> str:
 
 def markdown(results: Results, shown: Sequence[Section]) -> str:
     """Return the report as Markdown, with every table."""
-    parts = [f"# {shown[0].title}", f"{results.run.machine_title}."]
+    parts = [f"# {shown[0].title}", f"{markdown_text(results.run.machine_title)}."]
     for number, each in enumerate(shown):
         parts += [] if number == 0 else [f"## {each.title}"]
-        parts += each.sentences
+        parts += map(markdown_text, each.sentences)
         parts += [f"![{plot.title}]({plot.file})" for plot in each.plots]
         for under, group in _groups(each.tables):
             parts += [f"## {under}"] if under else []

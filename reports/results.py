@@ -10,6 +10,7 @@ from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.records.rows import KernelRecord, Run, StudyRecord, Visit
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.statistics import warnings
+from crossover.bench.statistics.comparison import Measurement
 
 
 # Compared by identity, so that what is computed from it can be kept for the next view.
@@ -43,9 +44,18 @@ class Results:
         return [visit for name in self.series_of(study) for visit in self.series[name]]
 
     @cached_property
-    def best_canary_s(self) -> float:
-        """Return the best median of the canary in the run; infinite without one."""
+    def best_canary_s(self) -> warnings.BestCanary:
+        """Return the best median of each part of the canary in the run, by number of threads."""
         return warnings.best_canary_s(visit for each in self.series.values() for visit in each)
+
+    def warnings_of(self, measurement: Measurement) -> tuple[str, ...]:
+        """Return the names of the warnings about a kernel's times in a problem."""
+        machine = self.run.machine
+        return tuple(
+            warnings.of_measurement(
+                measurement, self.best_canary_s, machine["cores"], machine.get("vendor", "")
+            )
+        )
 
 
 def load(folder: Path, run_id: str | None = None) -> Results:

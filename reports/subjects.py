@@ -26,6 +26,8 @@ class Subject:
     inside: Interval
     limits: rates.Limits | None
     warnings: tuple[str, ...]
+    #: Of the baseline's own times, on which the speedup rests, too.
+    baseline_warnings: tuple[str, ...]
 
     @property
     def problem(self) -> ProblemRecord:
@@ -57,12 +59,9 @@ def subjects(results: Results, visits: Sequence[Visit], role: str | None = None)
             time,
             speedup,
             within,
-            results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads),
-            tuple(
-                warnings.of_measurement(
-                    pair.candidate, results.best_canary_s, results.run.machine["cores"]
-                )
-            ),
+            _limits(results, pair),
+            results.warnings_of(pair.candidate),
+            _baseline_warnings(results, pair),
         )
         for pair, time, speedup, within in zip(
             pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True
@@ -85,6 +84,18 @@ def _speedups(
             pairs, itself, comparison.speedups(others, samples), strict=True
         )
     ]
+
+
+def _limits(results: Results, pair: Pair) -> rates.Limits | None:
+    return results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads)
+
+
+def _baseline_warnings(results: Results, pair: Pair) -> tuple[str, ...]:
+    """Return the warnings about what a kernel is held against, and about its being that."""
+    if pair.baseline is None:
+        return ()
+    weak = warnings.of_comparison(pair, _limits(results, pair))
+    return results.warnings_of(pair.baseline) + tuple(weak)
 
 
 def _usual_role(contest: Contest) -> str:

@@ -11,8 +11,14 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.warnings import letters
+from crossover.reports.foreign import markdown_text
 
 Row = Mapping[Any, Any]
+#: Stands beside a figure that there is a warning about.
+MARK = "⚠"
+#: Between the names of several warnings.
+SEPARATOR = "; "
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def markdown(frame: pd.DataFrame) -> str:
     if frame.empty:
         return "None."
     lines = [
-        [str(cell).replace("|", "\\|") for cell in line]
+        [markdown_text(str(cell)) for cell in line]
         for line in (tuple(frame.columns), *frame.itertuples(index=False))
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -98,10 +104,22 @@ def count(value: float) -> str:
 
 
 def interval(value: Interval, write: Callable[[float], str] = times) -> str:
-    """Return an estimate with its interval; empty for NaN."""
+    """Return an estimate with its interval, if it has one; empty for NaN."""
     if math.isnan(value.median):
         return ""
+    if math.isnan(value.low):
+        return write(value.median)
     return f"{write(value.median)} [{write(value.low)}, {write(value.high)}]"
+
+
+def marked(text: str, *warnings: str | Sequence[str]) -> str:
+    """Return a figure's text with :data:`MARK` and the letters of the ``warnings`` about it.
+
+    They are names, or texts that hold names as a metric has them.
+    """
+    found = [each.split(SEPARATOR) if isinstance(each, str) else each for each in warnings]
+    names = [name for each in found for name in each if name]
+    return f"{text} {MARK}{letters(names)}" if text and names else text
 
 
 def interval_in(row: Row, name: str, suffix: str = "") -> Interval:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from crossover.reports import conditions, page
+from crossover.reports.foreign import terminal_text
 from crossover.reports.results import Results
 
 _FILE_WIDTH = 100
@@ -41,7 +42,7 @@ def summary(results: Results, study: str | None = None) -> None:
     """
     console = output()
     shown = page.sections(results, study)
-    console.print(results.run.machine_title, style="bold", markup=False)
+    console.print(terminal_text(results.run.machine_title), style="bold", markup=False)
     for section in shown:
         for each in section.tables:
             if each.terminal and len(each.frame):
@@ -52,7 +53,7 @@ def summary(results: Results, study: str | None = None) -> None:
             table(each.frame.drop(columns="means", errors="ignore"), each.title, most=5)
     for section in shown:
         for sentence in section.sentences:
-            console.print(sentence, style="bold", markup=False)
+            console.print(terminal_text(sentence), style="bold", markup=False)
 
 
 def table(frame: pd.DataFrame, title: str = "", most: int | None = _MOST_LINES) -> None:
@@ -64,7 +65,7 @@ def table(frame: pd.DataFrame, title: str = "", most: int | None = _MOST_LINES) 
     columns, common = _condensed(frame)
     heading = f"{title} ({common})" if title and common else title or common
     if heading:
-        console.print(heading, style="bold", markup=False)
+        console.print(terminal_text(heading), style="bold", markup=False)
     shown = columns.head(most).map(lambda cell: _shortened(str(cell)))
     widths = _widths(shown, console.width, most is None)
     grid = Grid(box=box.SIMPLE_HEAD, show_edge=False)
@@ -121,5 +122,6 @@ def _widths(frame: pd.DataFrame, width: int, whole: bool) -> dict[str, int]:
     return found
 
 
-def _shortened(text: str) -> str:
+def _shortened(foreign: str) -> str:
+    text = terminal_text(foreign)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

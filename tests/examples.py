@@ -42,6 +42,7 @@ def kernel(name: str, **changes: Any) -> KernelRecord:
         "role": "ours",
         "runtime": "numba",
         "stores_zeros": False,
+        "made_for": "",
         "arithmetic": "fp32",
         "source": "tests",
         "colour": "#000000",
@@ -75,6 +76,7 @@ def problem(problem_id: str = "problem", sparsity: float = 0.9, **changes: Any) 
         "recipe": recipe,
         "threads": 2,
         "caches": "hot",
+        "idle_threads": "rest",
         "m": 10,
         "k": 20,
         "batch": 4,
@@ -99,6 +101,15 @@ def measured(name: str, samples: Sequence[float], **changes: Any) -> Row:
     return Row(name, "measured", samples=list(samples), **fields | changes)
 
 
+def visits(
+    of: ProblemRecord | None = None,
+    rows: Mapping[str, Sequence[float]] | Sequence[Row] = (),
+    **changes: Any,
+) -> list[Visit]:
+    """Return three visits to a problem that are alike, by two processes."""
+    return [visit(of, rows, process=process, **changes) for process in ("1-a", "1-a", "2-b")]
+
+
 def visit(
     of: ProblemRecord | None = None,
     rows: Mapping[str, Sequence[float]] | Sequence[Row] = (),
@@ -114,7 +125,7 @@ def visit(
         "process": "1-a",
         "seed": [1, 2],
         "load": 0.5,
-        "canary": [1e-4, 1e-4],
+        "canary": {"one core": [1e-4, 1e-4], "memory": [2e-4, 2e-4]},
         "started": "2026-01-01T00:00:01",
         "wall_s": 0.5,
     }

@@ -40,7 +40,6 @@ MOST_MODULES, MOST_LINES, MOST_FUNCTION_LINES = 12, 320, 45
 ONE_FILE_PER_THING = {"bench.commands", "kernels.cpu"}
 #: Inner loops that are written out as one: each is one function of generated machine code.
 LONG_LOOPS = {
-    "kernels.cpu.simd.blocks._summed_blocks",
     "kernels.cuda.numba.bsr.bsr_spmm",
     "kernels.cuda.numba.sddmm.sddmm",
     "kernels.cuda.numba.spmm.spmm",

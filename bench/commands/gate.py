@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from crossover.bench.errors import InputError
 from crossover.bench.gate import history
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.selfcheck import checks as selfcheck
-from crossover.bench.gate.session import GateSpec, compare
+from crossover.bench.gate.session import GateSpec, UnloadableHeadError, compare
 from crossover.bench.options.declaration import add_options, from_options, option
 from crossover.bench.options.parser import add_command
 from crossover.bench.options.values import positive_int
 from crossover.bench.records.store import Store
 from crossover.reports import exports, page, results, terminal
+from crossover.reports.foreign import terminal_text
 
 _FOLDER = Path("results") / "gate"
 
@@ -71,7 +73,8 @@ def add(commands: Any) -> None:
         help="compare the kernels of two versions: slower, or wrong?",
         description="Race the kernels of two git revisions of this repository, in one job.",
         epilog="example: crossover gate --base main --export gate. Exit codes: 0 fine, 1 a "
-        "confirmed regression, 2 bad usage or too little measured, 3 a wrong result.",
+        "confirmed regression (slower, or failing where base does not), 2 bad usage or under half "
+        "compared, 3 a wrong result of head's.",
     )
     add_options(parser, GateSpec)
     add_options(parser, _Options)
@@ -86,8 +89,12 @@ def _run(options: argparse.Namespace, command: str) -> int:
         raise InputError("no --base is given: name a revision to compare with, as --base main")
     if options.export and options.export.exists() and not options.export.is_dir():
         raise InputError(f"--export {options.export} is no folder: name another")
-    with progress(options.quiet) as report:
-        found = compare(spec, folder, command, report, options.again)
+    try:
+        with progress(options.quiet) as report:
+            found = compare(spec, folder, command, report, options.again)
+    except UnloadableHeadError as error:
+        print(f"crossover: a confirmed regression: {terminal_text(str(error))}", file=sys.stderr)
+        return EXIT_REGRESSION
     kept = Store(history.path_in(options.out))
     try:
         history.keep(kept, found)
@@ -111,9 +118,9 @@ def show(options: argparse.Namespace, found: Comparison, folder: Path) -> None:
 
 def exit_code(found: Comparison) -> int:
     """Return the exit code of a comparison: a wrong result goes before a regression."""
-    if any(each.verdict == "wrong" for each in found.findings):
+    if found.wrong:
         return EXIT_WRONG
-    return EXIT_REGRESSION if any(each.regression for each in found.findings) else EXIT_FINE
+    return EXIT_REGRESSION if found.regressed else EXIT_FINE
 
 
 def _selfcheck(options: argparse.Namespace, spec: GateSpec, folder: Path) -> int:

@@ -7,10 +7,13 @@ import json
 from typing import Any
 
 from crossover.bench.commands.output import EXIT_FINE, print_table
-from crossover.bench.machine import doctor, identity
+from crossover.bench.harness.environment import in_fresh_process
+from crossover.bench.machine import doctor, flush, identity
 from crossover.bench.machine.limits import CpuLimits
 from crossover.bench.options.parser import add_command
 from crossover.bench.studies.conduct import ceilings_of
+from crossover.kernels import discover
+from crossover.kernels.processor import vendor
 from crossover.reports.conditions import ceiling_lines
 
 
@@ -42,7 +45,9 @@ def _doctor(options: argparse.Namespace, command: str) -> int:
     limits = CpuLimits(**ceilings_of([cores])[str(cores)])
     found = [
         {"what": each.what, "found": each.found, "remedy": each.remedy or "fine"}
-        for each in doctor.examine(limits, cores)
+        for each in doctor.examine(
+            limits, cores, in_fresh_process(flush.probe), vendor(), discover().values()
+        )
     ]
     print_table(found, options.json)
     return EXIT_FINE

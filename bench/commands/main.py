@@ -25,6 +25,7 @@ from crossover.bench.commands import (
 from crossover.bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
 from crossover.bench.errors import InputError
 from crossover.bench.options.parser import Parser
+from crossover.reports.foreign import terminal_text
 
 #: In the order of ``--help``.
 COMMANDS = (
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser().parse_args(given or ["run"])
         return cast(int, options.run(options, shlex.join(["crossover", *given])))
     except (InputError, OSError) as error:
-        print(f"crossover: {error}", file=sys.stderr)
+        print(f"crossover: {terminal_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         # Set by the commands that keep what they measured.

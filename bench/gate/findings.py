@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossover.bench.gate.measured import HEAD, Measured, measured
-from crossover.bench.gate.quantities import Cell, Crossover
+from crossover.bench.gate.crossovers import Crossing
+from crossover.bench.gate.faults import fault_findings
+from crossover.bench.gate.measured import Measured
+from crossover.bench.gate.quantities import BASE, HEAD, Cell, Crossover
 from crossover.bench.gate.statistics import (
     Estimate,
     Levels,
-    between_process_std,
     estimates,
-    interval,
 )
 from crossover.bench.gate.verdicts import (
-    LEAST_VISITS,
     POLICIES,
     SHOWN_CONFIDENCE,
     Finding,
@@ -28,10 +27,7 @@ from crossover.bench.gate.verdicts import (
     decide,
 )
 from crossover.bench.gate.verdicts import flagged as is_flagged
-from crossover.bench.records.rows import KernelRecord, Visit
 
-#: What a crossover's figure means, said beside it.
-_CROSSOVER_NOTE = "over the fastest dense kernel, on a drawn row-skewed pattern"
 # Kernels that compile nothing differ by what a first call costs besides.
 _SHORTEST_COMPILING_S = 0.1
 _OVER_VISITS: tuple[Metric, ...] = ("time", "crossover", "conversion")
@@ -46,35 +42,37 @@ class Key:
     digest: str = ""
 
 
-def findings(
-    first: Iterable[Visit], again: Iterable[Visit], kernels: Mapping[str, KernelRecord]
-) -> list[Finding]:
-    """Return the verdict on every quantity, from the visits of the first look and the second."""
-    return judged(measured(first, kernels), measured(again, kernels))
-
-
 def judged(first: Measured, again: Measured) -> list[Finding]:
     """Return the verdict on every quantity that was measured."""
     estimated = {metric: _estimated(first, metric) for metric in _OVER_VISITS}
-    tests = sum(len(each) for each in estimated.values())
+    confirmed = {
+        metric: _estimated(again, metric, _levels(first, metric)) for metric in _OVER_VISITS
+    }
+    # The second look is other visits: it tests what was flagged, whatever else was looked at.
+    tests = sum(len(each) for each in confirmed.values())
+    crossings = {
+        _key("crossover", each): crossing
+        for look in (first, again)
+        for each, crossing in look.crossings.items()
+        if crossing.brackets
+    }
     found: list[Finding] = []
     for metric in _OVER_VISITS:
-        policy, before = POLICIES[metric], _levels(first, metric)
-        known = between_process_std(list(before.values()))
-        confirmed = _estimated(again, metric, known)
+        policy, levels = POLICIES[metric], _levels(first, metric) | _levels(again, metric)
         for key, estimate in estimated[metric].items():
-            levels = (_levels(again, metric) if key in confirmed else before)[key]
-            second = confirmed.get(key)
+            second = confirmed[metric].get(key)
             verdict, note = decide(policy, estimate, second, tests)
-            shown = _finding(policy, key, levels, second or estimate, verdict, note)
+            shown = _finding(policy, key, levels[key], second or estimate, verdict, note)
+            if metric == "crossover":
+                shown = _bracketed(shown, crossings[key])
             found.append(replace(shown, digest=_digest(key, first)))
     found += _exact_findings(first, again)
     found += _not_crossed(first)
-    failed = _failures(first, again)
+    faults = fault_findings(first, again)
     return [
-        *(each for each in found if each.metric != "time" or each.name not in failed),
-        *failed.values(),
-        *(each for each in _unmatched(first) if each.name not in failed),
+        *(each for each in found if each.metric != "time" or each.name not in faults),
+        *faults.values(),
+        *(each for each in _unmatched(first) if each.name not in faults),
     ]
 
 
@@ -102,19 +100,13 @@ def undecided(first: Measured, flagged_: set[Key]) -> set[Cell]:
     return {cell for cell in first.times if _key("time", cell) in found}
 
 
-def enough(first: Measured) -> tuple[int, int]:
-    """Return how many cells have visits enough for a verdict, of how many."""
-    counts = [len(levels.visits) for levels in first.times.values()]
-    return sum(count >= LEAST_VISITS for count in counts), len(counts)
-
-
 def _levels(from_: Measured, metric: Metric) -> dict[Key, Levels]:
     """Return the levels of each quantity of a metric that is measured over visits."""
     if metric == "time":
         return {_key(metric, cell): levels for cell, levels in from_.times.items()}
     if metric == "crossover":
-        crossed = from_.crossovers.items()
-        return {_key(metric, each): levels for each, levels in crossed if levels.visits}
+        crossed = from_.crossings.items()
+        return {_key(metric, each): found.levels for each, found in crossed if found.levels.visits}
     return {Key(metric, kernel): levels for kernel, levels in from_.conversions.items()}
 
 
@@ -128,13 +120,11 @@ def _digest(key: Key, first: Measured) -> str:
     return key.digest or min(digests, default="")
 
 
-def _estimated(from_: Measured, metric: Metric, known_std: float = 0.0) -> dict[Key, Estimate]:
-    """Return the estimate of each quantity."""
-    levels = _levels(from_, metric)
-    if not levels:
-        return {}
-    least = max(known_std, POLICIES[metric].between_process_std)
-    return dict(zip(levels, estimates(list(levels.values()), least), strict=True))
+def _estimated(
+    from_: Measured, metric: Metric, before: Mapping[Key, Levels] | None = None
+) -> dict[Key, Estimate]:
+    """Return the estimate of each quantity; an earlier look knows how processes scatter, too."""
+    return estimates(_levels(from_, metric), POLICIES[metric].between_process_std, before)
 
 
 def _finding(
@@ -143,12 +133,10 @@ def _finding(
     columns = np.asarray([each[1:] for each in levels.visits])
     base = float(np.median(columns[:, :2].mean(axis=1)))
     head = float(np.median(columns[:, 2]))
-    low, high = (policy.shown(end) for end in estimate.interval(SHOWN_CONFIDENCE))
-    if key.metric == "crossover":
-        ends = [*interval(columns[:, :2].mean(axis=1)), *interval(columns[:, 2])]
-        moved = "from {:.1f}-{:.1f} % to {:.1f}-{:.1f} %".format(*(100 * end for end in ends))
-        parts = [note, moved if verdict != "same" else "", _CROSSOVER_NOTE]
-        note = "; ".join(part for part in parts if part)
+    low, high = (
+        policy.shown(end) if estimate.freedom else None
+        for end in estimate.interval(SHOWN_CONFIDENCE)
+    )
     return Finding(
         key.metric,
         key.name,
@@ -163,6 +151,23 @@ def _finding(
         estimate.visits,
         note,
     )
+
+
+def _bracketed(finding: Finding, crossing: Crossing) -> Finding:
+    """Return a crossover's finding with the brackets that it has by definition.
+
+    Where a line through the speedups leaves the bracket, or there are several, nothing is claimed.
+    """
+    said, agrees = [finding.note] if finding.note else [], True
+    for side, value in ((BASE, finding.base), (HEAD, finding.head)):
+        bracket = crossing.brackets[side]
+        said.append(f"{side} {bracket.estimate} over {' or '.join(bracket.baselines)}")
+        agrees &= value is not None and bracket.holds(value, POLICIES["crossover"].same)
+    verdict = finding.verdict
+    if not agrees:
+        verdict = "ambiguous"
+        said.insert(0, "a line through the speedups does not describe them")
+    return replace(finding, verdict=verdict, note="; ".join(said))
 
 
 def _exact_findings(first: Measured, again: Measured) -> Iterator[Finding]:
@@ -186,24 +191,10 @@ def _exact_findings(first: Measured, again: Measured) -> Iterator[Finding]:
 
 def _not_crossed(first: Measured) -> Iterator[Finding]:
     """Yield the crossovers that base does not have, or that no line could be laid through."""
-    for each, levels in first.crossovers.items():
-        if not levels.visits:
-            note = f"base has none, or it is too noisy; {_CROSSOVER_NOTE}"
+    for each, crossing in first.crossings.items():
+        if not crossing.levels.visits:
+            note = "base has none, or it is too noisy"
             yield Finding("crossover", each.name, each.digest, "ambiguous", note=note)
-
-
-def _failures(first: Measured, again: Measured) -> dict[str, Finding]:
-    """Return, by name, the cells in which a side computed nothing right, in whichever look.
-
-    Where only base did, head cannot be compared with it: that is no fault of head's.
-    """
-    found: dict[str, Finding] = {}
-    for cell, (side, reason) in [*first.failures.items(), *again.failures.items()]:
-        verdict: Verdict = "wrong" if side == HEAD else "new"
-        note = reason if side == HEAD else f"base: {reason}"
-        if cell.name not in found or verdict == "wrong":
-            found[cell.name] = Finding("time", cell.name, cell.digest, verdict, note=note)
-    return found
 
 
 def _unmatched(first: Measured) -> Iterator[Finding]:

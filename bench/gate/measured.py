@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from crossover.bench.gate.quantities import CROSSOVER_GROUP, Cell, Crossover
-from crossover.bench.gate.statistics import Levels, around, line_crossing, place
+from crossover.bench.gate.crossovers import Crossing, crossings
+from crossover.bench.gate.quantities import (
+    BASE,
+    CROSSOVER_GROUP,
+    HEAD,
+    SIDES,
+    Cell,
+    Crossover,
+    by_kernel,
+    kernel_name,
+)
+from crossover.bench.gate.statistics import Levels
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Row, Visit
 
-BASE, CONTROL, HEAD = "base", "control", "head"
-_SIDES = BASE, CONTROL, HEAD
+#: A side that failed in so many visits, of different processes, is not tried again.
+MOST_FAILURES = 2
 
 
 @dataclass(frozen=True)
@@ -25,26 +34,47 @@ class Work:
 
 
 @dataclass
+class Faults:
+    """What one side did wrong in a cell: held against the oracle by itself, whatever others did."""
+
+    #: Of its first wrong result, and its first failure; empty where there was none.
+    wrong: str = ""
+    failed: str = ""
+    #: Visits in which it raised, crashed or stalled.
+    failures: int = 0
+
+    def add(self, row: Row) -> None:
+        """Take in a row."""
+        if row.status == "wrong":
+            self.wrong = self.wrong or row.reason
+        elif row.status == "failed":
+            self.failed = self.failed or row.reason
+            self.failures += 1
+
+    @property
+    def final(self) -> bool:
+        """Return whether nothing can be compared with it."""
+        return bool(self.wrong) or self.failures >= MOST_FAILURES
+
+
+@dataclass
 class Measured:
     """What one look at both versions measured."""
 
     times: dict[Cell, Levels] = field(default_factory=dict)
     #: By kernel: W is converted alike for every pass and batch.
     conversions: dict[str, Levels] = field(default_factory=dict)
-    crossovers: dict[Crossover, Levels] = field(default_factory=dict)
+    crossings: dict[Crossover, Crossing] = field(default_factory=dict)
     #: By kernel, base and head: bytes of the operand, and seconds of all that was compiled.
     memory: dict[str, tuple[float, float]] = field(default_factory=dict)
     compilations: dict[str, tuple[float, float]] = field(default_factory=dict)
-    #: What a side computed wrong, or not at all; and the cells that only one side has.
-    failures: dict[Cell, tuple[str, str]] = field(default_factory=dict)
+    #: By cell and side; and the cells that only one side has.
+    faults: dict[Cell, dict[str, Faults]] = field(default_factory=dict)
     new: set[Cell] = field(default_factory=set)
     gone: set[Cell] = field(default_factory=set)
+    #: The cells that base has: what head is to be compared in.
+    asked: set[Cell] = field(default_factory=set)
     work: dict[Cell, Work] = field(default_factory=dict)
-
-
-def kernel_name(side: str, kernel: str) -> str:
-    """Return what a side's kernel is called in a race."""
-    return f"{side}:{kernel}"
 
 
 def measured(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> Measured:
@@ -55,23 +85,15 @@ def measured(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> Me
         if visit.problem.network == CROSSOVER_GROUP:
             crossing.append(visit)
         for kernel, sides in by_kernel(visit):
-            _add_failure(found, Cell.recorded(kernel, visit.problem), sides)
+            _add_faults(found, Cell.recorded(kernel, visit.problem), sides)
             if visit.problem.network != CROSSOVER_GROUP:
                 _add_compilation(found, kernel, sides)
                 _add(found, visit, kernel, sides, kernels)
-    for cell in (*found.failures, *found.new, *found.gone):
+    out = {c for c, sides in found.faults.items() if any(each.final for each in sides.values())}
+    for cell in (*out, *found.new, *found.gone):
         found.times.pop(cell, None)
-    found.crossovers = _crossovers(crossing, kernels)
+    found.crossings = crossings(crossing, kernels)
     return found
-
-
-def by_kernel(visit: Visit) -> Iterator[tuple[str, dict[str, Row]]]:
-    """Yield each kernel of a visit with the rows of its sides."""
-    found: dict[str, dict[str, Row]] = defaultdict(dict)
-    for name, row in visit.rows.items():
-        side, _, kernel = name.partition(":")
-        found[kernel][side] = row
-    yield from found.items()
 
 
 def mean_log(row: Row) -> float:
@@ -81,7 +103,7 @@ def mean_log(row: Row) -> float:
 
 def complete(sides: Mapping[str, Row]) -> bool:
     """Return whether base, control and head were all measured."""
-    return all(side in sides and sides[side].status == "measured" for side in _SIDES)
+    return all(side in sides and sides[side].status == "measured" for side in SIDES)
 
 
 def _add(
@@ -95,11 +117,13 @@ def _add(
     there = {side for side, row in sides.items() if row.status != "skipped"}
     if HEAD in there and BASE not in there:
         found.new.add(cell)
-    if BASE in there and HEAD not in there:
-        found.gone.add(cell)
+    if BASE in there:
+        found.asked.add(cell)
+        if HEAD not in there:
+            found.gone.add(cell)
     if not complete(sides):
         return
-    rows = [sides[side] for side in _SIDES]
+    rows = [sides[side] for side in SIDES]
     levels = found.times.setdefault(cell, Levels())
     levels.add(visit.record.process, *map(mean_log, rows))
     seconds = [row.prepare_s for row in rows]
@@ -118,14 +142,10 @@ def _work(problem: ProblemRecord, stores_zeros: bool, nbytes: float) -> Work:
     return Work(flops, nbytes + problem.side_bytes)
 
 
-def _add_failure(found: Measured, cell: Cell, sides: Mapping[str, Row]) -> None:
-    """Keep who was wrong or failed; what head did goes before what base did."""
-    for side in (HEAD, BASE, CONTROL):
-        row = sides.get(side)
-        if row is not None and row.status in ("wrong", "failed"):
-            if side == HEAD or cell not in found.failures:
-                found.failures[cell] = side, row.reason
-            return
+def _add_faults(found: Measured, cell: Cell, sides: Mapping[str, Row]) -> None:
+    for side, row in sides.items():
+        if row.status in ("wrong", "failed"):
+            found.faults.setdefault(cell, {}).setdefault(side, Faults()).add(row)
 
 
 def _add_compilation(found: Measured, kernel: str, sides: Mapping[str, Row]) -> None:
@@ -133,64 +153,3 @@ def _add_compilation(found: Measured, kernel: str, sides: Mapping[str, Row]) -> 
         before, after = found.compilations.get(kernel, (0.0, 0.0))
         base, head = (sides[side].compile_s or 0.0 for side in (BASE, HEAD))
         found.compilations[kernel] = before + base, after + head
-
-
-# -- crossovers -------------------------------------------------------------------------------
-
-
-def speedups(visit: Visit, side: str, kernels: Mapping[str, KernelRecord]) -> dict[str, float]:
-    """Return, by kernel, the log of its speedup over the fastest dense kernel of its side."""
-    logs = {
-        kernel: mean_log(sides[side])
-        for kernel, sides in by_kernel(visit)
-        if side in sides and sides[side].status == "measured"
-    }
-    dense = {kernel for kernel in logs if kernels[kernel_name(side, kernel)].role == "dense"}
-    if not dense:
-        return {}
-    fastest = min(logs[kernel] for kernel in dense)
-    return {kernel: fastest - log for kernel, log in logs.items() if kernel not in dense}
-
-
-def is_scan(visit: Visit) -> bool:
-    """Return whether a visit only looked where base's crossovers lie."""
-    scans = visit.problem.network == CROSSOVER_GROUP
-    return scans and all(name.startswith(f"{BASE}:") for name in visit.rows)
-
-
-def grids(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> dict[str, list[float]]:
-    """Return, by kernel, the sparsities around its crossover in base; none where it has none."""
-    scanned: dict[str, dict[float, float]] = defaultdict(dict)
-    for visit in visits:
-        if is_scan(visit):
-            for kernel, log in speedups(visit, BASE, kernels).items():
-                scanned[kernel][visit.problem.network_sparsity] = log
-    places = {kernel: place(at) for kernel, at in scanned.items()}
-    return {k: [] if at is None else around(at) for k, at in places.items()}
-
-
-def _crossovers(
-    visits: Sequence[Visit], kernels: Mapping[str, KernelRecord]
-) -> dict[Crossover, Levels]:
-    """Return the crossovers of each side: one of each per round of visits to all sparsities."""
-    found: dict[Crossover, Levels] = {}
-    #: By crossover and process, and by sparsity: the log of each side's speedup, visit by visit.
-    raced: dict[tuple[Crossover, str], dict[float, list[list[float]]]] = {}
-    for visit in visits:
-        by_side = [speedups(visit, side, kernels) for side in _SIDES]
-        for kernel in by_side[0]:
-            crossover = Crossover.recorded(kernel, visit.problem)
-            found.setdefault(crossover, Levels())
-            if all(kernel in each for each in by_side):
-                at = raced.setdefault((crossover, visit.record.process), {})
-                logs = at.setdefault(visit.problem.network_sparsity, [])
-                logs.append([each[kernel] for each in by_side])
-    for crossover, levels in found.items():
-        processes = {process: at for (each, process), at in raced.items() if each == crossover}
-        sparsities = sorted({sparsity for at in processes.values() for sparsity in at})
-        for process, at in processes.items():
-            for sides in zip(*(at.get(sparsity, []) for sparsity in sparsities), strict=False):
-                crossed = [line_crossing(sparsities, logs) for logs in np.transpose(sides)]
-                if np.isfinite(crossed).all():
-                    levels.add(process, *crossed)
-    return found

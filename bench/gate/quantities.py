@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from crossover.bench.records.rows import ProblemRecord
+from crossover.bench.records.rows import ProblemRecord, Row, Visit
+
+BASE, CONTROL, HEAD = SIDES = "base", "control", "head"
 
 #: Groups of the workloads.
 GROUP, CROSSOVER_GROUP = "gate", "gate crossover"
@@ -66,11 +70,28 @@ class Crossover:
 
     @property
     def name(self) -> str:
-        """Return it in a few words."""
-        return f"{self.layer} at batch {self.batch}, {self.kernel}"
+        """Return it in a few words, which say what it is a crossover with, and on what."""
+        return (
+            f"{self.kernel} {self.layer} forward batch {self.batch} over the fastest dense kernel, "
+            "drawn row-skewed pattern"
+        )
 
 
 def _digest_at_any_sparsity(recipe: dict[str, Any]) -> str:
     weights = {name: value for name, value in recipe["weights"].items() if name != "sparsity"}
     content = json.dumps(recipe | {"weights": weights}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def kernel_name(side: str, kernel: str) -> str:
+    """Return what a side's kernel is called in a race."""
+    return f"{side}:{kernel}"
+
+
+def by_kernel(visit: Visit) -> Iterator[tuple[str, dict[str, Row]]]:
+    """Yield each kernel of a visit with the rows of its sides."""
+    found: dict[str, dict[str, Row]] = defaultdict(dict)
+    for name, row in visit.rows.items():
+        side, _, kernel = name.partition(":")
+        found[kernel][side] = row
+    yield from found.items()

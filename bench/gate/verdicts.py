@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
-
-from scipy import stats
 
 from crossover.bench.gate.statistics import Estimate
 
-Verdict = Literal["slower", "faster", "same", "ambiguous", "new", "gone", "wrong"]
+Verdict = Literal["slower", "faster", "same", "ambiguous", "new", "gone", "failed", "wrong"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Metric = Literal["time", "conversion", "memory", "compilation", "crossover"]
 
-#: Shared by all quantities of a run (Bonferroni): one run in a hundred may claim what is not so.
+#: Shared by all that is visited again (Bonferroni): one run in a hundred may claim what is not so.
 FAMILY_ERROR = 0.01
 #: Of the interval that ``same`` asks for, per side: a true change of ``Policy.same`` passes for
-#: none in one case of fifty thousand.
-SAME_ERROR = 2e-5
+#: none in one case of five thousand.
+SAME_ERROR = 2e-4
 #: What a table shows.
 SHOWN_CONFIDENCE = 0.95
 #: A quantity with fewer visits than this decides nothing.
@@ -90,11 +88,17 @@ class Finding:
     control: float | None = None
     visits: int = 0
     note: str = ""
+    #: Whether head failed in every process that tried, and base in none.
+    fails_alone: bool = False
 
     @property
     def regression(self) -> bool:
         """Return whether this fails the gate."""
-        return self.verdict == "slower"
+        return self.verdict == "slower" or self.fails_alone
+
+    def as_regression(self) -> Finding:
+        """Return it as a failure that base does not share."""
+        return replace(self, fails_alone=True)
 
 
 def flagged(policy: Policy, estimate: Estimate) -> bool:
@@ -107,26 +111,24 @@ def decide(
 ) -> tuple[Verdict, str]:
     """Return the verdict of the ``first`` look, or of the second one ``again``; and a note.
 
-    ``tests`` is how many quantities the run looks at.
+    ``tests`` is how many quantities the second look tests.
     """
     estimate = again or first
     if estimate.visits < LEAST_VISITS:
         return "ambiguous", f"{estimate.visits} visits are too few"
     limit = policy.scaled(policy.same)
     # A change that neither was seen first nor is excluded now stays ambiguous.
-    half = float(stats.norm.ppf(1 - SAME_ERROR)) * estimate.error
-    if abs(estimate.value) + half < limit:
+    if abs(estimate.value) + estimate.half_width(SAME_ERROR) < limit:
         return "same", ""
     if again is None:
         return "ambiguous", "flagged, not measured again" if flagged(policy, first) else ""
-    corrected = float(stats.norm.ppf(1 - FAMILY_ERROR / max(1, tests))) * again.error
+    corrected = again.half_width(FAMILY_ERROR / max(1, tests))
     if first.value * again.value <= 0 or abs(again.value) < policy.scaled(policy.threshold):
         return "ambiguous", "not confirmed"
     if abs(again.value) <= corrected:
         return "ambiguous", "within the noise"
-    if max(abs(first.control), abs(again.control)) > abs(again.value) / 2:
-        control = policy.shown(max(first.control, again.control, key=abs))
-        return "ambiguous", f"the A/A control moved by {control:+.1%}"
+    if abs(again.control) > abs(again.value) / 2:
+        return "ambiguous", f"the A/A control moved by {policy.shown(again.control):+.1%}"
     return ("slower" if again.value > 0 else "faster"), ""
 
 

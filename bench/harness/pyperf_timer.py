@@ -33,9 +33,9 @@ def unavailable() -> str | None:
 def time_by_pyperf(task: Task) -> Outcome:
     """Return what pyperf measures of each kernel of ``task``, one process each."""
     if reason := unavailable():
-        return Outcome(None, [], {name: Row(name, "skipped", reason) for name in task.kernels})
+        return Outcome(None, {}, {name: Row(name, "skipped", reason) for name in task.kernels})
     description = LayerSetup(task).description
-    return Outcome(description, [], {name: _row(task, name) for name in task.kernels})
+    return Outcome(description, {}, {name: _row(task, name) for name in task.kernels})
 
 
 def prepared_call(task_file: str, kernel: str) -> Callable[[], Any]:

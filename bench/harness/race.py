@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,19 +18,20 @@ Call = Callable[[], Any]
 #: that most of the time goes into samples.
 SAMPLE_S = 2e-3
 _MOST_LOOPS = 1 << 20
-_MOST_COLD_LOOPS = 5
+# Flushes included: to empty the caches of a CPU takes milliseconds. And cold calls that tell what
+# one takes where it takes less.
+_MOST_COLD_S = 3e-2
+_FEW_COLD_CALLS = 5
 #: Seconds of untimed calls before each sample: the threads of the competitor before have gone to
 #: sleep by then (see :mod:`bench.harness.environment`).
 _WARM_UP_S = 2e-4
 #: A speedup known this well needs no further round.
 PRECISION = 0.02
-_CANARY = bytes(1 << 14)
-_CANARY_CALLS = 20
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 60
 
 
-class Clock(Protocol):
+class View(Protocol):
     """Times a number of calls, one after the other."""
 
     #: More calls than this it cannot time in one go.
@@ -39,6 +39,16 @@ class Clock(Protocol):
 
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds that ``loops`` calls took together, and what the last returned."""
+
+
+class Clock(View, Protocol):
+    """Times calls one by one, too."""
+
+    def cold_seconds(self, call: Call, flush: Call, loops: int) -> tuple[float, Any]:
+        """Return the seconds of ``loops`` calls, each after an untimed flush, and the last result.
+
+        A pool of threads has gone to sleep by the end of a flush, so that a call wakes its own.
+        """
 
 
 class HostClock:
@@ -53,6 +63,15 @@ class HostClock:
         for _ in repeat:
             result = call()
         return time.perf_counter() - begin, result
+
+    def cold_seconds(self, call: Call, flush: Call, loops: int) -> tuple[float, Any]:
+        """Return the seconds of calls that are timed one by one, each after a flush."""
+        total, result = 0.0, None
+        for _ in range(loops):
+            flush()
+            seconds, result = self.seconds(call, 1)
+            total += seconds
+        return total, result
 
 
 @dataclass
@@ -73,7 +92,7 @@ class Competitor:
     #: Empties the caches, where cold calls are timed: then it goes before each of them.
     flush: Call | None = None
     #: Further ways to see the same calls, each once a round; and what they saw.
-    views: Mapping[str, Clock] = field(default_factory=dict)
+    views: Mapping[str, View] = field(default_factory=dict)
     seen: dict[str, list[float]] = field(default_factory=dict)
     #: Seconds of warm-up, flush and timed calls: all but the harness's own work.
     busy_s: float = 0.0
@@ -82,15 +101,15 @@ class Competitor:
 def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
     """Set ``loops`` so that a sample takes ``sample_s``; also warms the call up.
 
-    A cold sample has at most ``_MOST_COLD_LOOPS`` calls: to empty the caches takes milliseconds.
+    A cold sample takes at most ``_MOST_COLD_S`` with its flushes.
     """
     with _Busy(competitor):
         _warm_up(competitor)
+        if competitor.flush is not None:
+            competitor.loops = _cold_loops(competitor, sample_s)
+            return
         competitor.loops = 1
         taken, _ = _timed(competitor)
-        if competitor.flush is not None:
-            competitor.loops = min(_MOST_COLD_LOOPS, max(1, math.ceil(sample_s / taken)))
-            return
         most = min(_MOST_LOOPS, competitor.clock.most_loops)
         while taken < sample_s and competitor.loops < most:
             growth = sample_s / taken if taken > 0 else 10.0
@@ -99,19 +118,32 @@ def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
             taken, _ = _timed(competitor)
 
 
+def _cold_loops(competitor: Competitor, sample_s: float) -> int:
+    """Return how many cold calls a sample has, by what they and their flushes take."""
+    for calls in (1, _FEW_COLD_CALLS):
+        competitor.loops = calls
+        begin = time.perf_counter()
+        taken, _ = _timed(competitor)
+        with_flushes_s = time.perf_counter() - begin
+        if with_flushes_s > _MOST_COLD_S / 10:
+            break
+    wanted = math.ceil(sample_s * competitor.loops / taken) if taken > 0 else _MOST_LOOPS
+    return max(1, min(wanted, int(_MOST_COLD_S * competitor.loops / with_flushes_s)))
+
+
 def race(
     competitors: Mapping[str, Competitor],
     budget_s: float,
     rng: np.random.Generator,
     on_turn: Callable[[str], None],
     rounds: tuple[int, int] = (LEAST_ROUNDS, MOST_ROUNDS),
-) -> list[float]:
-    """Time all competitors in rounds, and return the seconds of the canary in each round.
+    canary: Callable[[], None] = lambda: None,
+) -> None:
+    """Time all competitors in rounds, and have the canary do its work in each.
 
-    A round times each competitor once, in random order, and a fixed canary, by which a change of
-    the machine can be told from one of a kernel. ``rounds`` are the least that are run whatever
-    the budget, and the most; between them the race ends when the budget does, or when every
-    speedup is known to ± ``PRECISION``.
+    A round times each competitor once, in random order. ``rounds`` are the least that are run
+    whatever the budget, and the most; between them the race ends when the budget does, or when
+    every speedup is known to ± ``PRECISION``.
 
     Every sample follows untimed calls, in which the threads of the competitor before go to sleep,
     the competitor's own wake, and its operands come back into the cache. A competitor that raises,
@@ -123,20 +155,18 @@ def race(
         _guarded(competitor, calibrate)
     end = time.perf_counter() + budget_s
     names = list(competitors)
-    canary: list[float] = []
     least, most = rounds
     for number in range(most):
         if number >= least:
             running = [each for each in competitors.values() if each.failure is None]
             if time.perf_counter() >= end or (number % 2 and _precise(running)):
                 break
-        canary.append(_canary_s())
+        canary()
         for index in rng.permutation(len(names)):
             competitor = competitors[names[index]]
             if competitor.failure is None:
                 on_turn(names[index])
                 _guarded(competitor, sample)
-    return canary
 
 
 def sample(competitor: Competitor) -> None:
@@ -178,14 +208,10 @@ def _warm_up(competitor: Competitor) -> Any:
 
 def _timed(competitor: Competitor) -> tuple[float, Any]:
     """Return the seconds of a sample's calls, and the last result; cold calls one by one."""
-    if competitor.flush is None:
-        return competitor.clock.seconds(competitor.call, competitor.loops)
-    total, last = 0.0, None
-    for _ in range(competitor.loops):
-        competitor.flush()
-        seconds, last = competitor.clock.seconds(competitor.call, 1)
-        total += seconds
-    return total, last
+    clock, flush = competitor.clock, competitor.flush
+    if flush is None:
+        return clock.seconds(competitor.call, competitor.loops)
+    return clock.cold_seconds(competitor.call, flush, competitor.loops)
 
 
 def _precise(running: Sequence[Competitor]) -> bool:
@@ -195,15 +221,6 @@ def _precise(running: Sequence[Competitor]) -> bool:
         return True
     ratios = logs - logs[np.median(logs, axis=1).argmin()]
     return all(order_half_width(ratio) <= PRECISION for ratio in ratios)
-
-
-def _canary_s() -> float:
-    """Return the seconds of a fixed piece of work on one thread, in the nearest cache."""
-    zlib.crc32(_CANARY)
-    begin = time.perf_counter()
-    for _ in range(_CANARY_CALLS):
-        zlib.crc32(_CANARY)
-    return time.perf_counter() - begin
 
 
 def _guarded(competitor: Competitor, action: Callable[[Competitor], None]) -> None:

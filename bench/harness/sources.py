@@ -80,6 +80,7 @@ def record(kernel: Kernel) -> KernelRecord:
         role=kernel.role,
         runtime=kernel.runtime,
         stores_zeros=kernel.stores_zeros,
+        made_for=kernel.made_for,
         arithmetic=arithmetic.name if arithmetic else "",
         source=kernel.source,
         colour=kernel.look.colour,

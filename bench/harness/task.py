@@ -10,21 +10,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
+from crossover.bench.harness.canary import Canary
 from crossover.bench.harness.race import (
     LEAST_ROUNDS,
     MOST_ROUNDS,
     Call,
-    Clock,
     Competitor,
     HostClock,
+    View,
 )
 from crossover.bench.machine import cuda
+from crossover.bench.machine.flush import flusher
 from crossover.bench.records.rows import Row, Status
 from crossover.bench.workloads.problem import Problem
 from crossover.kernels.base import Kernel
 from crossover.kernels.oracle import Verdict
-from crossover.kernels.processor import cache_sizes
 
 #: Exit code of a worker that lost the GPU.
 EXIT_GPU_LOST = 70
@@ -45,6 +47,10 @@ class Task:
     #: Whether operands are kept for the next visit to the same weight: converting a large one for
     #: every GPU kernel takes longer than all else.
     keeps_operands: bool = False
+    #: The worker process that must not make this visit, for it made all others; or nothing.
+    not_in: str = ""
+    #: Whether it begins in a process that nothing ran in before.
+    fresh_process: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class Outcome:
 
     #: None where the operands could not be made.
     description: Description | None
-    canary: list[float]
+    #: Seconds of its parts, a value a round.
+    canary: dict[str, list[float]]
     rows: dict[str, Row]
 
 
@@ -84,7 +91,7 @@ class PreparedCall:
     #: The whole check of a result.
     check: Callable[[Any], Verdict]
     #: Further ways to see its calls on a CPU.
-    views: Mapping[str, Clock] = field(default_factory=dict)
+    views: Mapping[str, View] = field(default_factory=dict)
     #: Whether a GPU's launch may take longer than the work, so that it is seen apart.
     launch_bound: bool = False
 
@@ -118,7 +125,7 @@ def run(
     try:
         setup = set_up(task)
     except TooLargeError as error:
-        return Outcome(None, [], {name: Row(name, "skipped", str(error)) for name in kernels})
+        return Outcome(None, {}, {name: Row(name, "skipped", str(error)) for name in kernels})
     rows: dict[str, Row] = {}
     calls: dict[str, PreparedCall] = {}
     for name, kernel in kernels.items():
@@ -138,7 +145,13 @@ def run(
             rows[name] = _checked_again(rows[name], call)
             _end_if_gpu_lost(kernels[name])
     take_turn("")
-    return Outcome(setup.description, canary, rows)
+    return Outcome(setup.description, canary, {n: _in_one_line(row) for n, row in rows.items()})
+
+
+def _in_one_line(row: Row) -> Row:
+    """Return a row whose texts, which kernels and libraries wrote, fit into every output."""
+    reason = row.reason and (one_line(row.reason) or "no reason is given")
+    return replace(row, reason=reason, warnings=[one_line(each) for each in row.warnings])
 
 
 def _race(
@@ -147,7 +160,7 @@ def _race(
     calls: Mapping[str, PreparedCall],
     rows: dict[str, Row],
     take_turn: TakeTurn,
-) -> list[float]:
+) -> dict[str, list[float]]:
     """Time the calls together, write what was measured into ``rows``, and return the canary."""
     competitors = {}
     for name, call in calls.items():
@@ -161,13 +174,15 @@ def _race(
             rows[name] = replace(rows[name], warnings=rows[name].warnings + seen)
         _end_if_gpu_lost(kernels[name])
     rng = np.random.default_rng(task.seed)
-    canary = racing.race(competitors, task.budget_s, rng, take_turn, task.rounds)
+    on_gpu = any(kernels[name].device == "cuda" for name in competitors)
+    canary = Canary(task.problem.setting.threads, on_gpu)
+    racing.race(competitors, task.budget_s, rng, take_turn, task.rounds, canary)
     for name, competitor in competitors.items():
         if competitor.failure:
             take_turn(name)
             _end_if_gpu_lost(kernels[name])
         rows[name] = _timed_row(rows[name], competitor, kernels[name])
-    return canary
+    return canary.seconds
 
 
 def _end_if_gpu_lost(kernel: Kernel) -> None:
@@ -180,7 +195,7 @@ def _competitor(task: Task, kernel: Kernel, call: PreparedCall) -> tuple[Competi
     """Return how a call is timed on its device, and the warnings about that."""
     cold = task.problem.setting.caches == "cold"
     if kernel.device != "cuda":
-        flush = flusher(_last_cache_bytes()) if cold else None
+        flush = flusher() if cold else None
         return Competitor(
             call.call, HostClock(), call.problem_of, flush=flush, views=call.views
         ), []
@@ -210,12 +225,6 @@ def captured(kernel: Kernel, call: Call, check: Callable[[Any], Verdict]) -> cud
     except Exception as error:  # any library call may refuse to be captured, each in its own way
         return f"no CUDA graph: {type(error).__name__}: {error}"
     return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
-
-
-def flusher(last_cache_bytes: int) -> Call:
-    """Return a function that empties all caches of the CPU: it writes twice their size."""
-    room = np.zeros(2 * last_cache_bytes, np.uint8)
-    return lambda: room.fill(1)
 
 
 def nonfinite(result: Any) -> str | None:
@@ -255,11 +264,6 @@ def _checked_again(row: Row, call: PreparedCall) -> Row:
 
 def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _last_cache_bytes() -> int:
-    """Return the size of the largest cache; 64 MiB where the system does not tell."""
-    return max(cache_sizes().values(), default=1 << 26)
 
 
 def _threading_layer(kernel: Kernel) -> str:

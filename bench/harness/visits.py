@@ -52,7 +52,9 @@ class Visitor:
         if task.problem.setting.timer == "pyperf":
             outcome, process = time_by_pyperf(task), "pyperf"
         else:
-            worker = self._worker(task.problem.setting)
+            if task.fresh_process:
+                self.renew()
+            worker = self._worker(task.problem.setting, task.not_in)
             outcome = worker.measure(task)
             process = worker.process_name
         problem = problem_record(task.problem, outcome)
@@ -76,9 +78,12 @@ class Visitor:
             running.worker.close()
         self._workers.clear()
 
-    def _worker(self, setting: Setting) -> Worker:
+    def _worker(self, setting: Setting, not_in: str) -> Worker:
         running = self._workers.get(setting)
-        if running and time.monotonic() - running.since > self._process_life_s:
+        if running and (
+            time.monotonic() - running.since > self._process_life_s
+            or running.worker.process_name == not_in
+        ):
             running.worker.close()
             running = None
         if running is None:
@@ -121,6 +126,7 @@ def problem_record(problem: Problem, outcome: Outcome) -> ProblemRecord:
         recipe=identity(workload),
         threads=setting.threads,
         caches=setting.caches,
+        idle_threads=setting.idle_threads,
         m=made.m,
         k=made.k,
         batch=workload.batch,

@@ -122,7 +122,7 @@ class Worker:
     def _attempt(self, task: Task, names: list[str]) -> Outcome | tuple[str, str]:
         """Return the outcome, or (the kernel that lost the worker or "", why)."""
         if not names:
-            return Outcome(None, [], {})
+            return Outcome(None, {}, {})
         if self._process is None:
             self._start()
         self._turn.value = _NOBODY

@@ -22,6 +22,9 @@ _MOST_LOOPS = 200
 _SHORTEST_HOLD_S = 2e-4
 _LONGEST_HOLD_S = 2e-2
 _GRAPH_CALLS = 20
+# Cold calls that are queued together: each with its flush and two events.
+_COLD_CALLS = 50
+_CANARY_STEPS = 20_000
 EXPOSED = (
     "the host could not queue its calls ahead (they wait for the device, or take too long to "
     "launch): the time holds the host's delay"
@@ -31,6 +34,18 @@ extern "C" __global__ void hold(unsigned long long nanoseconds) {
     unsigned long long begin, now;
     asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
     do { asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now)); } while (now - begin < nanoseconds);
+}
+"""
+# Multiply-adds that wait for each other: their time is that of so many clock cycles. Each end of
+# it depends on the sum, so that neither can be moved.
+_CANARY = r"""
+extern "C" __global__ void canary(unsigned long long *nanoseconds, int steps) {
+    unsigned long long begin, end;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+    float sum = (float)(begin & 1);
+    for (int step = 0; step < steps; step++) sum = fmaf(sum, 0.999f, 0.001f);
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(end) : "f"(sum));
+    *nanoseconds = end - begin;
 }
 """
 
@@ -47,29 +62,46 @@ class EventClock:
 
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the device's seconds between two events around ``loops`` queued calls."""
+        return self._queued(loops, 1, call, lambda: None)
+
+    def cold_seconds(self, call: Call, flush: Call, loops: int) -> tuple[float, Any]:
+        """Return the device's seconds of ``loops`` calls, each between events after a flush."""
+        total, result = 0.0, None
+        for first in range(0, loops, _COLD_CALLS):
+            taken, result = self._queued(1, min(_COLD_CALLS, loops - first), call, flush)
+            total += taken
+        return total, result
+
+    def _queued(self, loops: int, spans: int, call: Call, before: Call) -> tuple[float, Any]:
+        """Return the seconds of ``spans`` times ``loops`` calls, ``before`` each span another."""
         while True:
-            taken, result, hidden, queueing_s = self._attempt(call, loops)
+            taken, result, hidden, queueing_s = self._attempt(loops, spans, call, before)
             if hidden or self.exposed:
                 return taken, result
             longer = max(2 * self._hold_s, 1.5 * queueing_s)
             self.exposed = longer > _LONGEST_HOLD_S
             self._hold_s = _SHORTEST_HOLD_S if self.exposed else longer
 
-    def _attempt(self, call: Call, loops: int) -> tuple[float, Any, bool, float]:
+    def _attempt(
+        self, loops: int, spans: int, call: Call, before: Call
+    ) -> tuple[float, Any, bool, float]:
         """Return the seconds, the result, whether all was queued in time, and how long it took."""
         cuda, result = _cupy().cuda, None
-        begin, end = cuda.Event(), cuda.Event()
+        events = [(cuda.Event(), cuda.Event()) for _ in range(spans)]
         cuda.get_current_stream().synchronize()
         _hold_kernel()((1,), (1,), (np.uint64(self._hold_s * 1e9),))
-        begin.record()
         start = time.perf_counter()
-        for _ in range(loops):
-            result = call()
-        end.record()
+        for begin, end in events:
+            before()
+            begin.record()
+            for _ in range(loops):
+                result = call()
+            end.record()
         queueing_s = time.perf_counter() - start
-        hidden = not begin.done
-        end.synchronize()
-        return float(cuda.get_elapsed_time(begin, end)) / 1e3, result, hidden, queueing_s
+        hidden = not events[0][0].done
+        events[-1][1].synchronize()
+        taken = sum(float(cuda.get_elapsed_time(begin, end)) for begin, end in events)
+        return taken / 1e3, result, hidden, queueing_s
 
 
 class WaitingClock:
@@ -132,6 +164,22 @@ class ReplayClock:
         with self._stream:
             taken, _ = self._clock.seconds(lambda: self._graph.launch(self._stream), replays)
         return taken * loops / (replays * _GRAPH_CALLS), None
+
+
+class ClockCanary:
+    """A fixed number of the GPU's clock cycles, in seconds when it is called."""
+
+    def __init__(self) -> None:
+        self._kernel = _cupy().RawKernel(_CANARY, "canary")
+        self._nanoseconds = _cupy().zeros(1, np.uint64)
+
+    def __call__(self) -> float | None:
+        """Return the device's own seconds; None where the GPU is lost, which its kernel tells."""
+        try:
+            self._kernel((1,), (1,), (self._nanoseconds, np.int32(_CANARY_STEPS)))
+            return int(self._nanoseconds.get()[0]) / 1e9
+        except Exception:
+            return None
 
 
 def lost() -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from crossover.bench.machine.flush import ColdProbe
 from crossover.bench.machine.identity import first_line
 from crossover.bench.machine.limits import CpuLimits
+from crossover.kernels.base import Kernel
 
 #: A BLAS below this share of the FMA rate is a weak baseline.
 _WEAK_BLAS = 0.7
 _SLOW_PARALLEL_S = 2e-5
 _SCALING = 0.8
+#: A line that is read faster than this share of memory's time came from a cache.
+_COLD = 0.8
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,20 @@ class Finding:
         return not self.remedy
 
 
-def examine(ceilings: CpuLimits, cores: int) -> list[Finding]:
-    """Return what was looked at on this machine; ``ceilings`` were measured on all ``cores``."""
+def examine(
+    ceilings: CpuLimits, cores: int, cold: ColdProbe, vendor: str, kernels: Iterable[Kernel]
+) -> list[Finding]:
+    """Return what was looked at on this machine.
+
+    ``ceilings`` were measured on all ``cores``, ``cold`` by :func:`flush.probe`; ``vendor`` is the
+    maker of the processor, ``kernels`` those that it could run.
+    """
     return [
         _baseline(ceilings),
         _scaling(ceilings),
         _parallel(ceilings),
+        _cold(cold),
+        _libraries(vendor, kernels),
         _load(psutil.getloadavg()[0], cores),
         _governor(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         _quota(Path("/sys/fs/cgroup/cpu.max"), cores),
@@ -61,6 +74,31 @@ def _parallel(ceilings: CpuLimits) -> Finding:
     remedy = "install libgomp (OpenMP) or the package tbb"
     slow = ceilings.parallel_s > _SLOW_PARALLEL_S
     return Finding("threading layer", found, remedy if slow else "")
+
+
+def _cold(cold: ColdProbe) -> Finding:
+    cached, flushed, memory = (
+        f"{seconds * 1e9:.0f}" for seconds in (cold.cached_s, cold.flushed_s, cold.memory_s)
+    )
+    found = (
+        f"a line takes {cached} ns in a core's caches, {flushed} ns after a flush of "
+        f"{cold.flush_s * 1e3:.1f} ms, {memory} ns after four"
+    )
+    remedy = "what is called cold is found in the last cache in part: give --caches hot alone"
+    return Finding("cold calls", found, "" if cold.flushed_s > _COLD * cold.memory_s else remedy)
+
+
+def _libraries(vendor: str, kernels: Iterable[Kernel]) -> Finding:
+    foreign: dict[str, list[str]] = {}
+    for each in kernels:
+        if vendor and each.made_for not in ("", vendor) and each.unavailable() is None:
+            foreign.setdefault(each.made_for, []).append(each.name)
+    if not foreign:
+        return Finding("libraries", "none is made for processors of another maker alone")
+    named = "; ".join(f"{', '.join(names)} for {maker}'s" for maker, names in foreign.items())
+    found = f"made for other processors than {vendor}'s: {named}"
+    remedy = "their figures here say nothing of those processors: compare with them there"
+    return Finding("libraries", found, remedy)
 
 
 def _load(load: float, cores: int) -> Finding:

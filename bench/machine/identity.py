@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import threadpoolctl
 
-from crossover.kernels.processor import cache_sizes
+from crossover.kernels.processor import cache_sizes, vendor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: In the order of preference: an empty parallel loop costs 1 µs under OpenMP, 3.5 µs under TBB,
@@ -34,6 +34,7 @@ def identity() -> dict[str, Any]:
     """Return what identifies the machine; nothing that changes from one run to the next."""
     return {
         "cpu": _cpu_name(),
+        "vendor": vendor(),
         "architecture": platform.machine(),
         "cores": available_cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -33,6 +33,25 @@ class CpuLimits:
         The bytes are moved at the bandwidth of the smallest cache that holds them.
         """
         return max(flops / self.fma_gflops, nbytes / self._bandwidth(nbytes)) / 1e9
+
+    def call_bound_s(self, flops: float, nbytes: float, cold: bool = False) -> float:
+        """Return the least seconds of a call: on one thread, or on all once they are woken.
+
+        An empty call or an empty parallel loop is part of it, or no call on a small layer could
+        come near. ``cold`` operands come from memory.
+        """
+        cached = {} if cold else self.cache_bytes
+        every = replace(self, cache_bytes=cached)
+        one = replace(
+            every, threads=1, fma_gflops=self.fma_one_gflops, copy_gbs=self._copy_gbs_of_one()
+        )
+        costs = (one, self.call_s), (every, self.parallel_s)
+        return min(limits.bound_s(flops, nbytes) + cost for limits, cost in costs)
+
+    def _copy_gbs_of_one(self) -> dict[str, float]:
+        # L1 and L2 are a core's own; from what is shared one core may take as much as all.
+        own = "L1", "L2"
+        return {n: gbs / self.threads if n in own else gbs for n, gbs in self.copy_gbs.items()}
 
     def _bandwidth(self, nbytes: float) -> float:
         # The caches nearest to the cores are one each; the last one is shared.
@@ -70,6 +89,14 @@ class CudaLimits:
         """
         level = "L2" if nbytes <= self.l2_bytes else "memory"
         return max(flops / self.fp32_gflops, nbytes / self.copy_gbs[level]) / 1e9
+
+    def call_bound_s(self, flops: float, nbytes: float, cold: bool = False) -> float:
+        """Return the least seconds of a call on the device, an empty kernel's launch included.
+
+        ``cold`` operands come from memory.
+        """
+        bandwidth = replace(self, l2_bytes=0) if cold else self
+        return bandwidth.bound_s(flops, nbytes) + self.launch_s
 
 
 def limits_of(

@@ -66,6 +66,8 @@ class KernelRecord:
     role: str
     runtime: str
     stores_zeros: bool
+    #: Maker of the processors that its library is made for; empty: of any.
+    made_for: str
     #: Of float32.
     arithmetic: str
     source: str
@@ -100,6 +102,8 @@ class ProblemRecord:
     threads: int
     #: ``hot`` or ``cold``.
     caches: str
+    #: See :class:`bench.workloads.problem.Setting`; empty in what older versions measured.
+    idle_threads: str
     m: int
     k: int
     #: Images, and columns of X: more than images where a convolution was lowered.
@@ -132,8 +136,8 @@ class VisitRecord:
     seed: list[int]
     #: Processes that wanted to run (1-minute load average) before it.
     load: float
-    #: Seconds of the fixed canary, one value a round.
-    canary: list[float]
+    #: Seconds of the fixed canary by its parts, one value a round.
+    canary: dict[str, list[float]]
     started: str
     #: Seconds of all of it, the harness's own work included.
     wall_s: float

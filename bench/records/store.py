@@ -28,8 +28,9 @@ from crossover.bench.records.rows import (
     Visit,
     VisitRecord,
 )
+from crossover.bench.records.upgrades import OLDEST_VERSION, upgrade
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
@@ -54,7 +55,8 @@ class Store:
         with self._readable_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            self._check_schema()
+            if (version := self._checked_schema()) < SCHEMA_VERSION:
+                self._upgrade(version, in_memory=readonly)
             if readonly:
                 self._connection.execute("PRAGMA query_only = ON")
             else:
@@ -212,7 +214,19 @@ class Store:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _check_schema(self) -> None:
+    def _upgrade(self, version: int, in_memory: bool) -> None:
+        """Bring a file of an older ``version`` to this one's schema; or only a copy of it."""
+        if in_memory:
+            copy = sqlite3.connect(":memory:", isolation_level=None)
+            self._connection.backup(copy)
+            self._connection.close()
+            self._connection = copy
+        with self._transaction():
+            for statement in upgrade(version, SCHEMA_VERSION):
+                self._connection.execute(statement)
+
+    def _checked_schema(self) -> int:
+        """Return the file's schema version; of an empty file this one's."""
         application, version, tables = (
             self._connection.execute(query).fetchone()[0]
             for query in (
@@ -222,14 +236,15 @@ class Store:
             )
         )
         if not tables and not application:
-            return
+            return SCHEMA_VERSION
         if application != _APPLICATION_ID:
             raise InputError(f"{self.path} is not a results file of this suite: use another --out")
-        if version != SCHEMA_VERSION:
+        if not OLDEST_VERSION <= version <= SCHEMA_VERSION:
             raise InputError(
-                f"{self.path} has schema version {version}, this suite reads {SCHEMA_VERSION}: "
-                "use another --out"
+                f"{self.path} has schema version {version}, this suite reads {OLDEST_VERSION} "
+                f"to {SCHEMA_VERSION}: use another --out"
             )
+        return int(version)
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:

@@ -15,9 +15,12 @@ from crossover.bench.statistics.intervals import (
     NOTHING,
     Interval,
     VisitMedians,
-    order_half_width,
     pooled_intervals,
 )
+
+#: An interval rests on so many visits at least, by more than one process.
+LEAST_VISITS = 3
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,22 @@ class Measurement:
         if self.problem.computes == "step":
             return not self.kernel.stores_zeros
         return rates.leaves_out(self.kernel.stores_zeros, stored, self.problem.nnz, entries)
+
+    @property
+    def work(self) -> tuple[float, float]:
+        """Return its operations, on zeros too where it stores them, and its compulsory bytes."""
+        stores, it = self.kernel.stores_zeros, self.problem
+        flops = it.executed_flops if stores else it.useful_flops
+        return flops, (self.last.nbytes or 0) + it.side_bytes
+
+    def call_fraction(self, limits: rates.Limits | None) -> float:
+        """Return what share of its bound it reaches, an empty call being part of the bound.
+
+        NaN of a training step, which is many calls, and of numbers that the limits are not of.
+        """
+        if self.problem.computes == "step" or self.problem.dtype != "float32":
+            return float("nan")
+        return rates.call_fraction(limits, *self.work, self.time_s, self.problem.caches == "cold")
 
     def log_times(self) -> list[NDArray[np.float64]]:
         """Return the logs of its times, visit by visit."""
@@ -107,6 +126,25 @@ def fastest(measurements: Iterable[Measurement]) -> Measurement | None:
     return min(measurements, key=lambda each: each.time_s, default=None)
 
 
+def fastest_over(names: Sequence[str], visits: Sequence[Visit]) -> str:
+    """Return which of the kernels that ``visits`` measured was the fastest over all of them."""
+    return min(names, key=lambda name: float(np.mean([_log_time(name, v) for v in visits])))
+
+
+def cross_fitted(names: Sequence[str], visits: Sequence[Visit]) -> list[str]:
+    """Return for each visit the kernel that was the fastest in the others; of one visit, in it.
+
+    A kernel that is chosen for having been quick in a visit, and judged by the same visit, looks
+    quicker than it is.
+    """
+    others = [[each for each in visits if each is not visit] for visit in visits]
+    return [fastest_over(names, rest or visits) for rest in others]
+
+
+def _log_time(name: str, visit: Visit) -> float:
+    return float(np.log(np.median(visit.rows[name].samples)))
+
+
 def log_ratios(
     baseline: str,
     candidate: str,
@@ -141,6 +179,14 @@ class Pair:
         problem = self.candidate.problem
         return self.candidate.kernel.name, problem.computes, problem.caches, problem.threads
 
+    @property
+    def shared_visits(self) -> list[Visit]:
+        """Return the visits that measured both."""
+        if self.baseline is None:
+            return []
+        names = self.baseline.kernel.name, self.candidate.kernel.name
+        return [visit for visit in self.candidate.visits if visit.measured(*names)]
+
     def ratios(
         self, samples: Callable[[Row], Sequence[float]] = lambda row: row.samples
     ) -> list[NDArray[np.float64]]:
@@ -156,27 +202,59 @@ def speedups(
     pairs: Sequence[Pair],
     samples: Callable[[Row], Sequence[float]] = lambda row: row.samples,
 ) -> list[Interval]:
-    """Return each candidate's speedup over its baseline; NaN where they never met."""
+    """Return each candidate's speedup over its baseline; NaN where they never met.
+
+    Without enough visits behind it, a speedup is its median alone: its interval's ends are NaN.
+    """
     ratios = {index: found for index, pair in enumerate(pairs) if (found := pair.ratios(samples))}
     intervals = pooled_intervals(
         [VisitMedians.of(each) for each in ratios.values()], [pairs[i].group for i in ratios]
     )
-    known = dict(zip(ratios, intervals, strict=True))
+    known = {
+        index: if_enough(interval, pairs[index].shared_visits)
+        for index, interval in zip(ratios, intervals, strict=True)
+    }
     return [known.get(index, NOTHING) for index in range(len(pairs))]
 
 
 def times(measurements: Sequence[Measurement]) -> list[Interval]:
-    """Return each kernel's seconds per call, with its interval."""
+    """Return each kernel's seconds per call, :attr:`Measurement.time_s`, with its interval.
+
+    The interval is of the visits' mean log-time, if there are visits enough. It is widened to the
+    median where that falls outside.
+    """
     groups = [Pair(each, None).group for each in measurements]
     medians = [VisitMedians.of(each.log_times()) for each in measurements]
-    return pooled_intervals(medians, groups)
+    return [
+        if_enough(
+            Interval(min(found.low, each.time_s), each.time_s, max(found.high, each.time_s)),
+            each.visits,
+        )
+        for each, found in zip(measurements, pooled_intervals(medians, groups), strict=True)
+    ]
+
+
+def enough(visits: Sequence[Visit]) -> bool:
+    """Return whether an interval may rest on ``visits``: three at least, by two processes."""
+    return len(visits) >= LEAST_VISITS and len({each.record.process for each in visits}) > 1
+
+
+def sole_process(visits: Sequence[Visit]) -> str:
+    """Return the process that made all of two or more visits, in which no third should be made."""
+    processes = {each.record.process for each in visits}
+    return processes.pop() if len(visits) > 1 and len(processes) == 1 else ""
+
+
+def if_enough(interval: Interval, visits: Sequence[Visit]) -> Interval:
+    """Return an interval as it is if ``visits`` are enough for it, else its median alone."""
+    return interval if enough(visits) else Interval(NAN, interval.median, NAN)
 
 
 def open_width(contest: Contest) -> float:
     """Return how well a problem's answer is known: half the width of a log-ratio's interval.
 
     The ratio is that of the fastest dense and the fastest sparse kernel; without such a pair of
-    any two, and 0 where there are none.
+    any two, and 0 where there are none. Infinite before there are visits enough.
     """
     by_time = sorted(contest.measurements.values(), key=lambda each: each.time_s)
     if len(by_time) < 2:
@@ -184,5 +262,8 @@ def open_width(contest: Contest) -> float:
     dense = next((each for each in by_time if each.kernel.role == "dense"), by_time[0])
     others = [each for each in by_time if each is not dense]
     other = next((each for each in others if each.leaves_out), others[0])
-    ratios = Pair(other, dense).ratios()
-    return order_half_width(np.concatenate(ratios)) if ratios else 0.0
+    pair = Pair(other, dense)
+    if not pair.ratios():
+        return 0.0
+    (interval,) = speedups([pair])
+    return float(np.log(interval.high / interval.low)) / 2 if enough(pair.shared_visits) else np.inf

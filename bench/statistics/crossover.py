@@ -21,8 +21,8 @@ class CrossoverEstimate:
     """The answer, over the sparsities in [low, high].
 
     ``between``: speedup 1 is crossed once, inside [low, high]. ``always`` and ``never``: faster,
-    or not faster, at every sparsity measured. ``several``: crossed more than once. ``level``: within
-    2 % of each other there, so that no budget would decide. ``open``: the measurements do not decide.
+    or not faster, at every sparsity measured. ``several``: crossed more than once. ``level``:
+    within 2 % of each other there, so that no budget would decide. ``open``: not decided.
     """
 
     kind: Kind

@@ -8,6 +8,8 @@ import numpy as np
 
 # Share of W that blocks may hold before nothing is gained by leaving the others out.
 _FILLED = 0.95
+# Of its bound, what a dense kernel has to reach for a win over it to say something of sparsity.
+_LEAST_FRACTION = 0.5
 
 
 class Limits(Protocol):
@@ -15,6 +17,9 @@ class Limits(Protocol):
 
     def bound_s(self, flops: float, nbytes: float) -> float:
         """Return the least seconds for ``flops`` and compulsory ``nbytes``: the roofline."""
+
+    def call_bound_s(self, flops: float, nbytes: float, cold: bool = False) -> float:
+        """Return the same of a call, with what an empty one costs; ``cold``: from memory."""
 
 
 def gflops(flops: float, seconds: float) -> float:
@@ -29,6 +34,22 @@ def roofline_fraction(limits: Limits | None, flops: float, nbytes: float, second
     once, the dense side and the result once) over the bandwidth. NaN without limits.
     """
     return limits.bound_s(flops, nbytes) / seconds if limits else float("nan")
+
+
+def call_fraction(
+    limits: Limits | None, flops: float, nbytes: float, seconds: float, cold: bool = False
+) -> float:
+    """Return what share of its bound a call reaches, an empty call being part of the bound.
+
+    Unlike :func:`roofline_fraction` it can come near 1 however small the work is. NaN without
+    limits.
+    """
+    return limits.call_bound_s(flops, nbytes, cold) / seconds if limits else float("nan")
+
+
+def is_weak(fraction: float) -> bool:
+    """Return whether a dense kernel that reaches this :func:`call_fraction` is no fair baseline."""
+    return fraction < _LEAST_FRACTION
 
 
 def break_even_calls(prepare_s: float, dense_s: float, sparse_s: float) -> float:

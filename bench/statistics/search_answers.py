@@ -1,4 +1,10 @@
-"""Searched crossovers as functions of stored visits: the search, and what else it came across."""
+"""Searched crossovers as functions of stored visits: the search, and what else it came across.
+
+A question is either of one kernel, or of the fastest of some. Then each visit states the kernel
+that was fastest in the *other* visits to the same sparsity: who is chosen for having been lucky in
+a visit must not be judged by it. The baseline is the fastest over all visits to a sparsity, one for
+all.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +16,30 @@ from typing import Any
 import numpy as np
 
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Row, Visit
-from crossover.bench.statistics.comparison import log_ratios
+from crossover.bench.statistics.comparison import cross_fitted, fastest_over, log_ratios
 from crossover.bench.statistics.intervals import CONFIDENCE
-from crossover.bench.statistics.rates import Limits, break_even_calls
+from crossover.bench.statistics.rates import Limits, break_even_calls, call_fraction, is_weak
 from crossover.bench.statistics.sign_search import WIDTH, Probe, SignSearch
 
+#: Stands for the fastest of the candidates, which may be another one at each sparsity.
+FASTEST = "fastest sparse"
+#: The series whose visits ask for the fastest of several candidates.
+FASTEST_SERIES = "fastest"
 
-def question_key(recipe: Mapping[str, Any], threads: int, caches: str, kernel: str) -> str:
-    """Return what the visits of one question share: all of the workload but the sparsity."""
+
+def question_key(
+    recipe: Mapping[str, Any],
+    setting: tuple[int, str],
+    candidates: Sequence[str],
+    baselines: Sequence[str],
+) -> str:
+    """Return what the visits of one question share: all but the sparsity.
+
+    A setting is the threads, and what is in the caches.
+    """
     weights = {n: v for n, v in recipe["weights"].items() if n != "sparsity"}
-    return json.dumps([{**recipe, "weights": weights}, threads, caches, kernel], sort_keys=True)
+    asked = [{**recipe, "weights": weights}, setting, candidates, baselines]
+    return json.dumps(asked, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -30,23 +50,38 @@ class ProbedOperands:
     dense_nbytes: int
     #: Calls that repay ``prepare``.
     calls: float
+    #: The baseline's median time.
+    dense_s: float
 
 
 @dataclass
 class SearchAnswer:
-    """Where a kernel crosses over the fastest of its baselines, as far as it was searched."""
+    """Where the fastest of the candidates crosses over the fastest of the baselines, so far."""
 
-    kernel: str
+    candidates: tuple[str, ...]
     device: str
-    #: The kernel was held against whichever of these was fastest in a visit.
     baselines: tuple[str, ...]
     search: SignSearch
     #: Of the first probe; what all probes share holds of each.
     problem: ProblemRecord | None = None
     operands: dict[float, ProbedOperands] = field(default_factory=dict)
+    #: The kernels that were ahead at each sparsity, and the problem that it is.
+    ahead: dict[float, str] = field(default_factory=dict)
+    problems: dict[float, str] = field(default_factory=dict)
     #: Why the search had to stop, if a kernel failed; ``wrong`` if its result was.
     failure: str = ""
     wrong: bool = False
+    _visits: dict[float, list[Visit]] = field(default_factory=dict)
+
+    @property
+    def kernel(self) -> str:
+        """Return the candidate's name, or :data:`FASTEST` of several."""
+        return self.candidates[0] if len(self.candidates) == 1 else FASTEST
+
+    @property
+    def settled(self) -> bool:
+        """Return whether nothing more would be learned by measuring on."""
+        return not self.failure and self.search.wanted() is None
 
     @property
     def begun(self) -> bool:
@@ -59,10 +94,9 @@ class SearchAnswer:
         return self.search.probes
 
     def add(self, visit: Visit) -> None:
-        """Take in a visit, in which the kernel raced its baselines."""
-        names = [*self.baselines, self.kernel]
+        """Take in a visit, in which the candidates raced the baselines."""
         self.problem = self.problem or visit.problem
-        for name in names:
+        for name in (*self.baselines, *self.candidates):
             row = visit.rows.get(name)
             if row is None or row.status != "measured":
                 reason = row.reason if row else "was not there"
@@ -70,11 +104,18 @@ class SearchAnswer:
                 self.wrong = row is not None and row.status == "wrong"
                 return
         sparsity = visit.problem.network_sparsity
-        baseline = min(self.baselines, key=lambda name: np.median(visit.rows[name].samples))
-        dense, row = visit.rows[baseline], visit.rows[self.kernel]
-        self.operands[sparsity] = _probed(dense, row)
-        (ratios,) = log_ratios(baseline, self.kernel, [visit])
-        self.search.add(sparsity, list(ratios))
+        self.problems[sparsity] = visit.problem.problem_id
+        visits = self._visits.setdefault(sparsity, [])
+        visits.append(visit)
+        baseline = fastest_over(self.baselines, visits)
+        chosen = cross_fitted(self.candidates, visits)
+        self.ahead[sparsity] = fastest_over(self.candidates, visits)
+        self.operands[sparsity] = _probed(visit.rows[baseline], visit.rows[self.ahead[sparsity]])
+        ratios = [
+            list(log_ratios(baseline, name, [each])[0])
+            for name, each in zip(chosen, visits, strict=True)
+        ]
+        self.search.tell(sparsity, ratios, [each.record.process for each in visits])
 
     def memory_crossover(self) -> float | None:
         """Return the sparsity from which the operand is smaller than the dense one, or None.
@@ -106,6 +147,18 @@ class SearchAnswer:
                 return float(sparsity)
         return None
 
+    def weak_baseline_at(self, limits: Limits | None) -> list[float]:
+        """Return the sparsities at which the baseline took over twice the least time of a call."""
+        if self.problem is None or self.problem.dtype != "float32":
+            return []
+        flops, sides = self.problem.executed_flops, self.problem.side_bytes
+        cold = self.problem.caches == "cold"
+        return [
+            sparsity
+            for sparsity, it in sorted(self.operands.items())
+            if is_weak(call_fraction(limits, flops, it.dense_nbytes + sides, it.dense_s, cold))
+        ]
+
     def break_even(self) -> tuple[float, float] | None:
         """Return (sparsity, calls) at the highest sparsity, if the kernel is faster there."""
         if not self.probes or self.probes[-1].verdict != "faster":
@@ -133,26 +186,35 @@ def search_answers(
     """Return the answer to each question that the visits of a search belong to."""
     found: dict[str, SearchAnswer] = {}
     for visit in visits:
-        candidate, *baselines = raced(visit)
+        candidates, baselines = raced(visit, kernels)
         problem = visit.problem
-        key = question_key(problem.recipe, problem.threads, problem.caches, candidate)
-        key = f"{key} {baselines}"
+        setting = problem.threads, problem.caches
+        key = question_key(problem.recipe, setting, candidates, baselines)
         if key not in found:
-            device = kernels[candidate].device if candidate in kernels else ""
+            known = [kernels[name].device for name in candidates if name in kernels]
             found[key] = SearchAnswer(
-                candidate, device, tuple(baselines), SignSearch(confidence, width)
+                candidates, next(iter(known), ""), baselines, SignSearch(confidence, width)
             )
         found[key].add(visit)
     return list(found.values())
 
 
-def raced(visit: Visit) -> Sequence[str]:
-    """Return the kernels of a search's visit: the candidate, then its baselines."""
+def raced(
+    visit: Visit, kernels: Mapping[str, KernelRecord]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the candidates of a search's visit, and their baselines, by name.
+
+    Of one candidate that is the kernel named last; of several, all that are not dense.
+    """
+    if visit.record.series == FASTEST_SERIES:
+        dense = [name for name in visit.rows if name in kernels and kernels[name].role == "dense"]
+        others = [name for name in visit.rows if name not in dense]
+        return tuple(sorted(others)), tuple(sorted(dense))
     *baselines, candidate = visit.rows
-    return [candidate, *sorted(baselines)]
+    return (candidate,), tuple(sorted(baselines))
 
 
 def _probed(dense: Row, row: Row) -> ProbedOperands:
-    times = (float(np.median(each.samples)) for each in (dense, row))
-    calls = break_even_calls(row.prepare_s or 0.0, *times)
-    return ProbedOperands(row.nbytes or 0, dense.nbytes or 0, calls)
+    dense_s, sparse_s = (float(np.median(each.samples)) for each in (dense, row))
+    calls = break_even_calls(row.prepare_s or 0.0, dense_s, sparse_s)
+    return ProbedOperands(row.nbytes or 0, dense.nbytes or 0, calls, dense_s)

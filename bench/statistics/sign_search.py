@@ -149,7 +149,7 @@ class SignSearch:
 
     @property
     def confirmed(self) -> bool:
-        """Return whether the scan is done, and later visits bore out all that the answer rests on."""
+        """Return whether the scan is done, and later visits bore out what the answer rests on."""
         scanned = self._probes.keys() >= set(self._scan)
         return scanned and all(each.confirmed for each in _rested_on(self.probes))
 
@@ -172,7 +172,6 @@ class SignSearch:
             return CrossoverEstimate("open", min(self._scan), max(self._scan), self.confidence)
         return crossover
 
-
     def _could_narrow(self) -> Probe | None:
         """Return a probe that is level so far, and the least looked at, if its sign would help.
 
@@ -188,7 +187,10 @@ class SignSearch:
 
     def _level(self, crossover: CrossoverEstimate) -> CrossoverEstimate | None:
         """Return over which sparsities the two are level, if that alone keeps the answer wide."""
-        if crossover.kind not in ("between", "open") or crossover.high - crossover.low <= self.width:
+        if (
+            crossover.kind not in ("between", "open")
+            or crossover.high - crossover.low <= self.width
+        ):
             return None
         inside = [p for p in self.probes if crossover.low <= p.sparsity <= crossover.high]
         between = [each for each in inside if each.verdict in ("level", "undecided")]

@@ -12,10 +12,14 @@ from crossover.bench.harness.sources import runnable
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import shape
-from crossover.bench.studies.orders import balanced_orders
 from crossover.bench.studies.peers import check_room
 from crossover.bench.studies.progress import Report
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, threads_or_all
+from crossover.bench.studies.study import (
+    PlannedStudy,
+    PlannedVisit,
+    balanced_orders,
+    threads_or_all,
+)
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.kernels.base import PASSES, Pass

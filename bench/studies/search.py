@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from crossover.bench.errors import InputError
 from crossover.bench.harness.sources import runnable
@@ -83,7 +84,7 @@ class SearchSpec:
 
 
 @dataclass
-class _Question:
+class Question:
     """A question as it is asked: its workload at any sparsity, and its answer so far."""
 
     workload: Workload
@@ -94,8 +95,9 @@ class _Question:
 
     @property
     def key(self) -> str:
-        recipe = identity(self.workload)
-        return question_key(recipe, self.setting.threads, self.setting.caches, self.answer.kernel)
+        recipe, answer = identity(self.workload), self.answer
+        setting = self.setting.threads, self.setting.caches
+        return question_key(recipe, setting, answer.candidates, answer.baselines)
 
     def at(self, sparsity: float) -> Problem:
         """Return the problem at one sparsity."""
@@ -111,6 +113,8 @@ class Search(Study):
 
     name = "search"
     phase = "search"
+    #: Whether it is no mistake to search where there is nothing to search.
+    may_ask_nothing: ClassVar[bool] = False
 
     def __init__(self, spec: SearchSpec) -> None:
         """Check what is asked.
@@ -137,7 +141,7 @@ class Search(Study):
         check_batches(spec.batches, len(mnist.load().test_images))
         self._threads = threads_or_all(spec.threads)
         checkpoints.check_cache()
-        self._questions: dict[str, _Question] = {}
+        self._questions: dict[str, Question] = {}
         self._unsupported: list[str] = []
         self._visits = 0
 
@@ -159,7 +163,7 @@ class Search(Study):
     @property
     def unfinished(self) -> int:
         """Return how many answers could be narrower, or better confirmed."""
-        return sum(not a.failure and a.search.wanted() is not None for a in self.answers)
+        return sum(not answer.failure and not answer.settled for answer in self.answers)
 
     def begin(self, report: Report) -> None:
         """Train the network, and list the questions.
@@ -169,18 +173,19 @@ class Search(Study):
         """
         recipe = TrainingRecipe(self.spec.network, mnist.load().digest, seed=self.spec.seed)
         (model,) = trained([recipe], mnist.load(), report)
-        self._questions = {each.key: each for each in self._listed(recipe, model.digest)}
-        if not self._questions:
+        self._questions = {each.key: each for each in self.listed(recipe, model.digest)}
+        if not self._questions and not self.may_ask_nothing:
             why = "; ".join(self._unsupported) or "no sparse kernel can run here"
             raise InputError(f"nothing to search: {why.rstrip('.')} (see 'kernels list')")
 
     def take(self, visit: Visit) -> bool:
         """Take in what came of a visit."""
-        candidate, *baselines = raced(visit)
+        candidates, baselines = raced(visit, self.declared)
         problem = visit.problem
-        key = question_key(problem.recipe, problem.threads, problem.caches, candidate)
+        setting = problem.threads, problem.caches
+        key = question_key(problem.recipe, setting, candidates, baselines)
         question = self._questions.get(key)
-        if question is None or sorted(question.answer.baselines) != baselines:
+        if question is None:
             return False
         question.answer.add(visit)
         question.visited_at = time.monotonic()
@@ -210,17 +215,22 @@ class Search(Study):
             question, wanted = min(waiting, key=lambda each: each[0].visited_at)
             pause_s = question.visited_at + _BETWEEN_VISITS_S - time.monotonic()
             time.sleep(max(0.0, min(left_s, pause_s)))
-        names = (*question.answer.baselines, question.answer.kernel)
-        rounds = wanted.rounds, wanted.rounds
-        seed = (self.spec.seed, self._visits)
-        return Task(question.at(wanted.sparsity), names, 0.0, seed, rounds)
+        return Task(
+            question.at(wanted.sparsity),
+            (*question.answer.baselines, *question.answer.candidates),
+            0.0,
+            (self.spec.seed, self._visits),
+            (wanted.rounds, wanted.rounds),
+            not_in=wanted.not_in,
+        )
 
     def progress(self) -> Progress:
         """Return how many visits were made, of about as many as searches usually take."""
         expected = max(self._visits + self.unfinished, _USUAL_VISITS * len(self._questions))
         return Progress(self.phase, f"{self.unfinished} open", self._visits, max(1, expected))
 
-    def _listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[_Question]:
+    def listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[Question]:
+        """Yield the questions about the layers of a trained network."""
         spec = self.spec
         running = {n: kernel for n, kernel in self.kernels.items() if not kernel.unavailable()}
         asked = spec.kernels or [n for n, kernel in running.items() if not kernel.stores_zeros]
@@ -240,11 +250,23 @@ class Search(Study):
                 self._unsupported.append(unsupported)
             if not against or name in against or unsupported:
                 continue
-            answer = SearchAnswer(
-                name, running[name].device, against, SignSearch(spec.confidence, spec.width)
-            )
             workload = Workload(layer, pass_, batch, share, seed=spec.seed)
-            yield _Question(workload, layer, Setting(threads), answer)
+            yield self.question(workload, layer, threads, (name,), against)
+
+    def question(
+        self,
+        workload: Workload,
+        layer: PrunedLayer,
+        threads: int,
+        candidates: Sequence[str],
+        baselines: Sequence[str],
+    ) -> Question:
+        """Return a question that nothing was measured of."""
+        device = self.kernels[candidates[0]].device
+        search = SignSearch(self.spec.confidence, self.spec.width)
+        names = tuple(sorted(candidates)), tuple(sorted(baselines))
+        answer = SearchAnswer(names[0], device, names[1], search)
+        return Question(workload, layer, Setting(threads), answer)
 
 
 def dense_of(kernels: Mapping[str, Kernel], candidate: Kernel) -> tuple[str, ...]:

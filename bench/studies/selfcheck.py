@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 
 from crossover.bench.harness.task import Task
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.statistics import checks
-from crossover.bench.studies.orders import balanced_orders
 from crossover.bench.studies.progress import Report
 from crossover.bench.studies.search import Search, SearchSpec
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Study
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Study, balanced_orders
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 from crossover.bench.workloads.matrices import RandomMatrix
-from crossover.bench.workloads.problem import Problem, Setting, Workload
-from crossover.kernels.base import Weight
+from crossover.bench.workloads.problem import IdleThreads, Problem, Setting, Workload
+from crossover.kernels.base import Kernel, Weight
+from crossover.kernels.cpu.mkl import MklCsrHinted
 from crossover.kernels.cpu.numba_csr import CsrOperand, NumbaCsr
 
 _REPETITIONS, _PLACINGS, _VISITS = 100, 30, 8
@@ -144,7 +144,8 @@ def studies() -> list[Study]:
         first,
         SelfcheckPart(checks.ITSELF, twins),
         SelfcheckPart(checks.ELSEWHERE, placings),
-        SelfcheckPart(checks.BESIDE, _beside()),
+        SelfcheckPart(checks.BESIDE, _beside(NumbaCsr(), _BATCH)),
+        SelfcheckPart(checks.MKL_BESIDE, _beside(MklCsrHinted(), 1)),
         SelfcheckPart(checks.PYPERF, _pyperf()),
         *(_search(number) for number in (1, 2)),
         second,
@@ -152,21 +153,27 @@ def studies() -> list[Study]:
     ]
 
 
-def _visit(kernels: tuple[str, ...], rounds: int, setting: Setting | None = None) -> PlannedVisit:
+def _visit(
+    kernels: tuple[str, ...], rounds: int, setting: Setting | None = None, batch: int = _BATCH
+) -> PlannedVisit:
     setting = setting or Setting(available_cores())
-    problem = Problem(Workload(_MATRIX, "forward", _BATCH), setting)
+    problem = Problem(Workload(_MATRIX, "forward", batch), setting)
     return PlannedVisit(problem, kernels, (rounds, rounds))
 
 
-def _beside() -> list[PlannedVisit]:
-    """Return visits to a kernel alone, beside a dense one, and so under the libraries' settings."""
-    cores = available_cores()
-    both = _DENSE, NumbaCsr.name
+def _beside(kernel: Kernel, batch: int) -> list[PlannedVisit]:
+    """Return visits to a kernel alone and beside a dense one, under either kind of settings.
+
+    Of one that cannot run a single visit, which says why.
+    """
+    settings = [Setting(available_cores(), idle_threads=idle) for idle in get_args(IdleThreads)]
     visited = [
-        _visit((NumbaCsr.name,), 20),
-        _visit(both, 20),
-        _visit(both, 20, Setting(cores, idle_threads="as the library likes")),
+        _visit(kernels, 20, setting, batch)
+        for setting in settings
+        for kernels in ((kernel.name,), (_DENSE, kernel.name))
     ]
+    if kernel.unavailable():
+        return visited[:1]
     orders = balanced_orders(visited, _VISITS, np.random.default_rng(0))
     return [visit for order in orders for visit in order]
 

@@ -7,10 +7,12 @@ goes on where it stopped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
 
 from crossover.bench.errors import InputError
 from crossover.bench.harness.sources import Discovered, KernelSource, record
@@ -19,9 +21,12 @@ from crossover.bench.harness.visits import PROCESS_LIFE_S
 from crossover.bench.harness.worker import TIME_LIMIT_S
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.records.rows import KernelRecord, Visit
+from crossover.bench.statistics.comparison import sole_process
 from crossover.bench.studies.progress import Progress, Report
 from crossover.bench.workloads.problem import Problem
 from crossover.kernels.base import Kernel
+
+Contender = TypeVar("Contender")
 
 
 class Spec(Protocol):
@@ -115,6 +120,7 @@ class PlannedStudy(Study):
         self._done = 0
         #: Kernels that failed or were wrong, by problem: they have had their chance.
         self._out: dict[str, set[str]] = {}
+        self._made: dict[str, list[Visit]] = {}
 
     def begin(self, report: Report) -> None:
         """Make the plan."""
@@ -139,6 +145,7 @@ class PlannedStudy(Study):
             due.remove(min(fitting, key=lambda each: -len(each.kernels)))
             self._done += 1
         out |= {name for name, row in visit.rows.items() if row.status != "measured"}
+        self._made.setdefault(visit.problem.problem_id, []).append(visit)
         return True
 
     def next(self, left_s: float) -> Task | None:
@@ -150,8 +157,14 @@ class PlannedStudy(Study):
             out = self._out.get(problem_id, set())
             names = tuple(name for name in each.kernels if name not in out)
             if names:
-                seed = self.spec.seed, self._done
-                return Task(each.problem, names, each.budget_s, seed, each.rounds)
+                return Task(
+                    each.problem,
+                    names,
+                    each.budget_s,
+                    (self.spec.seed, self._done),
+                    each.rounds,
+                    not_in=sole_process(self._made.get(problem_id, [])),
+                )
             self._due[problem_id].remove(each)  # nobody is left in the race
             self._done += 1
         return None
@@ -182,3 +195,17 @@ def threads_or_all(threads: Sequence[int]) -> tuple[int, ...]:
         if not 1 <= count <= cores:
             raise InputError(f"threads {count} is outside 1 to {cores}, this machine's cores")
     return tuple(threads) or (cores,)
+
+
+def balanced_orders(
+    contenders: Sequence[Contender], visits: int, rng: np.random.Generator
+) -> Iterator[list[Contender]]:
+    """Yield the order of each of ``visits``: a random one, its reverse, a random one, and so on.
+
+    So of two contenders each is first as often as the other, and a machine that slows down or
+    recovers on the way favours neither.
+    """
+    order = list(contenders)
+    for visit in range(visits):
+        order = order[::-1] if visit % 2 else [contenders[i] for i in rng.permutation(len(order))]
+        yield order

@@ -1,14 +1,15 @@
-"""The sweep: every layer, sparsity, batch and pass, then on where the answers are known worst."""
+"""The sweep: every layer, sparsity, batch and pass, then on with who may be the fastest there."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from crossover.bench.errors import InputError
-from crossover.bench.harness.race import LEAST_ROUNDS, MOST_ROUNDS, PRECISION
+from crossover.bench.harness.race import MOST_ROUNDS, PRECISION
 from crossover.bench.harness.sources import known
 from crossover.bench.harness.task import Task
 from crossover.bench.harness.worker import TIME_LIMIT_S
@@ -16,8 +17,16 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import caches, duration
 from crossover.bench.records.rows import Visit
-from crossover.bench.statistics.comparison import contests, open_width
+from crossover.bench.statistics.comparison import (
+    LEAST_VISITS,
+    contests,
+    enough,
+    open_width,
+    sole_process,
+)
+from crossover.bench.statistics.contenders import curve_contenders, leaders
 from crossover.bench.studies import gpu_preset
+from crossover.bench.studies.narrow import Contenders
 from crossover.bench.studies.networks import check_batches, trained
 from crossover.bench.studies.progress import Progress, Report
 from crossover.bench.studies.study import Study, threads_or_all
@@ -30,8 +39,10 @@ from crossover.bench.workloads.recipes import trained_layers
 from crossover.kernels.base import PASSES, Pass
 
 Preset = Literal["default", "gpu"]
-#: Of the budget, for a first look at every problem.
-_FIRST_SHARE = 0.6
+# Rounds of a first look, which finds who may be the fastest; and of a later visit.
+_FIRST_ROUNDS, _ROUNDS = (3, 6), (6, MOST_ROUNDS)
+# Seconds of a later visit beyond its least rounds.
+_SHARE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class SweepSpec:
         choices=("default", "gpu"),
         help="gpu: what an NVIDIA GPU decides, most important first, instead of the axes above",
     )
-    budget_s: float = common.budget(75.0)
+    budget_s: float = common.budget(135.0)
     time_limit_s: float = option(
         TIME_LIMIT_S,
         "--time-limit",
@@ -77,7 +88,11 @@ class SweepSpec:
 
 
 class Sweep(Study):
-    """A look at every problem, then further visits to those whose answers are known worst."""
+    """A look at every problem by all kernels, then visits by those that may be the fastest.
+
+    Who is out of the race keeps a median, without an interval. Passes are revisited in their order,
+    forward first, until each problem has visits enough, then where the answer is known worst.
+    """
 
     name = "sweep"
 
@@ -101,6 +116,7 @@ class Sweep(Study):
         self._problems: dict[str, Problem] = {}
         self._visits: dict[str, list[Visit]] = {}
         self._widths: dict[str, float] = {}
+        self._leaders: dict[str, tuple[str, ...]] = {}
         self._left_s = spec.budget_s
 
     @property
@@ -131,27 +147,38 @@ class Sweep(Study):
             return False
         visits = self._visits.setdefault(problem_id, [])
         visits.append(visit)
-        self._widths[problem_id] = open_width(contests(visits, self.declared)[0])
+        (contest,) = contests(visits, self.declared)
+        self._widths[problem_id] = open_width(contest)
+        self._leaders[problem_id] = leaders(contest)
         return True
 
     def next(self, left_s: float) -> Task | None:
-        """Return a first look where there was none, else a visit where the answer is widest."""
+        """Return a first look where there was none, else a further visit."""
         self._left_s = left_s
         missing = self._missing()
         if missing:
-            share_s = max(0.0, left_s - (1 - _FIRST_SHARE) * self.spec.budget_s) / len(missing)
-            if self.spec.preset == "gpu":
-                if left_s <= 0:
-                    return None
-                share_s = gpu_preset.SHARE_S
-            return self._task(self._problems[missing[0]], share_s)
+            if self.spec.preset == "gpu" and left_s <= 0:
+                return None
+            return self._first_look(self._problems[missing[0]])
         if left_s <= 0 or not self._widths:
             return None
-        widest = max(self._widths, key=lambda each: self._widths[each])
-        if self._widths[widest] <= PRECISION:
-            return None
-        share_s = self.spec.budget_s / len(self._problems)
-        return self._task(self._problems[widest], min(share_s, left_s))
+        few = [each for each in self._widths if not enough(self._visits[each])]
+        following = min(few, key=self._order) if few else self._widest()
+        return self._another_look(following, left_s) if following else None
+
+    def contenders_of(self, name: str) -> Contenders:
+        """Return a function that says who may be the fastest at a crossover of a network."""
+
+        def contenders(layer: str, batch: int, threads: int) -> tuple[Sequence[str], Sequence[str]]:
+            found = []
+            for visits in self._visits.values():
+                it = visits[-1].problem
+                asked = it.network, it.layer, it.batch, it.threads, it.computes, it.caches
+                if asked == (name, layer, batch, threads, "forward", "hot"):
+                    found += contests(visits, self.declared)
+            return curve_contenders(found)
+
+        return contenders
 
     def progress(self) -> Progress:
         """Return how many problems were looked at, then how much of the budget was spent."""
@@ -160,7 +187,7 @@ class Sweep(Study):
             title = self._problems[missing[0]].title
             return Progress("measure", title, total - len(missing), total)
         spent = min(self.spec.budget_s, self.spec.budget_s - self._left_s)
-        return Progress("refine", "the widest answer", spent, self.spec.budget_s)
+        return Progress("refine", "who may be the fastest", spent, self.spec.budget_s)
 
     def _missing(self) -> list[str]:
         """Return the problems in which a kernel that is asked for did not race yet."""
@@ -171,7 +198,16 @@ class Sweep(Study):
             if not asked <= {n for v in self._visits.get(problem_id, ()) for n in v.rows}
         ]
 
-    def _task(self, problem: Problem, budget_s: float) -> Task:
+    def _order(self, problem_id: str) -> tuple[int, int]:
+        """Return how soon a problem is visited again: forward first, then where it was least."""
+        problem, visits = self._problems[problem_id], len(self._visits[problem_id])
+        return PASSES.index(problem.workload.computes), min(visits, LEAST_VISITS)
+
+    def _widest(self) -> str | None:
+        widest = max(self._widths, key=lambda each: self._widths[each])
+        return widest if self._widths[widest] > PRECISION else None
+
+    def _first_look(self, problem: Problem) -> Task:
         """Return a visit by all kernels that were not out of the race before."""
         visits = self._visits.get(problem.problem_id, [])
         latest = {name: row for visit in visits for name, row in visit.rows.items()}
@@ -182,11 +218,27 @@ class Sweep(Study):
         return Task(
             problem,
             running,
-            budget_s,
-            (int(problem.problem_id, 16), self.spec.seed, len(visits)),
-            gpu_preset.ROUNDS if gpu else (LEAST_ROUNDS, MOST_ROUNDS),
+            gpu_preset.SHARE_S if gpu else 0.0,
+            self._seed(problem.problem_id),
+            gpu_preset.ROUNDS if gpu else _FIRST_ROUNDS,
             keeps_operands=gpu,
         )
+
+    def _another_look(self, problem_id: str, left_s: float) -> Task:
+        """Return a visit by those who may be the fastest."""
+        visits = self._visits[problem_id]
+        return Task(
+            self._problems[problem_id],
+            self._leaders[problem_id],
+            min(_SHARE_S, left_s),
+            self._seed(problem_id),
+            _ROUNDS,
+            keeps_operands=self.spec.preset == "gpu",
+            not_in=sole_process(visits),
+        )
+
+    def _seed(self, problem_id: str) -> tuple[int, ...]:
+        return int(problem_id, 16), self.spec.seed, len(self._visits.get(problem_id, ()))
 
     def _problems_of_networks(self, report: Report) -> list[Problem]:
         spec, dataset = self.spec, mnist.load(self.spec.data)

@@ -15,6 +15,8 @@ Computes = Pass | Literal["step"]
 #: ``hot``: operands stay in the caches; ``cold``: the caches are emptied before each call.
 Caches = Literal["hot", "cold"]
 CACHES: tuple[Caches, ...] = get_args(Caches)
+#: Idle threads of the libraries rest after 0.1 ms, or as long as each library likes.
+IdleThreads = Literal["rest", "as the library likes"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class Setting:
     #: Threads of every library.
     threads: int
     caches: Caches = "hot"
-    #: Idle threads of the libraries rest after 0.1 ms, or as long as each library likes.
-    idle_threads: Literal["rest", "as the library likes"] = "rest"
+    idle_threads: IdleThreads = "rest"
     #: What takes the times: our race, or pyperf in processes of its own.
     timer: Literal["race", "pyperf"] = "race"
 

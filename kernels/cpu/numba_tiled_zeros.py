@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..base import Look
+from ..base import Look, Problem
 from .numba_tiled import NumbaTiled
 from .scatter_spmv import spread_product
 from .threads import check_layout
@@ -14,13 +14,19 @@ from .tiled_csr import TiledOperand
 class NumbaTiledZeros(NumbaTiled):
     """Leaves out the zeros of the activations, too, where there is one image.
 
-    A zero of X or dY times an infinite or NaN weight is 0 here.
+    A zero of X or dY times an infinite or NaN weight is 0 here. With more images it is numba-tiled,
+    for whoever trains by it, and so takes no part beside it.
     """
 
     name = "numba-tiled-zeros"
     title = "Numba CSR, zeros of X left out"
-    source = "as numba-tiled; at batch 1 columns of W are added up for the nonzeros of X"
+    source = "columns of W are added up for the nonzeros of X; weight gradient as numba-tiled"
     look = Look("#0072b2", "^", "--")
+
+    def unsupported(self, problem: Problem) -> str | None:
+        if problem.n > 1:
+            return f"{self.name} is for a batch of 1; of {problem.n} it is numba-tiled."
+        return super().unsupported(problem)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         if x.shape[1] > 1:

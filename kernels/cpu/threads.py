@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+from numba.core import types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..base import Array, Choice
@@ -82,6 +84,27 @@ def check_layout(*arrays: Array) -> None:
                 f"array of dtype {array.dtype} with strides {array.strides}: must be float32 in C "
                 "order (numpy.ascontiguousarray)"
             )
+
+
+def require_layout(array: Array) -> None:
+    """Raise if an array is not laid out as the loops read it; for compiled code, where it is free.
+
+    Raises:
+        ValueError: if it is not fp32 in C order.
+    """
+    check_layout(array)
+
+
+@overload(require_layout)  # type: ignore[untyped-decorator]
+def _require_layout(array):  # type: ignore[no-untyped-def]
+    # Decided when a function is compiled for the types that it is called with.
+    laid_out = array.dtype == types.float32 and array.layout == "C"
+
+    def check(array):  # type: ignore[no-untyped-def]
+        if not laid_out:
+            raise ValueError("array must be float32 in C order (numpy.ascontiguousarray)")
+
+    return check
 
 
 def serial_loads() -> int:

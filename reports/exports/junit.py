@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from crossover.bench.errors import printable
 from crossover.reports.views.gate import change
 
 if TYPE_CHECKING:
@@ -13,14 +14,19 @@ if TYPE_CHECKING:
 
 
 def xml(found: Comparison) -> str:
-    """Return JUnit XML: a case per quantity, a failure where it is slower, an error if wrong."""
+    """Return JUnit XML: a case per quantity.
+
+    A failure where head is slower, or fails alone; an error where it is wrong, or base fails, too.
+    """
     suite = ET.Element("testsuite", name="crossover gate", tests=str(len(found.findings)))
     counts: Counter[str] = Counter()
-    kinds = {"slower": "failure", "wrong": "error", "new": "skipped", "gone": "skipped"}
+    kinds = {"wrong": "error", "failed": "error", "new": "skipped", "gone": "skipped"}
     for each in found.findings:
-        case = ET.SubElement(suite, "testcase", classname=each.metric, name=each.name, time="0")
-        text = f"{each.verdict}: {change(each)} {each.note}".strip()
-        if kind := kinds.get(each.verdict):
+        name = printable(each.name)
+        case = ET.SubElement(suite, "testcase", classname=each.metric, name=name, time="0")
+        parts = f"{each.verdict}:", change(each), each.note, found.environment
+        text = printable(" ".join(part for part in parts if part))
+        if kind := "failure" if each.regression else kinds.get(each.verdict):
             counts[kind] += 1
             ET.SubElement(case, kind, message=text)
         else:

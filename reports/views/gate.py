@@ -10,6 +10,7 @@ import pandas as pd
 from crossover.bench.gate.comparison import Comparison, latest
 from crossover.bench.gate.verdicts import POLICIES, VERDICTS, Finding
 from crossover.reports import tables
+from crossover.reports.foreign import markdown_text
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
 from crossover.reports.tables import Table
@@ -17,8 +18,12 @@ from crossover.reports.tables import Table
 _TITLE = "One version against another"
 
 # In the order of urgency.
-_ORDER = ("wrong", "slower", "ambiguous", "faster", "new", "gone", "same")
-_MARKS = {"wrong": "❌", "slower": "❌", "ambiguous": "❔", "faster": "✅", "same": "✅"}
+_ORDER = ("wrong", "slower", "failed", "ambiguous", "faster", "new", "gone", "same")
+_MARKS = {
+    "wrong": "❌", "slower": "❌", "failed": "❌", "ambiguous": "❔", "faster": "✅", "same": "✅",
+}  # fmt: skip
+#: Of what only one side has, and of no change, nothing is to be read first.
+_FOLDED = "same", "new", "gone"
 _MARKDOWN_ROWS = 20
 
 
@@ -26,15 +31,16 @@ def section(results: Results) -> Section | None:
     """Return what the gate found when it was asked last.
 
     An answer in JSON is a finding: ``metric``, ``name``, ``verdict``, the figures of ``base`` and
-    ``head`` (seconds, bytes or sparsity), their ``change`` with its interval, and a ``note``.
+    ``head`` (seconds, bytes or sparsity), their ``change`` with its interval, a ``note``, and
+    ``environment``: what a version declares to need and did not have (empty: it had all).
     """
     found = latest(results.run, results.series, results.kernels, results.asked("gate"))
     if found is None:
         return None
-    outcome = sentence(found)
     shown = Table(_TITLE, table(found), terminal=True)
-    answers = [asdict(each) for each in ordered(found)]
-    return Section.of(results, "gate", _TITLE, [f"{outcome}."], [shown], answers)
+    answers = [asdict(each) | {"environment": found.environment} for each in ordered(found)]
+    sentences = [f"{sentence(found)}.", f"{libraries(found)}."]
+    return Section.of(results, "gate", _TITLE, sentences, [shown], answers)
 
 
 def ordered(found: Comparison) -> list[Finding]:
@@ -44,33 +50,44 @@ def ordered(found: Comparison) -> list[Finding]:
 
 def table(found: Comparison) -> pd.DataFrame:
     """Return a line per quantity."""
-    return pd.DataFrame([_line(each) for each in ordered(found)])
+    return pd.DataFrame(_lines(found))
+
+
+def libraries(found: Comparison) -> str:
+    """Return under which libraries both versions ran, and what either needs besides."""
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    missing = f", which is not what they declare to need ({found.environment})"
+    return f"Both ran in one process, under {versions}{missing if found.environment else ''}"
 
 
 def sentence(found: Comparison) -> str:
     """Return the outcome in one sentence."""
     counted = Counter(each.verdict for each in found.findings)
     counts = ", ".join(f"{counted[v]} {v}" for v in VERDICTS if counted[v])
-    if counted["wrong"]:
-        outcome = "a wrong result"
-    elif counted["slower"]:
-        outcome = "a confirmed regression"
-    else:
-        outcome = "no confirmed regression"
     return (
-        f"{outcome}: {found.head.title} against {found.base.title}: {counts}; "
-        f"{found.measuring_s:.0f} s of measuring in {found.processes} processes"
+        f"{outcome(found)}: {found.head.title} against {found.base.title}: {counts}; "
+        f"{found.coverage}; {found.measuring_s:.0f} s of measuring in {found.processes} processes"
     )
+
+
+def outcome(found: Comparison) -> str:
+    """Return the outcome in a few words."""
+    if found.wrong:
+        return "a wrong result"
+    if found.regressed:
+        return "a confirmed regression"
+    return "no confirmed regression" if found.coverage.enough else "not compared"
 
 
 def markdown(found: Comparison) -> str:
     """Return a summary for a comment on a pull request: what matters open, the rest folded."""
-    lines = [_line(each) for each in ordered(found)]
-    open_ = [each for each in lines if each["verdict"] not in ("same", "new", "gone")]
+    lines = _lines(found)
+    open_ = [each for each in lines if each["verdict"] not in _FOLDED]
+    head, base = (markdown_text(version.title) for version in (found.head, found.base))
     parts = [
-        f"### Crossover gate: {sentence(found).split(':')[0]}",
-        f"`{found.head.title}` against `{found.base.title}`, measured in turns in one job "
-        f"({found.threads} threads, {found.measuring_s:.0f} s).",
+        f"### Crossover gate: {outcome(found)}",
+        f"{head} against {base}, raced in one job ({found.threads} threads, "
+        f"{found.measuring_s:.0f} s): {found.coverage}. {markdown_text(libraries(found))}.",
         _pipes(open_[:_MARKDOWN_ROWS]) if open_ else "Every quantity that was compared is `same`.",
         f"<details><summary>all {len(lines)} quantities</summary>\n\n{_pipes(lines)}\n</details>",
         _legend(),
@@ -104,6 +121,12 @@ def level(finding: Finding, value: float | None) -> str:
     return f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.1f} µs"
 
 
+def _lines(found: Comparison) -> list[dict[str, str]]:
+    """Return a line per quantity; what a version lacked stands beside every verdict."""
+    lacking = {"environment": found.environment} if found.environment else {}
+    return [_line(each) | lacking for each in ordered(found)]
+
+
 def _line(finding: Finding) -> dict[str, str]:
     control = "" if finding.control is None else f"{100 * finding.control:+.1f}"
     return {
@@ -135,5 +158,6 @@ def _legend() -> str:
     )
     return (
         "A regression is measured twice, in fresh processes, with a quiet A/A control, and at "
-        f"least: {limits}. `ambiguous`: neither confirmed nor excluded."
+        f"least: {limits}. `ambiguous`: neither confirmed nor excluded. `failed`: raised, crashed "
+        "or stalled, and again in a fresh process; a regression where base never did."
     )

@@ -2,8 +2,9 @@
 
 An answer in JSON is one of our kernels in one problem: ``network`` (or the group of matrices),
 ``layer``, ``computes``, ``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``kernel``,
-``time_s``, ``useful_gflops``, ``roofline``; ``peer`` and ``dense``, what it is held against; and
-``over_peer`` and ``over_dense``, the speedups with their intervals.
+``time_s``, ``useful_gflops``, ``roofline``; ``peer`` and ``dense``, what it is held against;
+``over_peer`` and ``over_dense``, the speedups with their intervals; and the ``warnings`` about its
+own times, ``peer_warnings`` and ``dense_warnings``.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from crossover.bench.statistics.rates import geometric_mean
 from crossover.reports import metrics
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
-from crossover.reports.tables import Table, interval_in, number, percent, times
+from crossover.reports.tables import Table, interval_in, marked, number, percent, times
 
 _TITLE = "Our kernels against peers"
 _SAME = ["problem_id", "kernel"]
 _PROBLEM = (
     "network", "layer", "network_sparsity", "computes", "m", "k", "batch", "n", "nnz", "sparsity",
-    "threads", "caches", "kernel", "device", "time_s", "useful_gflops", "roofline",
+    "threads", "caches", "kernel", "device", "time_s", "useful_gflops", "roofline", "warnings",
 )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def compared(results: Results) -> pd.DataFrame:
     dense = metrics.of_study(results, "peers")
     if dense.empty or not (dense["role"] == "ours").any():
         return pd.DataFrame()
-    figures = ["speedup", "speedup_low", "speedup_high"]
+    figures = ["speedup", "speedup_low", "speedup_high", "baseline_warnings"]
     over = metrics.of_study(results, "peers", "peer")[[*_SAME, "baseline", *figures]]
     return dense[dense["role"] == "ours"].merge(over, on=_SAME, suffixes=("", "_peer"))
 
@@ -54,7 +55,7 @@ def _sentences(rows: pd.DataFrame) -> list[str]:
     if rows.empty:
         return ["None of our kernels was measured beside a peer."]
     sentences = [
-        f"{kernel} is {geometric_mean(met['speedup_peer']):.2f} times as fast as the best peer "
+        f"{kernel} is {_over_peer(met)} times as fast as the best peer "
         f"(geometric mean of {len(met)} problems; faster in {sum(met['speedup_peer'] > 1)}); worst "
         f"{_worst(met)}."
         for kernel, met in rows.dropna(subset="speedup_peer").groupby("kernel", sort=False)
@@ -72,27 +73,51 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -
             {names.get(k, k): f"{v}" for k, v in zip(keys, values, strict=True)}
             | {
                 "problems": f"{len(part)}",
-                "× best peer": times(geometric_mean(met["speedup_peer"])),
+                "× best peer": _over_peer(met),
                 "worst": _worst(met) if page and len(met) else "",
-                "× fastest dense": times(geometric_mean(part["speedup"].dropna())),
-                "useful GFLOP/s": number(part["useful_gflops"].median()),
-                "of roofline": percent(round(part["roofline"].median(), 2)),
+                "× fastest dense": _marked(
+                    times(geometric_mean(part["speedup"].dropna())),
+                    part,
+                    "warnings",
+                    "baseline_warnings",
+                ),
+                "useful GFLOP/s": _marked(number(part["useful_gflops"].median()), part, "warnings"),
+                "of roofline": _marked(
+                    percent(round(part["roofline"].median(), 2)), part, "warnings"
+                ),
             }
         )
     return Table.of(title, lines, page=page, terminal=not page)
+
+
+def _over_peer(rows: pd.DataFrame) -> str:
+    """Return the geometric mean of the speedups over the best peers."""
+    mean = times(geometric_mean(rows["speedup_peer"]))
+    return _marked(mean, rows, "warnings", "baseline_warnings_peer")
+
+
+def _marked(text: str, rows: pd.DataFrame, *columns: str) -> str:
+    """Return a figure of many problems, marked with how many of them have warnings."""
+    warned = rows[list(columns)]
+    count = int((warned != "").any(axis=1).sum())
+    whole = marked(text, *warned.to_numpy().ravel())
+    return f"{whole} {count}/{len(rows)}" if text and count else text
 
 
 def _worst(rows: pd.DataFrame) -> str:
     """Return the least speedup over the peer, in which problem, and over which."""
     row = rows.loc[rows["speedup_peer"].idxmin()]
     problem = f"{row['layer']} at {percent(row['sparsity'])}, batch {row['batch']}"
-    return f"{row['speedup_peer']:.2f} ({problem}; {row['baseline_peer']})"
+    least = marked(times(row["speedup_peer"]), row["warnings"], row["baseline_warnings_peer"])
+    return f"{least} ({problem}; {row['baseline_peer']})"
 
 
 def _answer(row: dict[Any, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _PROBLEM} | {
         "peer": row["baseline_peer"] or None,
         "over_peer": asdict(interval_in(row, "speedup", "_peer")),
+        "peer_warnings": row["baseline_warnings_peer"],
         "dense": row["baseline"] or None,
+        "dense_warnings": row["baseline_warnings"],
         "over_dense": asdict(interval_in(row, "speedup")),
     }

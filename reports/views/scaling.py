@@ -3,7 +3,7 @@
 An answer in JSON is a kernel in a problem: ``kernel``, ``network``, ``layer``, ``computes``,
 ``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``threads`` (the most), ``time_one_s`` and
 ``time_s`` per call, ``useful_gflops`` on all threads, ``speedup`` over one thread with its
-interval, and how many ``pairs`` of visits that is of.
+interval, how many ``pairs`` of visits that is of, and the ``warnings`` about either time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.statistics.comparison import Measurement, contests
+from crossover.bench.statistics.comparison import Measurement, contests, if_enough
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 from crossover.bench.statistics.rates import geometric_mean, gflops
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
-from crossover.reports.tables import Table, cells, interval, number, percent, seconds
+from crossover.reports.tables import Table, cells, interval, marked, number, percent, seconds
 
 _TITLE = "All threads against one"
 _PROBLEM = "network", "layer", "computes", "m", "k", "batch", "n", "nnz", "sparsity", "threads"
@@ -32,6 +32,9 @@ class Scaled:
     one: Measurement
     most: Measurement
     speedup: Interval
+    #: About the times on one thread, and on the most.
+    one_warnings: tuple[str, ...]
+    most_warnings: tuple[str, ...]
 
 
 def section(results: Results) -> Section | None:
@@ -57,7 +60,13 @@ def scaled(results: Results) -> list[Scaled]:
     ratios = [_ratios(one, most) for one, most in pairs]
     groups = [(most.kernel.name, most.problem.computes) for _, most in pairs]
     found = [
-        Scaled(one, most, speedup)
+        Scaled(
+            one,
+            most,
+            if_enough(if_enough(speedup, one.visits), most.visits),
+            results.warnings_of(one),
+            results.warnings_of(most),
+        )
         for (one, most), speedup in zip(pairs, pooled_intervals(ratios, groups), strict=True)
     ]
 
@@ -95,14 +104,14 @@ def _sentences(found: Sequence[Scaled]) -> list[str]:
 
 
 def _line(each: Scaled) -> dict[str, str]:
-    it = each.most.problem
+    it, one, most = each.most.problem, each.one_warnings, each.most_warnings
     return {
         "kernel": each.most.kernel.name,
         **cells(vars(it), "shape (m × k)", "sparsity", "pass", "batch"),
-        "on 1 thread": seconds(each.one.time_s),
-        f"on {it.threads}": seconds(each.most.time_s),
-        "× one thread (95 %)": interval(each.speedup),
-        "useful GFLOP/s": number(gflops(it.useful_flops, each.most.time_s)),
+        "on 1 thread": marked(seconds(each.one.time_s), one),
+        f"on {it.threads}": marked(seconds(each.most.time_s), most),
+        "× one thread (95 %)": marked(interval(each.speedup), one, most),
+        "useful GFLOP/s": marked(number(gflops(it.useful_flops, each.most.time_s)), most),
     }
 
 
@@ -116,4 +125,5 @@ def _answer(each: Scaled) -> dict[str, Any]:
         "useful_gflops": gflops(problem.useful_flops, each.most.time_s),
         "speedup": asdict(each.speedup),
         "pairs": min(len(each.one.visits), len(each.most.visits)),
+        "warnings": list(dict.fromkeys((*each.one_warnings, *each.most_warnings))),
     }

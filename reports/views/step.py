@@ -21,6 +21,7 @@ from crossover.reports.tables import (
     cells,
     interval,
     interval_in,
+    marked,
     number,
     percent,
     seconds,
@@ -68,16 +69,19 @@ def _optimizer(problem: ProblemRecord) -> str:
 
 
 def _line(row: Row, problem: ProblemRecord) -> dict[str, str]:
+    own, theirs = row["warnings"], row["baseline_warnings"]
     return {
         "network": row["network"],
         "sparsity": percent(row["network_sparsity"]),
         "weights": row["pattern"],
         "optimizer": _optimizer(problem),
         **cells(row, "threads", "batch", "kernel"),
-        "time of a step": seconds(row["time_s"]),
-        "useful GFLOP/s": number(row["useful_gflops"]),
-        "× fastest masked dense": interval(interval_in(row, "speedup")),
-        "passes and updates alone": interval(interval_in(row, "speedup_inside")),
+        "time of a step": marked(seconds(row["time_s"]), own),
+        "useful GFLOP/s": marked(number(row["useful_gflops"]), own),
+        "× fastest masked dense": marked(interval(interval_in(row, "speedup")), own, theirs),
+        "passes and updates alone": marked(
+            interval(interval_in(row, "speedup_inside")), own, theirs
+        ),
         "fastest masked dense": row["baseline"],
     }
 
@@ -85,8 +89,9 @@ def _line(row: Row, problem: ProblemRecord) -> dict[str, str]:
 def _sentences(rows: pd.DataFrame) -> list[str]:
     sentences = [
         f"{row['network']} at {percent(row['network_sparsity'])}, batch {row['batch']}: "
-        f"{row['kernel']} takes a step in {seconds(row['time_s'])}, "
-        f"{interval(interval_in(row, 'speedup'))} times as fast as {row['baseline']}."
+        f"{row['kernel']} takes a step in {marked(seconds(row['time_s']), row['warnings'])}, "
+        f"{marked(interval(interval_in(row, 'speedup')), metrics.warnings_in([row]))} times as "
+        f"fast as {row['baseline']}."
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]
     return sentences or ["No sparse kernel was measured beside a masked dense one."]

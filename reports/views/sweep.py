@@ -2,8 +2,9 @@
 
 An answer in JSON is a crossover: the axes (``network``, ``layer``, ``batch``, ``computes``,
 ``threads``, ``caches``, ``device``, ...), ``kernel`` (or ``fastest sparse``), ``estimate``
-(``kind``, ``low``, ``high``, ``confidence``, ``text``), and the speedup and kernel at the highest
-sparsity.
+(``kind``, ``low``, ``high``, ``confidence``, ``text``) with the ``warnings`` about the times that
+decide it, whether it was ``searched`` for between the sparsities of the grid and then
+``confirmed``, and the speedup and kernel at the highest sparsity with their ``top_warnings``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from functools import partial
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate
+from crossover.bench.statistics.search_answers import FASTEST, FASTEST_SERIES
 from crossover.reports import metrics, plots
-from crossover.reports.crossovers import FASTEST, Crossover, crossovers
+from crossover.reports.crossovers import Crossover, crossovers, narrowed
 from crossover.reports.plots import Plot
 from crossover.reports.results import Results
 from crossover.reports.sections import PASS_TITLES, Section
@@ -25,9 +27,11 @@ from crossover.reports.tables import (
     cells,
     interval,
     interval_in,
+    marked,
     percent,
     seconds,
 )
+from crossover.reports.views.search import answers_with_warnings
 
 _TITLE = "From which sparsity does a sparse kernel pay?"
 # What a network is told apart by.
@@ -41,7 +45,9 @@ def section(results: Results) -> Section | None:
         return None
     rows = metrics.of_study(results, "sweep")
     found = crossovers(rows)
-    best = [each for each in found if each.kernel == FASTEST]
+    searched = answers_with_warnings(results, FASTEST_SERIES)
+    best = narrowed([each for each in found if each.kernel == FASTEST], searched)
+    each_kernel = [each for each in found if each.kernel != FASTEST]
     headline = _headline(best)
     sentences = [_sentence(headline) if headline else _NONE]
     tables = [
@@ -49,10 +55,10 @@ def section(results: Results) -> Section | None:
         *_terminal_tables(rows, best, headline),
         _network_table(results),
         _fastest_table(rows),
-        _crossover_table([each for each in found if each.kernel != FASTEST], each_kernel=True),
+        _crossover_table(each_kernel, each_kernel=True),
         *_kernel_tables(results, rows),
     ]
-    answers = [each.record() for each in found]
+    answers = [each.record() for each in (*best, *each_kernel)]
     drawn = list(_plots(results, rows))
     return Section.of(results, "sweep", _TITLE, sentences, tables, answers, drawn)
 
@@ -64,6 +70,7 @@ def _says(estimate: CrossoverEstimate) -> str:
         "always": f"at every sparsity measured ({estimate})",
         "never": f"at no sparsity measured ({estimate})",
         "several": f"in more than one range ({estimate})",
+        "level": f"nowhere clearly: they are {estimate}",
         "open": f"from a sparsity that stayed {estimate}",
     }[estimate.kind]
 
@@ -84,10 +91,19 @@ def _sentence(found: Crossover) -> str:
     return (
         f"{place['network']} {place['layer']} ({place['m']} × {place['k']}), "
         f"batch {place['batch']}, {place['computes']}, on the {place['device'].upper()}, "
-        f"{place['caches']}: sparse beats dense {_says(estimate)} "
-        f"({100 * estimate.confidence:g} %); at {percent(found.top_sparsity)} sparsity the "
-        f"speedup is {found.top_speedup:.2f} × ({found.top_kernel})."
+        f"{place['caches']}: the fastest sparse kernel beats the fastest dense one "
+        f"({' or '.join(found.baselines)}) {_says(estimate)} "
+        f"({marked(f'{100 * estimate.confidence:g} %', found.warnings)}{_how(found)}); at "
+        f"{percent(found.top_sparsity)} sparsity the speedup is "
+        f"{marked(f'{found.top_speedup:.2f} ×', found.top_warnings)} ({found.top_kernel})."
     )
+
+
+def _how(found: Crossover) -> str:
+    """Return how an answer was found, as its bracket goes on."""
+    if not found.searched:
+        return ", between sparsities of the grid"
+    return ", searched and confirmed" if found.confirmed else ", searched, not confirmed yet"
 
 
 def _crossover_table(
@@ -99,9 +115,11 @@ def _crossover_table(
         cells(each.place, *columns)
         | {
             "kernel": each.kernel if each_kernel else "",
-            "crossover (95 %)": str(each.estimate),
+            "crossover (95 %)": marked(each.text, each.warnings),
+            "by": "search" if each.searched else "" if each_kernel else "the grid",
             "speedup at the highest sparsity": (
-                f"{each.top_speedup:.2f} × at {percent(each.top_sparsity)} ({each.top_kernel})"
+                f"{marked(f'{each.top_speedup:.2f} ×', each.top_warnings)} at "
+                f"{percent(each.top_sparsity)} ({each.top_kernel})"
             ),
             "over": " or ".join(each.baselines) if each_kernel else "",
         }
@@ -140,9 +158,16 @@ def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
     lines = [
         cells(row, *columns)
         | {
-            "fastest dense": f"{seconds(row['speedup'] * row['time_s'])} ({row['baseline']})",
-            "fastest sparse": f"{seconds(row['time_s'])} ({row['kernel']})",
-            "speedup (95 %)": interval(interval_in(row, "speedup")),
+            "fastest dense": (
+                f"{marked(seconds(row['baseline_s']), row['baseline_warnings'])} "
+                f"({row['baseline']})"
+            ),
+            "fastest sparse": (
+                f"{marked(seconds(row['time_s']), row['warnings'])} ({row['kernel']})"
+            ),
+            "speedup (95 %)": marked(
+                interval(interval_in(row, "speedup")), row["warnings"], row["baseline_warnings"]
+            ),
         }
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]

@@ -22,7 +22,7 @@ SWEEP = [
     "--passes",
     "forward",
     "--budget",
-    "1s",
+    "6s",
     "--quiet",
 ]
 

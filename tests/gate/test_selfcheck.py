@@ -12,6 +12,7 @@ import pytest
 
 from crossover.bench.errors import InputError
 from crossover.bench.gate.comparison import Comparison
+from crossover.bench.gate.faults import Coverage
 from crossover.bench.gate.revisions.checkout import Version
 from crossover.bench.gate.revisions.sides import Exported, Revisions
 from crossover.bench.gate.selfcheck import checks as selfcheck
@@ -28,9 +29,13 @@ SPEC = GateSpec()
 def outcome(verdict: Verdict, *names: str) -> Comparison:
     """Return a comparison in which some cells have a verdict."""
     version = Version("v", "c")
-    findings = [Finding("time", name, "d", verdict) for name in names or (plants.CELL,)]
+    alone = verdict == "failed"
+    findings = [
+        Finding("time", name, "d", verdict, fails_alone=alone) for name in names or (plants.CELL,)
+    ]
     conditions = Conditions("r", "", "", "", {}, {}, {})
-    return Comparison(version, version, findings, {}, {}, 2, conditions, 60.0, 4)
+    all_compared = Coverage(len(findings), len(findings), {})
+    return Comparison(version, version, findings, all_compared, {}, {}, 2, conditions, 60.0, 4)
 
 
 def check(word: str) -> Check:
@@ -43,7 +48,7 @@ def judged(
 ) -> str:
     """Return the verdict of a check all of whose comparisons give one answer."""
     monkeypatch.setattr(selfcheck, "compare", answer)
-    ((one, runs),) = selfcheck.run(SPEC, 3, tmp_path, only=[word])
+    (one, runs), *_ = selfcheck.run(SPEC, 3, tmp_path, only=[word])
     return str(selfcheck.summary(one, runs)["verdict"])
 
 
@@ -67,10 +72,15 @@ def refusing(line: str) -> Callable[..., Comparison]:
         ("2 %", lambda *_: outcome("ambiguous"), "passed"),
         ("2 %", lambda *_: outcome("same"), "failed"),
         ("a load", lambda *_: outcome("slower"), "failed"),
-        ("wrong", lambda *_: outcome("wrong"), "passed"),
-        ("wrong", lambda *_: outcome("same"), "failed"),
-        ("cannot be loaded", refusing("base v cannot be loaded (ImportError)"), "passed"),
-        ("cannot be loaded", lambda *_: outcome("same"), "failed"),
+        ("a wrong result", lambda *_: outcome("wrong"), "passed"),
+        ("a wrong result", lambda *_: outcome("same"), "failed"),
+        ("where base cannot", lambda *_: outcome("wrong"), "passed"),
+        ("where base cannot", refusing("base v cannot be loaded (ImportError)"), "failed"),
+        ("crashes", lambda *_: outcome("failed"), "passed"),
+        ("crashes", lambda *_: outcome("wrong"), "failed"),
+        ("crashes", lambda *_: outcome("ambiguous"), "failed"),
+        ("base that", refusing("base v cannot be loaded (ImportError)"), "passed"),
+        ("base that", lambda *_: outcome("same"), "failed"),
     ],
 )
 def test_every_promise_can_be_broken(
@@ -79,6 +89,22 @@ def test_every_promise_can_be_broken(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(plants, "_LOAD", "")
     assert judged(word, answer, tmp_path, monkeypatch) == verdict
+
+
+def test_a_rate_is_said_with_what_so_few_runs_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No alarm in twenty runs is a rate of up to one in six; a find is one of what was planted."""
+
+    def found(word: str, answer: Callable[..., Comparison]) -> str:
+        monkeypatch.setattr(selfcheck, "compare", answer)
+        ((one, runs),) = selfcheck.run(SPEC, 20, tmp_path, only=[word])
+        return str(selfcheck.summary(one, runs)["found"])
+
+    quiet = found("A/A", lambda *_: outcome("same"))
+    assert quiet == "a regression in 0 of 20 runs (a true rate of 0.0% to 16.8%)"
+    elsewhere = found("5 %", lambda *_: outcome("slower", "another"))
+    assert elsewhere.startswith("slower in 0 of 20 runs (a true rate of 0.0% to 16.8%)")
 
 
 def test_a_stopped_selfcheck_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,11 +152,16 @@ def test_plants_fit_the_source(tmp_path: Path) -> None:
         shutil.copytree(ROOT / "kernels" / "cpu", side.folder)
     exported = Revisions(tuple(sides))
     before = plants.file_of(sides[0].folder).read_text()
-    for plant, changed in ((plants.wrong_result, "head"), (plants.unimportable, "base")):
+    for plant, changed in (
+        (plants.wrong_result, ["head"]),
+        (plants.crash, ["head"]),
+        (plants.unimportable, ["base"]),
+        (plants.wrong_beside_unimportable, ["base", "head"]),
+    ):
         plant(exported)
         for side in sides:
             path = plants.file_of(side.folder)
-            assert (path.read_text() != before) == (side.side == changed)
+            assert (path.read_text() != before) == (side.side in changed)
             path.write_text(before)
     with pytest.raises(ValueError, match="no class NumbaCsr"):
         plants.file_of(ROOT / "bench" / "records")

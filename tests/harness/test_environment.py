@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -15,13 +16,22 @@ from crossover.bench.harness.environment import (
 )
 from crossover.bench.workloads.problem import Setting
 
+PATIENCE = {"OPENBLAS_THREAD_TIMEOUT", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
+
 
 def test_every_library_has_the_threads_of_the_setting() -> None:
     found = environment_of(Setting(3))
     threads = {value for name, value in found.items() if name.endswith("_NUM_THREADS")}
     assert threads == {"3"}
-    assert found["KMP_BLOCKTIME"] == "0"
-    assert "KMP_BLOCKTIME" not in environment_of(Setting(3, idle_threads="as the library likes"))
+
+
+def test_every_pool_waits_a_little_and_none_sleeps_at_once() -> None:
+    resting = environment_of(Setting(3))
+    patience = {name: resting[name] for name in PATIENCE}
+    assert all(int(re.match(r"\d+", value)[0]) for value in patience.values())  # type: ignore[index]
+    # Without a unit it would count milliseconds.
+    assert patience["KMP_BLOCKTIME"].endswith("us")
+    assert not PATIENCE & environment_of(Setting(3, idle_threads="as the library likes")).keys()
 
 
 def test_variables_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,11 @@ class Counting:
         self.log.append(self.name)
         return self.taken, call()
 
+    def cold_seconds(
+        self, call: Callable[[], Any], flush: Callable[[], Any], loops: int
+    ) -> tuple[float, Any]:
+        raise AssertionError("was not to be cold")
+
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -53,14 +58,15 @@ def test_a_round_times_each_competitor_once_in_random_order() -> None:
     order: list[str] = []
     told: list[str] = []
     competitors = {name: Competitor(lambda: None, Counting(name, order)) for name in "abcd"}
-    canary = race(competitors, 1e-9, rng(), told.append)
+    canary: list[int] = []
+    race(competitors, 1e-9, rng(), told.append, canary=lambda: canary.append(len(order)))
     assert told == order
     turns = order[4:]
     rounds = [tuple(turns[i : i + 4]) for i in range(0, len(turns), 4)]
     assert all(set(each) == set("abcd") for each in rounds)
     assert len(set(rounds)) > 1
     assert all(len(c.samples) == len(rounds) for c in competitors.values())
-    assert len(canary) == len(rounds)
+    assert canary == [4 + 4 * index for index in range(len(rounds))]
 
 
 def test_rounds_are_at_least_and_at_most_so_many(still: Clock) -> None:
@@ -122,12 +128,34 @@ def test_the_caches_are_emptied_before_each_cold_call() -> None:
     flush, call = (lambda: events.append("flush")), (lambda: events.append("call"))
     competitor = Competitor(call, Timed(), flush=flush)
     race({"only": competitor}, 0.0, rng(), lambda _: None, (1, 1))
-    assert competitor.loops <= 5
-    assert events.count("timed") == 1 + competitor.loops  # one to calibrate
+    assert competitor.loops > 1
+    assert events.count("timed") == 1 + 5 + competitor.loops  # one and five to calibrate
     for before, event, after in zip(events, events[1:], events[2:], strict=False):
         if event == "timed":
             assert (before, after) == ("flush", "call")
     assert len(competitor.samples) == 1
+
+
+@pytest.mark.parametrize(
+    ("flush_s", "call_s", "loops"),
+    [
+        (4e-3, 3e-5, 7),  # of a CPU: its flushes take all the time there is
+        (5e-5, 1.2e-5, 167),  # of a GPU: enough for 2 ms of a call that takes 12 µs
+        (4e-3, 1.5e-3, 2),  # two are long enough
+        (1e-3, 0.5, 1),
+    ],
+)
+def test_a_cold_sample_has_as_many_calls_as_flushes_allow(
+    still: Clock, flush_s: float, call_s: float, loops: int
+) -> None:
+    class Known(HostClock):
+        def cold_seconds(self, call: Any, flush: Any, loops: int) -> tuple[float, Any]:
+            still.pause(loops * (flush_s + call_s))
+            return loops * call_s, None
+
+    competitor = Competitor(lambda: None, Known(), flush=lambda: None)
+    calibrate(competitor)
+    assert competitor.loops == loops
 
 
 def test_other_views_see_the_same_calls() -> None:

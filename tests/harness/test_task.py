@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from crossover.bench.harness import layer_setup, task
+from crossover.bench.harness import race as racing
 from crossover.bench.harness.task import Task
 from crossover.bench.workloads import matrices, recipes
 from crossover.bench.workloads.checkpoints import TrainingRecipe
@@ -35,7 +36,10 @@ def test_fast_and_slow_are_told_apart(kernels: dict[str, Kernel]) -> None:
     assert times["fake-slow"] > 0.03
     assert times["fake-fast"] < times["fake-slow"]
     assert {len(row.samples) for row in found.rows.values()} == {6}
-    assert len(found.canary) == 6
+    assert {part: len(seconds) for part, seconds in found.canary.items()} == {
+        "one core": 6,
+        "memory": 6,
+    }
 
 
 def test_a_row_says_all_that_was_seen(kernels: dict[str, Kernel]) -> None:
@@ -65,6 +69,19 @@ def test_the_problem_is_described_as_it_was_made(kernels: dict[str, Kernel]) -> 
     assert made.side_bytes == 4 * (12 + 8) * 4
     assert (made.zeros_x, made.zeros_dy) == (0.0, 0.0)
     assert made.format_bytes["dense"] == 4 * 96
+
+
+def test_what_a_kernel_says_is_one_printable_line(
+    kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone half of a character cannot be stored, and an escape sequence moves the cursor."""
+    said = "\n::error::no\x1b[31m\ud800" + 500 * "x"
+    monkeypatch.setattr(kernels["fake-fast"], "unavailable", lambda: said)
+    monkeypatch.setattr(kernels["fake-slow"], "unavailable", lambda: "\x00")
+    rows = outcome(matrix_task("fake-fast", "fake-slow"), kernels).rows
+    assert rows["fake-fast"].reason.startswith("::error::no [31m x")
+    assert len(rows["fake-fast"].reason) == 400
+    assert rows["fake-slow"].reason == "no reason is given"
 
 
 @pytest.mark.parametrize("kernel", ["fake-wrong", "fake-unwritten"])
@@ -173,15 +190,16 @@ def test_cold_and_hot_differ_in_their_flush(
     kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr(task, "flusher", lambda nbytes: lambda: flushed.append(nbytes))
+    monkeypatch.setattr(task, "flusher", lambda: lambda: flushed.append(1))
+    monkeypatch.setattr(racing, "_cold_loops", lambda *_: 3)
     hot = matrix_task("fake-steady")
     setting = Setting(1, "cold")
     cold = replace(hot, problem=replace(hot.problem, setting=setting))
     outcome(hot, kernels)
     assert flushed == []
     row = outcome(cold, kernels).rows["fake-steady"]
-    assert len(flushed) == 1 + 6 * row.loops
-    assert row.loops <= 5
+    assert row.loops == 3
+    assert len(flushed) == 6 * 3
 
 
 def test_who_has_the_turn_is_told(kernels: dict[str, Kernel]) -> None:

@@ -28,7 +28,7 @@ def test_a_visit_is_recorded_with_all_that_is_known(visitor: Visitor) -> None:
     assert (record.run_id, record.series, record.seed) == ("run", "series", [3, 4])
     assert record.problem_id == found.problem.problem_id == task.problem.problem_id
     assert record.process
-    assert len(record.canary) == 6
+    assert {len(seconds) for seconds in record.canary.values()} == {6}
     assert record.wall_s > 0
     assert record.started.startswith("20")
     assert list(found.rows) == ["numpy-dense", "fake-absent"]
@@ -40,7 +40,7 @@ def test_a_visit_is_recorded_with_all_that_is_known(visitor: Visitor) -> None:
 
 
 def test_a_problem_that_could_not_be_made_has_no_nonzeros() -> None:
-    record = problem_record(matrix_task().problem, Outcome(None, [], {}))
+    record = problem_record(matrix_task().problem, Outcome(None, {}, {}))
     assert (record.m, record.nnz, record.format_bytes) == (0, 0, {})
     assert record.sparsity == 0.0
 
@@ -58,6 +58,13 @@ def test_each_setting_has_a_worker_and_keeps_it(visitor: Visitor) -> None:
     assert process(one) != names[0]
 
 
+def test_a_visit_can_ask_for_a_fresh_process(visitor: Visitor) -> None:
+    task = matrix_task("numpy-dense")
+    asked = [task, task, replace(task, fresh_process=True), task]
+    names = [visitor.visit(each, "run", "series").record.process for each in asked]
+    assert names[0] == names[1] != names[2] == names[3]
+
+
 def test_a_process_is_replaced_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch, visitor: Visitor
 ) -> None:
@@ -69,6 +76,19 @@ def test_a_process_is_replaced_when_its_time_is_over(
         now[0] = moment
         names.append(visitor.visit(task, "run", "series").record.process)
     assert names[0] == names[1] != names[2] == names[3] != names[4]
+
+
+def test_a_visit_is_kept_out_of_the_process_that_made_the_others(visitor: Visitor) -> None:
+    task = matrix_task("numpy-dense")
+
+    def process(not_in: str) -> str:
+        return visitor.visit(replace(task, not_in=not_in), "run", "series").record.process
+
+    first = process("")
+    assert process("another") == first
+    second = process(first)
+    assert second != first
+    assert process(first) == second  # which was not in it any more
 
 
 def test_workers_end_with_the_context(monkeypatch: pytest.MonkeyPatch) -> None:

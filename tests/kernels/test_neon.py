@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODULES = ("blocks", "entries", "rows", "slices")
+MODULES = ("blocks", "dense", "entries", "gradients", "panels", "rows", "slices", "tiles")
 LOWERED = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 # In a process of its own: how wide vectors are is decided at import.
@@ -78,9 +78,14 @@ def assembly() -> dict[str, str]:
 
 def test_every_loop_compiles(assembly: dict[str, str]) -> None:
     assert {"sum_rows", "dot_rows", "copy_rows", "sum_blocks", "add_group"} <= set(assembly)
+    assert {"sum_tiles", "pack_panels", "masked_update"} <= set(assembly)
 
 
-@pytest.mark.parametrize("name", ["sum_rows", "sum_rows_permuted", "dot_rows", "sum_blocks"])
+@pytest.mark.parametrize(
+    "name",
+    ["sum_rows", "sum_rows_permuted", "dot_rows", "sum_blocks", "sum_tiles", "sum_dense_rows",
+     "sum_dense_columns", "outer_dense"],
+)  # fmt: skip
 def test_products_are_fused_and_four_wide(assembly: dict[str, str], name: str) -> None:
     assert re.search(r"fmla\s+v\d+\.4s", assembly[name])
     assert "fmaf" not in assembly[name]  # a call for each product

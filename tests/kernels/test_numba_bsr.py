@@ -14,7 +14,6 @@ from crossover.bench.statistics.rates import leaves_out
 from crossover.bench.workloads.pruning import block_masks
 from crossover.kernels.base import FP32, PASSES, Pass, Weight
 from crossover.kernels.cpu.numba_bsr import NumbaBsr
-from crossover.kernels.cpu.numba_dense import NumbaDense
 from crossover.kernels.oracle import Oracle
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,13 +60,6 @@ def test_training_leaves_the_edge_of_a_block_at_zero() -> None:
     KERNEL.update(operand, KERNEL.backward_weight(operand, dy, x, gradient), 0.1)
     assert operand.stored is not None
     assert not operand.values[~operand.stored].any()
-
-
-def test_the_dense_kernel_stores_all() -> None:
-    weight = pruned(64, 64, 0.9)
-    dense = NumbaDense()
-    assert dense.prepare(weight).values.size == 64 * 64
-    assert dense.format == "dense"
 
 
 @pytest.mark.parametrize("features", ["+avx2,+fma,+avx,+sse4.2", "+sse4.2"], ids=["avx2", "sse"])

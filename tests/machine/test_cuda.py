@@ -132,6 +132,47 @@ def test_a_call_that_waits_for_the_device_is_exposed(device: Device) -> None:
     assert clock.exposed
 
 
+@pytest.mark.parametrize("loops", [1, 7, 50, 120])
+def test_cold_calls_are_timed_without_their_flushes(device: Device, loops: int) -> None:
+    flushed: list[float] = []
+
+    def flush() -> None:
+        flushed.append(1)
+        device.launch(40e-6)
+
+    clock = cuda.EventClock()
+    taken, _ = clock.cold_seconds(device.launch, flush, loops)
+    assert taken == pytest.approx(loops * WORK_S)
+    assert not clock.exposed
+    assert len(flushed) >= loops
+
+
+def test_a_cold_call_that_waits_for_the_device_is_exposed(device: Device) -> None:
+    def waiting() -> None:
+        device.launch()
+        device.synchronize()
+
+    clock = cuda.EventClock()
+    clock.cold_seconds(waiting, device.launch, 2)
+    assert clock.exposed
+
+
+def test_a_canary_of_a_gpu_that_is_lost_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = types.SimpleNamespace(get=lambda: [1500])
+    launched: list[int] = []
+
+    def kernel(grid: Any, block: Any, arguments: tuple[Any, Any]) -> None:
+        launched.append(int(arguments[1]))
+        if len(launched) > 1:
+            raise RuntimeError("an illegal memory access was encountered")
+
+    fake = types.SimpleNamespace(zeros=lambda *_: kept, RawKernel=lambda *_: kernel)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    canary = cuda.ClockCanary()
+    assert canary() == 1.5e-6
+    assert canary() is None
+
+
 def test_the_host_sees_launches_and_the_wait(device: Device) -> None:
     taken, _ = cuda.WaitingClock().seconds(device.launch, 100)
     assert taken == pytest.approx(100 * LAUNCH_S + WORK_S)
@@ -181,6 +222,8 @@ def test_the_roofline_of_a_gpu() -> None:
     assert limits.bound_s(50e12, 1.0) == pytest.approx(1.0)
     assert limits.bound_s(1.0, 1e6) == pytest.approx(1e6 / 5000e9)
     assert limits.bound_s(1.0, 1e9) == pytest.approx(1e9 / 3000e9)
+    assert limits.call_bound_s(1.0, 1e6) == pytest.approx(1e6 / 5000e9 + 1e-6)
+    assert limits.call_bound_s(1.0, 1e6, cold=True) == pytest.approx(1e6 / 3000e9 + 1e-6)
 
 
 def test_a_gpu_that_does_not_answer_is_lost(

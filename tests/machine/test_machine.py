@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 
 from crossover.bench.machine import ceilings, doctor, identity, memory
+from crossover.bench.machine.flush import ColdProbe
 from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
-from crossover.kernels.processor import LINE, aligned
+from crossover.kernels.base import Kernel
+from crossover.kernels.cpu.numpy_dense import NumpyDense
+from crossover.kernels.processor import LINE, aligned, vendor
 
 GOOD = CpuLimits(
     threads=2,
@@ -22,6 +26,18 @@ GOOD = CpuLimits(
     call_s=1e-7,
     parallel_s=1e-6,
 )
+
+
+COLD = ColdProbe(cached_s=1e-8, flushed_s=9.5e-8, memory_s=1e-7, flush_s=4e-3)
+
+
+def examined(
+    ceilings: CpuLimits = GOOD,
+    cold: ColdProbe = COLD,
+    vendor: str = "AMD",
+    kernels: Iterable[Kernel] = (),
+) -> dict[str, doctor.Finding]:
+    return {each.what: each for each in doctor.examine(ceilings, 2, cold, vendor, kernels)}
 
 
 def test_measured_ceilings_hang_together() -> None:
@@ -63,19 +79,70 @@ def test_the_bound_is_the_slower_of_work_and_bytes() -> None:
     assert GOOD.bound_s(1.0, 1e9) == pytest.approx(1e9 / 20e9)
 
 
+def test_the_bound_of_a_call_is_of_one_thread_or_of_all() -> None:
+    woken = replace(GOOD, call_s=1e-7, parallel_s=2e-6)
+    # Small: no second thread is worth waking. Its own L1 cache gives one thread half of both's.
+    assert woken.call_bound_s(1.0, 20e3) == pytest.approx(20e3 / 200e9 + 1e-7)
+    assert woken.call_bound_s(200e6, 20e3) == pytest.approx(1e-3 + 2e-6)
+    # What is not in the caches has the memory's bandwidth, however little it is.
+    assert woken.call_bound_s(1.0, 20e3, cold=True) == pytest.approx(20e3 / 20e9 + 1e-7)
+
+
 def test_a_weak_baseline_is_named() -> None:
-    fine = {each.what: each for each in doctor.examine(GOOD, 2)}
-    assert fine["dense baseline"].fine
-    weak = {each.what: each for each in doctor.examine(replace(GOOD, blas_gflops=86.0), 2)}
-    assert "43% of this machine's FMA ceiling" in weak["dense baseline"].found
-    assert "flatter sparse kernels" in weak["dense baseline"].remedy
+    assert examined()["dense baseline"].fine
+    weak = examined(replace(GOOD, blas_gflops=86.0))["dense baseline"]
+    assert "43% of this machine's FMA ceiling" in weak.found
+    assert "flatter sparse kernels" in weak.remedy
+
+
+def test_a_flush_that_leaves_operands_in_a_cache_is_named() -> None:
+    assert examined()["cold calls"].fine
+    warm = examined(cold=replace(COLD, flushed_s=3.5e-8))["cold calls"]
+    assert "35 ns after a flush of 4.0 ms, 100 ns after four" in warm.found
+    assert "--caches hot" in warm.remedy
+
+
+class MadeForIntel(NumpyDense):
+    name = "made-for-intel"
+    made_for = "Intel"
+
+
+class Absent(MadeForIntel):
+    name = "absent"
+
+    def unavailable(self) -> str | None:
+        return "It is not installed."
+
+
+def test_a_library_made_for_another_processor_is_named() -> None:
+    kernels = MadeForIntel(), Absent(), NumpyDense()
+    found = examined(kernels=kernels)["libraries"]
+    assert found.found == "made for other processors than AMD's: made-for-intel for Intel's"
+    assert "compare with them there" in found.remedy
+    for maker in ("Intel", ""):
+        assert examined(vendor=maker, kernels=kernels)["libraries"].fine
+    assert examined(kernels=kernels[1:])["libraries"].fine
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("processor\t: 0\nvendor_id\t: GenuineIntel\n", "Intel"),
+        ("processor\t: 0\nvendor_id\t: AuthenticAMD\n", "AMD"),
+        ("vendor_id\t: CentaurHauls\n", "CentaurHauls"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\n", ""),
+    ],
+)
+def test_the_vendor_is_what_the_processor_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, expected: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    (tmp_path / "cpuinfo").write_text(content)
+    assert vendor(tmp_path / "cpuinfo") == expected
 
 
 def test_what_slows_threads_is_named() -> None:
-    found = {
-        each.what: each
-        for each in doctor.examine(replace(GOOD, fma_gflops=110.0, parallel_s=1e-4), 2)
-    }
+    found = examined(replace(GOOD, fma_gflops=110.0, parallel_s=1e-4))
     assert not found["threads"].fine
     assert not found["threading layer"].fine
 

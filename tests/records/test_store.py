@@ -45,7 +45,7 @@ def test_every_record_comes_back_as_it_was(store: Store) -> None:
     store.add_kernels(RUN.run_id, kernels)
     store.add_study(STUDY)
     rows = [FULL, Row("absent", "skipped", "why"), Row("bad", "wrong", "at (0, 0)", nbytes=None)]
-    kept = store.add_visit(visit(problem(accuracy=None), rows, canary=[], seed=[2**63, 0]))
+    kept = store.add_visit(visit(problem(accuracy=None), rows, canary={}, seed=[2**63, 0]))
     assert store.runs() == [RUN]
     assert store.kernels(RUN.run_id) == {each.name: each for each in kernels}
     assert store.studies(RUN.run_id) == [STUDY]
@@ -182,10 +182,47 @@ def test_another_schema_is_refused_by_name_and_version(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    says = rf"results\.sqlite has schema version 99, this suite reads {SCHEMA_VERSION}"
+    says = rf"results\.sqlite has schema version 99, this suite reads 5 to {SCHEMA_VERSION}"
     for readonly in (False, True):
         with pytest.raises(InputError, match=says):
             Store(tmp_path / FILE_NAME, readonly=readonly)
+
+
+def _downgrade(path: Path) -> None:
+    """Make a file what version 5 would have left behind."""
+    connection = sqlite3.connect(path)
+    for statement in (
+        "ALTER TABLE kernels DROP COLUMN made_for",
+        "ALTER TABLE problems DROP COLUMN idle_threads",
+        "UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1",
+        "UPDATE visits SET canary = '[]' WHERE visit_id = 2",
+        "PRAGMA user_version = 5",
+    ):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_an_older_file_is_read_and_only_a_writer_upgrades_it(
+    tmp_path: Path, readonly: bool
+) -> None:
+    written = Store(tmp_path / FILE_NAME)
+    written.put_run(RUN)
+    written.add_kernels(RUN.run_id, [kernel("numba-csr", made_for="Intel")])
+    for _ in range(2):
+        written.add_visit(visit(rows={"numba-csr": [1.0]}))
+    written.close()
+    _downgrade(tmp_path / FILE_NAME)
+    before = (tmp_path / FILE_NAME).read_bytes()
+    store = Store(tmp_path / FILE_NAME, readonly)
+    first, second = store.visits(RUN.run_id)
+    assert (first.record.canary, second.record.canary) == ({"one core": [0.5, 0.25]}, {})
+    assert first.problem.idle_threads == ""
+    assert store.kernels(RUN.run_id)["numba-csr"].made_for == ""
+    assert first.rows["numba-csr"].samples == [1.0]
+    store.close()
+    assert ((tmp_path / FILE_NAME).read_bytes() == before) == readonly
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:

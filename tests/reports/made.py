@@ -49,7 +49,7 @@ def kernel(name: str, role: str = "ours", **fields: Any) -> KernelRecord:
     record = KernelRecord(
         name=name, title=f"{name} titled", device="cpu", format="dense" if stores else "csr",
         role=role, runtime="blas" if stores else "numba", stores_zeros=stores,
-        arithmetic="fp32", source="", colour="#0072b2", marker="o", dash="-",
+        made_for="", arithmetic="fp32", source="", colour="#0072b2", marker="o", dash="-",
     )  # fmt: skip
     return replace(record, **fields)
 
@@ -62,7 +62,7 @@ KERNELS = {
         kernel("masked", "masked dense", format="masked dense", colour="#8a929b"),
         kernel("csr"),
         kernel("blocks", format="bsr", colour="#d55e00", marker="s", dash="--"),
-        kernel("library-csr", "peer", colour="#009e73"),
+        kernel("library-csr", "peer", colour="#009e73", made_for="Intel"),
         *(kernel(name) for name in (*checks.TWINS, "numba-csr")),
         *(kernel(n, "dense" if "dense" in n else "peer") for n in ("numpy-dense", "scipy-csr")),
         *(kernel(f"{side}:csr") for side in ("base", "control", "head")),
@@ -88,7 +88,7 @@ def problem(sparsity: float = 0.9, **fields: Any) -> ProblemRecord:
         layer_index=0, computes=computes, dtype="float32",
         recipe={"weights": {"sparsity": sparsity, "layer": layer}, "computes": computes,
                 "batch": batch, "optimizer": "sgd" if computes == "step" else ""},
-        threads=threads, caches=caches, m=m, k=k, batch=batch, n=n, nnz=nnz,
+        threads=threads, caches=caches, idle_threads="rest", m=m, k=k, batch=batch, n=n, nnz=nnz,
         sparsity=1 - nnz / (m * k), zeros_x=0.5, zeros_dy=0.0, useful_flops=2.0 * nnz * n,
         executed_flops=2.0 * m * k * n, side_bytes=4 * (m + k) * n,
         format_bytes={"dense": 4 * m * k, "csr": 8 * nnz + 4 * m},
@@ -115,7 +115,7 @@ def visit(
     """Return a visit in which each kernel took so many seconds a call, or has this row."""
     record = VisitRecord(
         visit_id=0, run_id=RUN.run_id, series=series, problem_id=about.problem_id,
-        process=f"p{seed}", seed=[seed], load=0.5, canary=[1e-4] * 12,
+        process=f"p{seed}", seed=[seed], load=0.5, canary={"one core": [1e-4] * 12},
         started="2026-01-02T03:04:06+00:00", wall_s=1.0,
     )  # fmt: skip
     rows = {
@@ -123,6 +123,13 @@ def visit(
         for name, what in kernels.items()
     }
     return Visit(replace(record, **fields), about, rows)
+
+
+def visits(
+    series: str, about: ProblemRecord, kernels: Mapping[str, float | Row], **fields: Any
+) -> list[Visit]:
+    """Return three visits alike, each by a process of its own."""
+    return [visit(series, about, kernels, seed, **fields) for seed in range(3)]
 
 
 def study(name: str, series: str = "", **spec: Any) -> StudyRecord:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from junitparser import Error, Failure, JUnitXml
 
+from crossover.bench.gate.faults import Coverage
 from crossover.bench.gate.statistics import Levels
 from crossover.bench.gate.verdicts import Finding
 from crossover.reports import exports
@@ -62,6 +63,10 @@ def found() -> Any:
         versions={"python": "3.12.1"},
         measuring_s=60.0,
         processes=4,
+        coverage=Coverage(2, 3, {"gone in head": 1}),
+        environment="",
+        wrong=True,
+        regressed=True,
     )
 
 

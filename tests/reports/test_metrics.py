@@ -71,6 +71,32 @@ def test_the_roofline_is_of_the_work_a_kernel_does(tmp_path: Path, name: str, fl
     )
 
 
+def test_a_speedup_over_a_slow_dense_kernel_is_marked_wherever_it_stands(tmp_path: Path) -> None:
+    about = made.problem(0.9)
+    limits = made.results(tmp_path / "limits", [], []).limits("cpu", 4)
+    assert limits is not None
+    bound_s = limits.call_bound_s(about.executed_flops, 1000 + about.side_bytes)
+    shares = {"weak": 0.4, "fair": 0.6}
+    for name, share in shares.items():
+        times = {"blas": bound_s / share, "csr": bound_s / 10}
+        visits = [made.visit("sweep", about, times, seed) for seed in range(3)]
+        folder = tmp_path / name
+        found = made.results(folder, visits, [made.study("sweep")])
+        page.write(found, folder)
+        content = json.loads(page.as_json(found))
+        csr = next(row for row in content["rows"] if row["kernel"] == "csr")
+        assert csr["baseline_of_bound"] == pytest.approx(share, rel=0.02)
+        assert ("weak baseline" in csr["baseline_warnings"]) == (name == "weak")
+        for answer in content["studies"]["sweep"]["answers"]:
+            assert ("weak baseline" in answer["warnings"]) == (name == "weak")
+        table = pd.read_csv(folder / "results.csv").set_index("kernel")
+        assert ("weak baseline" in str(table.loc["csr", "baseline_warnings"])) == (name == "weak")
+        for file in ("report.html", "report.md"):
+            text = (folder / file).read_text()
+            assert ("] ⚠w" in text) == (name == "weak")  # the speedup
+            assert ("at 90 % ⚠w" in text) == (name == "weak")  # the crossover
+
+
 def test_only_kernels_of_one_visit_are_paired(tmp_path: Path) -> None:
     about = made.problem(0.9)
     rows = measured(

@@ -110,9 +110,9 @@ def run(speedup: float, names: Sequence[str] = ("csr",), visits: int = 3) -> lis
     return [
         visit(problem(f"p{index}"), {"dense": [1.0] * 6, "blas": [2.0] * 6} | {
             name: list(rng.lognormal(0, 0.01, 6) / speedup) for name in names
-        })
+        }, process=f"{number}-a")
         for index in range(12)
-        for _ in range(visits)
+        for number in range(visits)
     ]  # fmt: skip
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from crossover.bench.records.rows import Row, Visit
+from crossover.bench.records.rows import ProblemRecord, Row, Visit
 from crossover.bench.statistics import checks
 from crossover.bench.statistics.checks import TWINS
 from tests.examples import dense, kernel, measured, problem, visit
@@ -24,6 +25,12 @@ def twins(ratio: float, visits: int = 100) -> list[Visit]:
     return [
         visit(rows={TWINS[0]: noise(1e-3), TWINS[1]: noise(ratio * 1e-3)}) for _ in range(visits)
     ]
+
+
+@pytest.fixture(autouse=True)
+def _drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test draw the same, whichever ran before it."""
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.0, "passed"), (1.01, "failed")])
@@ -49,21 +56,47 @@ def test_what_the_place_in_memory_changes_is_said() -> None:
     assert "standard deviation" in checks.against_itself(twins(1.0), elsewhere).found
 
 
-def beside(alone: float, together: float, own: float) -> list[Visit]:
-    resting, other = problem("resting"), problem("as the library likes")
-    return [
-        visit(resting, {"numba-csr": [alone] * 20}),
-        visit(resting, {"numpy-dense": [1e-3] * 20, "numba-csr": [together] * 20}),
-        visit(other, {"numpy-dense": [1e-3] * 20, "numba-csr": [own] * 20}),
-    ]
+def beside(
+    alone: float, together: float, own: float, own_together: float, spread: float = 1e-3
+) -> list[Visit]:
+    """Return eight visits of each kind, whose times scatter by a factor of about exp(spread)."""
+
+    def visits(of: ProblemRecord, by_itself: float, with_dense: float) -> list[Visit]:
+        found = []
+        for factor in np.exp(spread * np.array([-2.0, 0.5, 1.0, -1.0, 2.0, -0.5, 1.5, -1.5])):
+            found.append(visit(of, {"numba-csr": [factor * by_itself] * 20}))
+            rows = {"numpy-dense": [1e-3] * 20, "numba-csr": [with_dense / factor] * 20}
+            found.append(visit(of, rows))
+        return found
+
+    other = problem("other", idle_threads="as the library likes")
+    return visits(problem("resting"), alone, together) + visits(other, own, own_together)
+
+
+def checked(visits: list[Visit]) -> checks.Check:
+    return checks.beside_others("beside", "numba-csr", visits)
 
 
 def test_a_kernel_that_suffers_from_others_is_found() -> None:
-    assert checks.beside_others(beside(1e-4, 1.1e-4, 3e-4)).verdict == "passed"
-    found = checks.beside_others(beside(1e-4, 1.3e-4, 3e-4))
+    assert checked(beside(1e-4, 1.1e-4, 1e-4, 3e-4)).verdict == "passed"
+    found = checked(beside(1e-4, 1.3e-4, 1e-4, 3e-4))
     assert found.verdict == "failed"
-    assert "1.30 of its time alone (100 µs)" in found.found
-    assert "bound threads 3.00" in found.found
+    assert "1.30 [1.30, 1.30] of its time alone (100 µs)" in found.found
+    assert "those give 3.00" in found.found
+    assert checked(beside(1e-4, 1.3e-4, 1e-4, 3e-4, spread=0.3)).verdict == "not decided"
+
+
+def test_a_kernel_whose_own_threads_sleep_too_soon_is_found() -> None:
+    """Alone it is as slow as beside others, so that only the libraries' own settings tell."""
+    found = checked(beside(3e-5, 3e-5, 1e-5, 1e-5))
+    assert found.verdict == "failed"
+    assert "which is 3.00 [3.00, 3.00] of that under the libraries' own settings" in found.found
+    assert checked(beside(1e-5, 1e-5, 3e-5, 3e-5)).verdict == "passed"
+
+
+def test_a_library_that_is_not_installed_is_not_run() -> None:
+    found = checked([visit(rows=[Row("numba-csr", "skipped", "MKL cannot be imported.")])])
+    assert (found.verdict, found.found) == ("not run", "MKL cannot be imported.")
 
 
 def timed_in_turn(ratio: float, spread: float = 0.001) -> list[Visit]:
@@ -121,5 +154,5 @@ def test_overhead_is_what_does_not_go_into_kernels() -> None:
 
 def test_what_was_not_measured_is_not_run() -> None:
     found = checks.checks({}, KERNELS)
-    assert len(found) == 7
+    assert len(found) == 8
     assert {each.verdict for each in found} == {"not run"}

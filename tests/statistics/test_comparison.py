@@ -9,9 +9,13 @@ from crossover.bench.records.rows import Row
 from crossover.bench.statistics.comparison import (
     Pair,
     contests,
+    cross_fitted,
+    enough,
     fastest,
+    fastest_over,
     log_ratios,
     open_width,
+    sole_process,
     speedups,
     times,
 )
@@ -80,7 +84,10 @@ def test_kernels_that_never_met_have_no_speedup() -> None:
 
 
 def test_a_speedup_is_a_mean_over_visits() -> None:
-    visits = [visit(rows={"dense": noise(s), "csr": noise(1.0)}) for s in (2.0, 2.0, 4.0)]
+    visits = [
+        visit(rows={"dense": noise(s), "csr": noise(1.0)}, process=process)
+        for s, process in ((2.0, "a"), (2.0, "a"), (4.0, "b"))
+    ]
     (contest,) = contests(visits, KERNELS)
     csr = contest.measurements["csr"]
     (found,) = speedups([Pair(csr, contest.baseline(csr))])
@@ -149,13 +156,45 @@ def test_blocks_that_fill_w_are_not_sparse() -> None:
 
 def test_an_answer_is_as_open_as_its_ratio_is_noisy() -> None:
     def width(spread: float) -> float:
-        rows = {"dense": noise(1.0, 40, spread), "csr": noise(0.5, 40, spread)}
-        return open_width(contests([visit(rows=rows)], KERNELS)[0])
+        made = [
+            visit(rows={"dense": noise(1.0, 40, spread), "csr": noise(0.5, 40, spread)}, process=p)
+            for p in ("a", "b", "c")
+        ]
+        assert open_width(contests(made[:2], KERNELS)[0]) == float("inf")
+        return open_width(contests(made, KERNELS)[0])
 
     assert width(0.2) > width(0.02) > 0
     assert open_width(contests([visit(rows={"csr": [1.0]})], KERNELS)[0]) == 0.0
     few = contests([visit(rows={"dense": [1.0], "csr": [1.0]})], KERNELS)[0]
     assert open_width(few) == float("inf")
+
+
+@pytest.mark.parametrize("processes", ["", "a", "aa", "aaa", "ab"])
+def test_an_interval_rests_on_three_visits_by_two_processes(processes: str) -> None:
+    rows = {"dense": noise(1.0), "csr": noise(0.5)}
+    made = [visit(rows=rows, process=each) for each in processes]
+    assert not enough(made)
+    assert sole_process(made) == (processes[0] if processes in ("aa", "aaa") else "")
+    if made:
+        (contest,) = contests(made, KERNELS)
+        csr = contest.measurements["csr"]
+        for found in (*speedups([Pair(csr, contest.baseline(csr))]), *times([csr])):
+            assert np.isnan(found.low)
+            assert np.isnan(found.high)
+            assert found.median > 0
+            assert found.decided is None
+    assert enough([visit(rows=rows, process=each) for each in "aab"])
+
+
+def test_who_is_chosen_for_a_visit_is_not_judged_by_it() -> None:
+    # Each is the quicker one once, by luck; in the other visits they are level or slower.
+    made = [
+        visit(rows={"csr": [one] * 6, "bsr": [other] * 6})
+        for one, other in ((0.5, 1.0), (1.0, 0.9), (1.0, 0.9))
+    ]
+    assert cross_fitted(["csr", "bsr"], made) == ["bsr", "csr", "csr"]
+    assert fastest_over(["csr", "bsr"], made) == "csr"
+    assert cross_fitted(["csr", "bsr"], made[:1]) == ["csr"]  # there is no other visit
 
 
 def test_the_fastest_of_nothing_is_nothing() -> None:

@@ -9,8 +9,10 @@ import pytest
 from crossover.bench.machine.limits import CpuLimits
 from crossover.bench.statistics.rates import (
     break_even_calls,
+    call_fraction,
     geometric_mean,
     gflops,
+    is_weak,
     leaves_out,
     roofline_fraction,
 )
@@ -28,6 +30,14 @@ def test_rates() -> None:
     assert math.isnan(roofline_fraction(None, 1.0, 1.0, 1.0))
     assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
     assert math.isnan(geometric_mean([]))
+
+
+def test_an_empty_call_is_part_of_the_bound_of_a_call() -> None:
+    # A tiny layer: its call costs more than its work.
+    assert roofline_fraction(LIMITS, 1000.0, 100.0, 1.5e-7) < 0.1
+    assert call_fraction(LIMITS, 1000.0, 100.0, 1.5e-7) == pytest.approx(1.1e-7 / 1.5e-7)
+    assert math.isnan(call_fraction(None, 1.0, 1.0, 1.0))
+    assert [is_weak(each) for each in (0.49, 0.5, math.nan)] == [True, False, False]
 
 
 def test_break_even_is_never_where_nothing_is_gained() -> None:

@@ -12,6 +12,7 @@ from crossover.bench.statistics import checks
 from crossover.bench.studies import selfcheck
 from crossover.bench.studies.progress import ignore
 from crossover.bench.studies.selfcheck import SelfcheckPart
+from crossover.kernels.cpu.mkl import MklCsrHinted
 from tests.in_process import matrix_task, outcome
 from tests.small_studies import sweep
 
@@ -25,8 +26,9 @@ def parts() -> dict[str, SelfcheckPart]:
 
 def test_every_check_has_the_series_that_it_looks_at() -> None:
     series = [each.series for each in selfcheck.studies()]
-    assert len(set(series)) == len(series) == 9
-    known = {checks.ITSELF, checks.ELSEWHERE, checks.BESIDE, checks.PYPERF, checks.SWEEP}
+    assert len(set(series)) == len(series) == 10
+    known = {checks.ITSELF, checks.ELSEWHERE, checks.PYPERF, checks.SWEEP}
+    known |= {checks.BESIDE, checks.MKL_BESIDE}
     assert set(series) == known | set(checks.SEARCHES) | set(checks.TAKES)
     assert {each.name for each in selfcheck.studies()} == {"selfcheck"}
 
@@ -36,8 +38,9 @@ def test_the_parts_are_what_the_checks_expect() -> None:
     assert {each.kernels for each in found[checks.ITSELF].planned} == {checks.TWINS}
     assert len(found[checks.ITSELF].planned) == 100
     beside = found[checks.BESIDE].planned
-    assert len(beside) == 3 * 8
-    assert len({each.problem.problem_id for each in beside}) == 2
+    assert len(beside) == 4 * 8
+    kinds = {(each.problem.setting.idle_threads, len(each.kernels)) for each in beside}
+    assert kinds == {(idle, n) for idle in ("rest", "as the library likes") for n in (1, 2)}
     pyperf = [each.problem.setting.timer for each in found[checks.PYPERF].planned]
     assert pyperf == ["race", "pyperf", "race"] * (8 * 3)
     assert not any(each.may_end_early for each in found.values())
@@ -60,6 +63,17 @@ def test_the_two_takes_ask_the_same_and_draw_anew(
     assert first.problem == second.problem
     assert first.kernels == second.kernels
     assert first.seed != second.seed
+
+
+@pytest.mark.parametrize("reason", [None, "MKL cannot be imported."])
+def test_mkl_is_held_against_dense_products_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, reason: str | None
+) -> None:
+    monkeypatch.setattr(MklCsrHinted, "unavailable", lambda _: reason)
+    planned = parts()[checks.MKL_BESIDE].planned
+    assert len(planned) == (1 if reason else 4 * 8)
+    assert planned[0].kernels == (checks.MKL_KERNEL,)
+    assert {each.problem.workload.batch for each in planned} == {1}
 
 
 def test_twins_share_their_operand_and_a_module_holds_them() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossover.bench.errors import InputError
+from crossover.bench.gate.revisions import requirements
 from crossover.bench.records.files import Holder, sole_writer
 
 WORKTREE = "worktree"
@@ -35,6 +36,8 @@ class Version:
     committed_at: str = ""
     #: Of the kernels' source.
     digest: str = ""
+    #: What it declares to need, and does not have in the environment that it ran in.
+    unmet: tuple[str, ...] = ()
 
 
 class Repository:
@@ -55,6 +58,8 @@ class Repository:
     def version(self, revision: str) -> Version:
         """Return the version that ``revision`` names, without its digest.
 
+        With what it needs and does not have here.
+
         Raises:
             InputError: if it names no commit.
         """
@@ -67,9 +72,18 @@ class Repository:
             commit = self._commit(revision)
             title = revision if commit.startswith(revision) else f"{revision} ({commit[:12]})"
         name = commit.removesuffix("-dirty")
-        return Version(
-            title, commit, _text(self.root, "show", "--no-patch", "--format=%cI", name) or ""
-        )
+        committed_at = _text(self.root, "show", "--no-patch", "--format=%cI", name) or ""
+        needs = requirements.unmet(self._file(revision, requirements.FILE))
+        return Version(title, commit, committed_at, unmet=needs)
+
+    def _file(self, revision: str, name: str) -> str | None:
+        """Return the text of a file at the top of a revision, or None if it has none."""
+        if revision != WORKTREE:
+            return _text(self.root, "show", f"{self._commit(revision)}:{name}")
+        try:
+            return (self.root / name).read_text(errors="replace")
+        except OSError:
+            return None
 
     def export(self, revision: str, path: str, target: Path) -> bool:
         """Copy ``path`` of a revision into ``target``; return whether it has one."""

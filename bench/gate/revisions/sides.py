@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from crossover.bench.errors import InputError
+from crossover.bench.errors import InputError, one_line
 from crossover.bench.gate import preset
 from crossover.bench.gate.preset import Point
 from crossover.bench.gate.revisions.checkout import (
@@ -69,15 +69,17 @@ class Exported:
             package = importlib.import_module(self.package)
             kernels = list(package.discover(self.modules).values())
         except (Exception, SystemExit) as error:  # whatever its modules do as they are imported
-            raise InputError(
-                f"{self.side} {self.title} cannot be loaded ({type(error).__name__}: {error}): "
-                "name another revision"
-            ) from error
+            raise InputError(self._unloadable(f"{type(error).__name__}: {error}")) from error
         finally:
             numba.config.CACHE_DIR = before
         for kernel in kernels:
-            kernel.name = f"{self.side}:{kernel.name}"
+            kernel.name = f"{self.side}:{one_line(kernel.name)}"
         return kernels
+
+    def _unloadable(self, why: str) -> str:
+        if not (self.folder / self.package).is_dir():
+            why = f"it has no folder {KERNELS}"
+        return f"{self.side} {self.title} cannot be loaded ({one_line(why)}): name another revision"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class Revisions:
             InputError: if a side's cannot be loaded.
         """
         return {kernel.name: kernel for each in self.exported for kernel in each.load()}
+
+    def only(self, *sides: Side) -> Revisions:
+        """Return the kernels of some sides alone."""
+        return Revisions(tuple(each for each in self.exported if each.side in sides))
 
     def compiled_in(self, folder: Path) -> Revisions:
         """Return them with nothing compiled yet: code is kept in ``folder``, each side apart."""
@@ -120,7 +126,7 @@ def export(
     """Return the kernels of base and head, exported to ``folder``, and the versions.
 
     Raises:
-        InputError: if a revision is none, or has no kernels.
+        InputError: if a revision is none.
     """
     files = [(module, module_file(module)) for module in modules]
     versions = [repository.version(revision) for revision in revisions]
@@ -149,9 +155,8 @@ def _export(
     target = folder / side
     target.mkdir()
     package = re.sub(r"\W", "_", f"{folder.name}_{side}")
-    if not repository.export(revision, KERNELS, target):
-        raise InputError(f"{side} {version.title} has no folder {KERNELS}: name another revision")
-    (target / KERNELS).rename(target / package)
+    if repository.export(revision, KERNELS, target):
+        (target / KERNELS).rename(target / package)
     modules = []
     for module, path in files:
         source = _source(repository, revision, path, folder / f"{side}-own")
@@ -179,7 +184,7 @@ def digests(revisions: Revisions) -> dict[Side, str]:
 
 
 def describe(revisions: Revisions) -> dict[str, Declared]:
-    """Return what the gated kernels of every side declare, by name; in a process of its own.
+    """Return what the gated kernels of ``revisions`` declare, by name; in a process of its own.
 
     Raises:
         InputError: if a side cannot be loaded.
@@ -187,7 +192,10 @@ def describe(revisions: Revisions) -> dict[str, Declared]:
     try:
         found: dict[str, Declared] = in_fresh_process(partial(_describe, revisions))
     except BrokenProcessPool as error:
-        raise InputError("the kernels of a revision end the process that loads them") from error
+        (title, *_) = (f"{each.side} {each.title}" for each in revisions.exported)
+        raise InputError(
+            f"{title} cannot be loaded (it ends the process that loads it): name another revision"
+        ) from error
     return found
 
 
@@ -196,10 +204,19 @@ def _describe(revisions: Revisions) -> dict[str, Declared]:
     classes = {type(kernel) for kernel in kernels.values()}
     return {
         name: Declared(
-            record(kernel),
+            _clean(record(kernel)),
             preset.points(kernel),
             variant=any(each in classes for each in type(kernel).__mro__[1:]),
         )
         for name, kernel in kernels.items()
         if preset.is_gated(kernel)
     }
+
+
+def _clean(declared: KernelRecord) -> KernelRecord:
+    """Return a record whose texts, which a revision wrote, fit into every output."""
+    fields: dict[str, Any] = {
+        name: one_line(value) if isinstance(value, str) else value
+        for name, value in vars(declared).items()
+    }
+    return KernelRecord(**fields)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from crossover.bench.errors import InputError
 from crossover.bench.gate.comparison import Comparison
 from crossover.bench.gate.revisions.checkout import WORKTREE
@@ -19,6 +21,7 @@ from crossover.bench.gate.selfcheck import plants
 from crossover.bench.gate.session import GateSpec, Plant, compare
 from crossover.bench.machine.identity import code_digest
 from crossover.bench.records.files import write_whole
+from crossover.bench.statistics.intervals import CONFIDENCE
 from crossover.bench.studies.progress import Progress, Report, ignore
 
 FILE_NAME = "gate-selfcheck.json"
@@ -36,7 +39,7 @@ class Run:
     repetition: int
     #: Of the code and of what the run was asked for.
     key: str
-    #: Quantities by verdict that the check looks at; or the line that refused the run.
+    #: Regressions, wrong results, and the verdict on what was planted; or what refused the run.
     slower: list[str]
     wrong: list[str]
     verdict: str
@@ -110,6 +113,20 @@ CHECKS = (
         lambda runs: all(plants.CELL in run.wrong for run in runs),
     ),
     Check(
+        "a wrong result where base cannot be loaded",
+        "exit 3",
+        plants.wrong_beside_unimportable,
+        lambda runs: all(plants.CELL in run.wrong for run in runs),
+    ),
+    Check(
+        "a kernel that crashes",
+        "failed, not wrong; exit 1",
+        plants.crash,
+        lambda runs: all(
+            run.verdict == "failed" and plants.CELL in run.slower and not run.wrong for run in runs
+        ),
+    ),
+    Check(
         "base that cannot be loaded",
         "one line, exit 2",
         plants.unimportable,
@@ -152,11 +169,14 @@ def run(
 def summary(check: Check, runs: Sequence[Run]) -> dict[str, Any]:
     """Return a check as a line of a table."""
     refused = [each.refused for each in runs if each.refused]
-    verdicts = sorted({each.verdict for each in runs} - {""})
-    alarms = sum(bool(each.slower) for each in runs)
-    found = f"{alarms} of {len(runs)} runs report a regression"
-    if verdicts and check.plant is not plants.nothing:
-        found += f"; {plants.CELL}: {', '.join(verdicts)}"
+    verdicts = ", ".join(sorted({each.verdict for each in runs} - {""}))
+    if check.plant is plants.nothing:
+        found = f"a regression in {_rate(sum(bool(each.slower) for each in runs), len(runs))}"
+    elif check.repeated:
+        slower = _rate(sum(each.verdict == "slower" for each in runs), len(runs))
+        found = f"slower in {slower}; {plants.CELL}: {verdicts}"
+    else:
+        found = f"{plants.CELL}: {verdicts}"
     return {
         "check": check.name,
         "holds to": check.holds_to,
@@ -164,6 +184,13 @@ def summary(check: Check, runs: Sequence[Run]) -> dict[str, Any]:
         "longest": f"{max(each.measuring_s for each in runs):.0f} s",
         "verdict": "passed" if check.kept(runs) else "failed",
     }
+
+
+def _rate(count: int, of: int) -> str:
+    """Return how often it was so, and what so many runs say of the rate."""
+    low, high = stats.binomtest(count, of).proportion_ci(CONFIDENCE)
+    bounds = f" (a true rate of {low:.1%} to {high:.1%})" if of > 1 else ""
+    return f"{count} of {of} runs{bounds}"
 
 
 def _run(

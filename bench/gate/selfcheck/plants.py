@@ -50,6 +50,16 @@ def _forward_but_for_one(self, operand, x, out):
 NumbaCsr.forward = _forward_but_for_one
 """
 
+_CRASHING = """
+
+def _abort(self, operand, x, out):
+    import os
+    os.abort()
+
+
+NumbaCsr.forward = _abort
+"""
+
 _LOAD = """
 import os, random, time
 if hasattr(os, "sched_setaffinity"):
@@ -84,6 +94,17 @@ def slower(revisions: Revisions, share: float) -> None:
 def wrong_result(revisions: Revisions) -> None:
     """Make one entry of the results of head's kernel wrong."""
     _append(revisions, "head", _WRONG)
+
+
+def crash(revisions: Revisions) -> None:
+    """Let head's kernel end its process."""
+    _append(revisions, "head", _CRASHING)
+
+
+def wrong_beside_unimportable(revisions: Revisions) -> None:
+    """Make head wrong where base cannot be loaded."""
+    wrong_result(revisions)
+    unimportable(revisions)
 
 
 def unimportable(revisions: Revisions) -> None:

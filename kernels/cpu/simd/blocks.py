@@ -32,19 +32,18 @@ SIDE = 4
 BLOCK_BYTES = 4 * SIDE * SIDE
 #: Blocks that are asked for before they are needed, where they do not lie one after the other.
 BLOCKS_AHEAD = 8
-# Vectors of a tile: a block row's results and a row of X take at most 20 of 32 registers with
+#: Vectors of a tile: a block row's results and a row of X take at most 20 of 32 registers with
 # AVX-512, 10 of 16 elsewhere.
-_VECTORS = 4 if LANES == 16 else 2
-BLOCK_TILE = _VECTORS * LANES
+BLOCK_VECTORS = 4 if LANES == 16 else 2
+BLOCK_TILE = BLOCK_VECTORS * LANES
 
 
-def _rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> list[Any]:
+def rows_at(builder: Any, base: Any, block: Any, stride: Any, last: Any) -> list[Any]:
     """Return the addresses of the rows of the ``block``-th block, none beyond row ``last``."""
     first = builder.mul(block, I64(SIDE))
     addresses = []
     for i in range(SIDE):
-        row = builder.add(first, I64(i))
-        row = builder.select(builder.icmp_signed("<", row, last), row, last)
+        row = least(builder, builder.add(first, I64(i)), last)
         addresses.append(builder.add(base, builder.mul(row, stride)))
     return addresses
 
@@ -65,7 +64,6 @@ def _summed_blocks(transposed: bool) -> Any:
 
         def emit(emitter: Emitter) -> None:
             def add_block(p: Any, sums: list[Any]) -> list[Any]:
-                found = list(sums)
                 place = p
                 if transposed:
                     place, later = (
@@ -77,15 +75,8 @@ def _summed_blocks(transposed: bool) -> Any:
                     )
                 block = builder.add(values, builder.mul(place, I64(BLOCK_BYTES)))
                 index = builder.zext(emitter.read(indices, p, I16), I64)
-                for c, row in enumerate(_rows_at(builder, x, index, stride, last)):
-                    factors = emitter.load_tile(row)
-                    for r in range(SIDE):
-                        entry = SIDE * c + r if transposed else SIDE * r + c
-                        value = emitter.splat(emitter.read(block, I64(entry), F32))
-                        for v, factor in enumerate(factors):
-                            at = r * emitter.vectors + v
-                            found[at] = emitter.fma(value, factor, found[at])
-                return found
+                rows_of_x = rows_at(builder, x, index, stride, last)
+                return block_added(emitter, transposed, block, rows_of_x, sums)
 
             zeros = [emitter.zero] * (SIDE * emitter.vectors)
             _, sums = loop(builder, start, end, 1, zeros, add_block)
@@ -94,13 +85,34 @@ def _summed_blocks(transposed: bool) -> Any:
                     tile = sums[r * emitter.vectors : (r + 1) * emitter.vectors]
                     emitter.store_tile(tile, builder.add(out, builder.mul(I64(r), out_stride)))
 
-        for_width(builder, width, emit, _VECTORS)
+        for_width(builder, width, emit, BLOCK_VECTORS)
 
     return sum_blocks
 
 
 sum_blocks = _summed_blocks(transposed=False)
 sum_blocks_transposed = _summed_blocks(transposed=True)
+
+
+def block_added(
+    emitter: Emitter, transposed: bool, block: Any, rows_of_x: list[Any], sums: list[Any]
+) -> list[Any]:
+    """Return the sums, by row and vector, with the products of a block and its rows of X added."""
+    found = list(sums)
+    for c, row in enumerate(rows_of_x):
+        factors = emitter.load_tile(row)
+        for r in range(SIDE):
+            entry = SIDE * c + r if transposed else SIDE * r + c
+            value = emitter.splat(emitter.read(block, I64(entry), F32))
+            for v, factor in enumerate(factors):
+                at = r * emitter.vectors + v
+                found[at] = emitter.fma(value, factor, found[at])
+    return found
+
+
+def least(builder: Any, a: Any, b: Any) -> Any:
+    """Return the smaller of two integers."""
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 @emitted(types.void, *[types.int64] * 10)
@@ -116,7 +128,7 @@ def dot_blocks(
     # The last vector is masked even where it is full, so that none is empty.
     whole = builder.udiv(builder.sub(n, I64(1)), I64(LANES))
     mask = first_lanes(builder, builder.sub(n, builder.mul(whole, I64(LANES))), LANES)
-    left = _rows_at(builder, dy, row, stride, last_row)
+    left = rows_at(builder, dy, row, stride, last_row)
     full, masked = Emitter(builder), Emitter(builder, 1, mask)
 
     def add(emitter: Emitter, right: list[Any], v: Any, sums: list[Any]) -> list[Any]:
@@ -126,7 +138,7 @@ def dot_blocks(
 
     def block(p: Any, _: Any) -> list[Any]:
         index = builder.zext(full.read(indices, p, I16), I64)
-        right = _rows_at(builder, x, index, stride, last)
+        right = rows_at(builder, x, index, stride, last)
         zeros = [full.zero] * (SIDE * SIDE)
         _, sums = loop(builder, I64(0), whole, 1, zeros, lambda v, sums: add(full, right, v, sums))
         sums = add(masked, right, whole, sums)

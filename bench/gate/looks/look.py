@@ -11,19 +11,20 @@ import numpy as np
 
 from crossover.bench.gate import preset
 from crossover.bench.gate.comparison import STUDY, LookSpec
-from crossover.bench.gate.measured import (
+from crossover.bench.gate.crossovers import is_scan
+from crossover.bench.gate.measured import complete
+from crossover.bench.gate.quantities import (
     BASE,
     CONTROL,
     HEAD,
+    SIDES,
+    Cell,
     by_kernel,
-    complete,
-    is_scan,
     kernel_name,
 )
-from crossover.bench.gate.quantities import Cell
 from crossover.bench.gate.revisions.sides import Declared, Revisions
 from crossover.bench.harness.task import Task
-from crossover.bench.records.rows import KernelRecord, Visit
+from crossover.bench.records.rows import KernelRecord, Row, Visit
 from crossover.bench.studies.progress import Progress, Report
 from crossover.bench.studies.study import Study
 from crossover.bench.workloads.problem import Problem, Setting, Workload
@@ -41,7 +42,7 @@ class Station:
     problem: Problem
     #: Without their sides.
     kernels: tuple[str, ...]
-    sides: tuple[str, ...] = (BASE, CONTROL, HEAD)
+    sides: tuple[str, ...] = SIDES
     #: Visited once in so many sweeps.
     every: int = 1
 
@@ -69,6 +70,9 @@ class Look(Study):
         self._scanned: set[str] = set()
         #: Kernels without their sides that are out of the race, by problem.
         self._out: dict[str, set[str]] = {}
+        #: Kernels that failed, by problem; and those to be tried again in a fresh process.
+        self._failed: set[tuple[str, str]] = set()
+        self._retries: list[tuple[str, str]] = []
 
     @property
     def series(self) -> str:
@@ -117,13 +121,34 @@ class Look(Study):
             self._scanned.add(problem_id)
             return True
         self._counts[problem_id] = self._counts.get(problem_id, 0) + 1
-        # A kernel that only one side has, or that failed, was seen and checked once.
-        out = self._out.setdefault(problem_id, set())
-        out |= {kernel for kernel, sides in by_kernel(visit) if not complete(sides)}
+        for kernel, sides in by_kernel(visit):
+            self._take(problem_id, kernel, sides)
         return True
 
+    def _take(self, problem_id: str, kernel: str, sides: Mapping[str, Row]) -> None:
+        """Decide whether a kernel stays in the race: one that failed has a second chance.
+
+        One that only one side has, or that is wrong, was seen and checked.
+        """
+        it = problem_id, kernel
+        if it in self._retries:
+            self._retries.remove(it)
+        if complete(sides):
+            return
+        statuses = {row.status for row in sides.values()}
+        if "failed" in statuses and "wrong" not in statuses and it not in self._failed:
+            self._failed.add(it)
+            self._retries.append(it)
+        else:
+            self._out.setdefault(problem_id, set()).add(kernel)
+
     def next(self, left_s: float) -> Task | None:
-        """Return the next visit of this sweep; every station has one, whatever the budget."""
+        """Return the next visit of this sweep; every station has one, whatever the budget.
+
+        What failed goes first, in a fresh process: was it the kernel, or what came before it?
+        """
+        if self._retries:
+            return self._retry(*self._retries[0])
         station = self._following()
         if station is None:
             return None
@@ -135,6 +160,18 @@ class Look(Study):
         if count:
             names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
         return Task(station.problem, tuple(names), 0.0, seed, (_ROUNDS, _ROUNDS))
+
+    def _retry(self, problem_id: str, kernel: str) -> Task:
+        """Return a visit of one kernel alone, in a fresh process."""
+        (station, *_) = (each for each in self.known_stations() if each.problem_id == problem_id)
+        names = [n for n in self._names(station) if n.partition(":")[2] == kernel]
+        seed = (self.spec.seed, int(problem_id, 16), self._counts[problem_id])
+        rounds = (_ROUNDS, _ROUNDS)
+        return Task(station.problem, tuple(names), 0.0, seed, rounds, fresh_process=True)
+
+    def known_stations(self) -> Sequence[Station]:
+        """Return every station that may have been visited by now."""
+        return self.stations()
 
     def progress(self) -> Progress:
         """Return how much of the time was spent."""

@@ -11,21 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from crossover.bench.errors import InputError
 from crossover.bench.gate import findings, preset
 from crossover.bench.gate.comparison import AGAIN, MORE, LookSpec
+from crossover.bench.gate.crossovers import grids
+from crossover.bench.gate.faults import coverage
 from crossover.bench.gate.findings import Key
-from crossover.bench.gate.look import SHORTEST_LIFE_S, Look, Station
-from crossover.bench.gate.measured import (
+from crossover.bench.gate.looks.look import SHORTEST_LIFE_S, Look, Station
+from crossover.bench.gate.measured import Measured, measured
+from crossover.bench.gate.quantities import (
     BASE,
     CONTROL,
     HEAD,
+    SCAN,
+    Crossover,
     by_kernel,
-    grids,
     kernel_name,
-    measured,
 )
-from crossover.bench.gate.quantities import SCAN, Crossover
 from crossover.bench.gate.revisions.sides import Declared, Revisions
 from crossover.bench.studies.progress import Report
 from crossover.bench.workloads.problem import Problem
@@ -33,7 +34,7 @@ from crossover.bench.workloads.problem import Problem
 # Of the budget, for the first look at everything.
 _FIRST_SHARE = 0.6
 # Fresh processes of what is visited again.
-_AGAIN_PROCESSES = 6
+_AGAIN_PROCESSES = 8
 # A crossover is five visits, and known well by a few of them.
 _CROSSOVER_SWEEPS = 2
 
@@ -101,23 +102,9 @@ class FirstLook(Look):
             and preset.has_crossover(each.record, each.points, each.variant)
         ]
 
-    def refuse_too_little(self) -> None:
-        """Raise if most cells were hardly measured.
-
-        Raises:
-            InputError: if so.
-        """
-        found = measured(self.visits, self.declared)
-        if any(side == HEAD for side, _ in found.failures.values()):
-            return  # that is to be said, whatever else was measured
-        if not found.times:
-            raise InputError("base and head have no kernel in common to compare: name others")
-        count, of = findings.enough(found)
-        if 2 * count < of:
-            raise InputError(
-                f"budget {self.spec.budget_s:g} s ended with {count} of {of} cells measured "
-                "enough: give more --budget (default: 4m), what was measured is kept"
-            )
+    def known_stations(self) -> Sequence[Station]:
+        """Return every station that may have been visited by now."""
+        return [*self._workloads, *self.stations()]
 
 
 class Again(Look):
@@ -139,13 +126,11 @@ class Again(Look):
         return max(0.0, self.spec.budget_s - self.first.spent_s)
 
     def begin(self, report: Report) -> None:
-        """Find what was flagged.
-
-        Raises:
-            InputError: if the first look saw too little.
-        """
-        self.first.refuse_too_little()
-        flagged = findings.flagged(measured(self.first.visits, self.declared))
+        """Find what was flagged; nothing where the first look saw too little."""
+        found = measured(self.first.visits, self.declared)
+        if not coverage(found, Measured()).enough:
+            return
+        flagged = findings.flagged(found)
         if any(key.metric == "compilation" for key in flagged):
             self._source = self._compiled
         self._stations = [*self._flagged_cells(flagged), *self._flagged_crossovers(flagged)]

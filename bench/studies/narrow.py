@@ -1,0 +1,51 @@
+"""The search that ends a sweep: where the fastest sparse kernel crosses over the fastest dense one.
+
+A sweep has looked at all kernels by then. So each question is of few: of a layer, a batch and the
+forward pass, the dense kernel that was the fastest, and the sparse ones that were the fastest, or
+little slower, where the speedup was closest to 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+from crossover.bench.statistics.search_answers import FASTEST_SERIES
+from crossover.bench.studies.search import Question, Search, SearchSpec
+from crossover.bench.workloads.checkpoints import TrainingRecipe
+from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.problem import Workload
+from crossover.bench.workloads.recipes import PrunedLayer
+
+#: An answer this narrow, in sparsity, needs no further probe.
+ANSWER_WIDTH = 0.05
+#: Layers with fewer rows or columns are over in a microsecond: the grid brackets them.
+_LEAST_SHAPE = 100, 300
+
+#: Returns the contenders of (layer, batch, threads): dense ones, then sparse ones; or none.
+Contenders = Callable[[str, int, int], tuple[Sequence[str], Sequence[str]]]
+
+
+class Narrow(Search):
+    """A search by the kernels that a first look has left in the race."""
+
+    series = FASTEST_SERIES
+    may_ask_nothing = True
+
+    def __init__(self, spec: SearchSpec, contenders: Contenders) -> None:
+        """Check what is asked; ``contenders`` is asked once the search begins."""
+        super().__init__(spec)
+        self._contenders = contenders
+
+    def listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[Question]:
+        """Yield a question per layer, batch and number of threads with contenders on both sides."""
+        layers = enumerate(network(self.spec.network).layers)
+        for (index, layer), batch, threads in itertools.product(
+            list(layers), self.spec.batches, self.threads
+        ):
+            dense, sparse = self._contenders(layer.name, batch, threads)
+            weights = PrunedLayer(recipe, index, digest, seed=self.spec.seed)
+            large = all(s >= least for s, least in zip(layer.shape, _LEAST_SHAPE, strict=True))
+            if dense and sparse and large:
+                workload = Workload(weights, "forward", batch, seed=self.spec.seed)
+                yield self.question(workload, weights, threads, sparse, dense)
