@@ -69,6 +69,8 @@ class TorchCsr(OnTorch, DualCsrKernel):
     format = "csr"
     source = "torch.mm(csr, dense, out=) and torch.sparse.sampled_addmm(beta=0)"
     role = "peer"
+    # Its sparse products are MKL's.
+    made_for = "Intel"
     look = Look("#56b4e9", "X", "-")
 
     def forward(self, operand: DualCsrOperand, x: Any, out: Any) -> Any:
@@ -103,6 +105,8 @@ class TorchBsr(OnTorch, LibrarySparseKernel):
     title = "PyTorch BSR"
     format = "bsr"
     source = "torch.mm(bsr, dense, out=); weight gradient by numpy.matmul and numpy.take"
+    # Its sparse products are MKL's.
+    made_for = "Intel"
     look = Look("#56b4e9", "X", "--")
 
     def prepare(self, weight: Weight) -> TorchBsrOperand:

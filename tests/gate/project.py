@@ -147,7 +147,7 @@ class Machine:
         process = f"{self._processes}-{len(self.visits) // 40}"
         wall_s = 0.1 + sum(row.compile_s or 0.0 for row in rows.values())
         record = VisitRecord(
-            0, run_id, series, problem.problem_id, process, list(task.seed), 0.0, [], "", wall_s
+            0, run_id, series, problem.problem_id, process, list(task.seed), 0.0, {}, "", wall_s
         )  # fmt: skip
         self.visits.append(Visit(record, problem, rows))
         self.tasks.append(task)

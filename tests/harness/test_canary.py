@@ -9,6 +9,7 @@ import pytest
 
 from crossover.bench.harness import canary
 from crossover.bench.harness.canary import ALL_CORES, GPU, MEMORY, ONE_CORE, Canary
+from crossover.bench.machine import cuda
 from crossover.bench.machine.cores import core_count
 from crossover.kernels.processor import cache_sizes
 
@@ -55,7 +56,7 @@ def test_the_pass_over_memory_does_not_fit_into_a_cores_own_caches() -> None:
 
 def test_a_gpu_is_looked_at_only_where_it_is_in_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [0.125, None, 0.25]
-    monkeypatch.setattr(canary.cuda, "ClockCanary", lambda: lambda: answers.pop(0))
+    monkeypatch.setattr(cuda, "ClockCanary", lambda: lambda: answers.pop(0))
     made = Canary(1, gpu=True)
     for _ in range(3):
         made()
