@@ -1,4 +1,4 @@
-"""A dense product in blocks of 4 x 4, and for training a pruned weight with its mask.
+"""A dense product in blocks of 4 x 4.
 
 Dense is what every sparse kernel is held against, so each batch and pass has the loop that suits it
 (``simd/dense.py``, ``simd/blocks.py``). All read W in the same blocks, each of a cache line.
@@ -15,12 +15,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import ONLY_FP32, Array, Kernel, Look, Weight
+from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Weight
 from ..processor import aligned_empty
 from .simd.blocks import BLOCK_TILE, SIDE
 from .simd.dense import MOST_COLUMNS, sum_dense_columns, sum_dense_rows
 from .simd.emitting import keep_alive
-from .simd.gradients import masked_update, outer_dense
+from .simd.gradients import outer_dense
 from .simd.panels import pack_panels
 from .simd.tiles import sum_tiles, sum_tiles_transposed
 from .simd.vectors import LANES, TILE, address
@@ -43,7 +43,7 @@ class DenseBlocks:
     #: Cycles below which threads cost more than they give.
     serial_loads: int
     threads: int
-    #: (block rows, block columns): a bit for each entry of a block that is trained.
+    #: (block rows, block columns): a bit for each entry that is trained, where not all are.
     kept: NDArray[np.uint16] | None = None
 
     @property
@@ -70,10 +70,25 @@ class NumbaDense(Kernel):
     look = Look("#000000", "o", ":")
 
     def prepare(self, weight: Weight) -> DenseBlocks:
-        blocks = _in_blocks(weight.values)
+        blocks = in_blocks(weight.values)
         values = aligned_empty(blocks.shape, blocks.dtype)
         values[...] = blocks
         return DenseBlocks(weight.shape, values, serial_loads(), numba.get_num_threads())
+
+    def explain(self, operand: DenseBlocks, pass_: Pass, n: int) -> list[Choice]:
+        if pass_ == "backward_weight":
+            loop, why = (
+                "tiles of outer products",
+                "results stay in registers",
+            )
+        elif n > _FEW:
+            loop, why = "vectors along the batch", f"more than {_FEW} columns fill them"
+        else:
+            loop, why = "vectors along W", f"up to {_FEW} columns do not fill vectors of {LANES}"
+        blocks = operand.values.size // (SIDE * SIDE)
+        parts = parts_of(blocks, n, operand.threads, operand.serial_loads)
+        cycles = f"{cycles_of(blocks, n):,} cycles; threads pay from {operand.serial_loads:,}"
+        return [Choice("loop", loop, why), Choice("threads", f"{parts}", cycles)]
 
     def forward(self, operand: DenseBlocks, x: Any, out: Any) -> Any:
         _forward(operand.values, x, out, operand.threads, operand.serial_loads)
@@ -102,34 +117,7 @@ class NumbaDense(Kernel):
         return np.ascontiguousarray(whole[:m, :k])
 
 
-class NumbaMaskedUpdate(NumbaDense):
-    """W holds its zeros; the update leaves them alone, in one pass over W, the step and a bit each.
-
-    The strongest dense rival of a sparse training step: its passes cost what dense costs.
-    """
-
-    name = "numba-masked-update"
-    title = "Numba dense, masked in the update"
-    format = "masked dense"
-    source = "numba-dense; the step is added where a bit per entry says so, in one pass"
-    role = "masked dense"
-    keeps_zeros = True
-    look = Look("#8a929b", "v", "-.")
-
-    def prepare(self, weight: Weight) -> DenseBlocks:
-        operand = super().prepare(weight)
-        kept = _in_blocks(weight.pattern).reshape(*operand.values.shape[:2], SIDE * SIDE)
-        operand.kept = np.packbits(kept, axis=2, bitorder="little").view("<u2")[..., 0].copy()
-        return operand
-
-    def update(self, operand: DenseBlocks, step: Any, rate: float) -> None:
-        _masked_update(
-            operand.values, step, operand.kept, np.float32(rate),
-            operand.threads, operand.serial_loads,
-        )  # fmt: skip
-
-
-def _in_blocks(matrix: Array) -> Array:
+def in_blocks(matrix: Array) -> Array:
     """Return ``matrix`` (m, k) as blocks (m/4, k/4, 4, 4), both rounded up, filled with zeros."""
     m, k = matrix.shape
     rows, columns = -(-m // SIDE), -(-k // SIDE)
@@ -234,14 +222,20 @@ def _outer_rows(dy, x, begin, stop, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _parts(blocks, n, threads, serial_loads):  # type: ignore[no-untyped-def]
-    """Return how many threads share a product of so many blocks with ``n`` columns."""
+def cycles_of(blocks, n):  # type: ignore[no-untyped-def]
+    """Return about how many cycles a product of so many blocks with ``n`` columns takes."""
     # A line of W takes two cycles to arrive, a multiply-add with it one.
-    return 1 if blocks * max(2, n * SIDE * SIDE // LANES) < serial_loads else threads
+    return blocks * max(2, n * SIDE * SIDE // LANES)
 
 
 @numba.njit(cache=True)
-def _share(part, parts, count):  # type: ignore[no-untyped-def]
+def parts_of(blocks, n, threads, serial_loads):  # type: ignore[no-untyped-def]
+    """Return how many threads share it."""
+    return 1 if cycles_of(blocks, n) < serial_loads else threads
+
+
+@numba.njit(cache=True)
+def share_of(part, parts, count):  # type: ignore[no-untyped-def]
     """Return where the ``part``-th of so many equal ``parts`` begins and ends."""
     # Signed, as where there is one part: the loops are compiled once.
     return np.int64(part) * count // parts, (np.int64(part) + 1) * count // parts
@@ -252,12 +246,12 @@ def _forward(values, x, out, threads, serial_loads):  # type: ignore[no-untyped-
     require_layout(x)
     require_layout(out)
     rows, across = values.shape[:2]
-    parts = _parts(rows * across, x.shape[1], threads, serial_loads)
+    parts = parts_of(rows * across, x.shape[1], threads, serial_loads)
     if parts == 1:
         _forward_rows(values, 0, rows, x, out)
     else:
         for part in numba.prange(parts):
-            _forward_rows(values, *_share(part, parts, rows), x, out)
+            _forward_rows(values, *share_of(part, parts, rows), x, out)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -265,12 +259,12 @@ def _backward(values, dy, out, threads, serial_loads):  # type: ignore[no-untype
     require_layout(dy)
     require_layout(out)
     rows, across = values.shape[:2]
-    parts = _parts(rows * across, dy.shape[1], threads, serial_loads)
+    parts = parts_of(rows * across, dy.shape[1], threads, serial_loads)
     if parts == 1:
         _backward_columns(values, 0, across, dy, out)
     else:
         for part in numba.prange(parts):
-            _backward_columns(values, *_share(part, parts, across), dy, out)
+            _backward_columns(values, *share_of(part, parts, across), dy, out)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -279,38 +273,24 @@ def _outer(dy, x, out, threads, serial_loads):  # type: ignore[no-untyped-def]
     require_layout(x)
     require_layout(out)
     rows, across = out.shape[:2]
-    parts = _parts(rows * across, x.shape[1], threads, serial_loads)
+    parts = parts_of(rows * across, x.shape[1], threads, serial_loads)
     if parts == 1:
         _outer_rows(dy, x, 0, rows, out)
     else:
         for part in numba.prange(parts):
-            _outer_rows(dy, x, *_share(part, parts, rows), out)
+            _outer_rows(dy, x, *share_of(part, parts, rows), out)
 
 
 @numba.njit(parallel=True, cache=True)
 def _update(values, step, rate, threads, serial_loads):  # type: ignore[no-untyped-def]
     """Subtract ``rate`` times the step from W, all in one pass."""
     before, change = values.reshape(-1), step.reshape(-1)
-    parts = _parts(before.size // (SIDE * SIDE), 1, threads, serial_loads)
+    parts = parts_of(before.size // (SIDE * SIDE), 1, threads, serial_loads)
     if parts == 1:
         for i in range(before.size):
             before[i] -= rate * change[i]
     else:
         for part in numba.prange(parts):
-            begin, end = _share(part, parts, before.size)
+            begin, end = share_of(part, parts, before.size)
             for i in range(begin, end):
                 before[i] -= rate * change[i]
-
-
-@numba.njit(parallel=True, cache=True)
-def _masked_update(  # type: ignore[no-untyped-def]
-    values, step, kept, rate, threads, serial_loads
-):
-    """Subtract ``rate`` times the step from the entries of W that are kept."""
-    parts = _parts(kept.size, 1, threads, serial_loads)
-    if parts == 1:
-        masked_update(address(values), address(step), address(kept), 0, kept.size, rate)
-    else:
-        for part in numba.prange(parts):
-            begin, end = _share(part, parts, kept.size)
-            masked_update(address(values), address(step), address(kept), begin, end, rate)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from crossover.kernels.base import FP32, PASSES, Pass, Weight
-from crossover.kernels.cpu.numba_dense import NumbaDense, NumbaMaskedUpdate
+from crossover.kernels.cpu.numba_dense import NumbaDense
+from crossover.kernels.cpu.numba_masked_update import NumbaMaskedUpdate
 from crossover.kernels.oracle import Oracle
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,6 +67,20 @@ def test_other_layouts_are_refused(pass_: Pass) -> None:
     for change in (np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2], np.float64):
         with pytest.raises(ValueError, match="must be float32 in C order"):
             computed(pass_, weight, change(x), change(dy))
+
+
+def test_the_loop_is_chosen_by_the_batch() -> None:
+    operand = KERNEL.prepare(dense(300, 784))
+    operand.threads, operand.serial_loads = 2, 1 << 16
+    chosen = [
+        [choice.value for choice in KERNEL.explain(operand, pass_, n)]
+        for pass_, n in (("forward", 1), ("backward_input", 64), ("backward_weight", 1))
+    ]
+    assert chosen == [
+        ["vectors along W", "1"],
+        ["vectors along the batch", "2"],
+        ["tiles of outer products", "1"],
+    ]
 
 
 def test_w_is_stored_once_and_little_else() -> None:
