@@ -9,13 +9,13 @@ from __future__ import annotations
 # Columns of X up to which vectors go along W, beyond which they go along the batch.
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Weight
+from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Role, Weight
 from ..processor import aligned_empty
 from .simd.blocks import BLOCK_TILE, SIDE
 from .simd.dense import MOST_COLUMNS, sum_dense_columns, sum_dense_rows
@@ -64,7 +64,7 @@ class NumbaDense(Kernel):
     format = "dense"
     arithmetic = ONLY_FP32
     source = "register blocking (Goto and van de Geijn 2008), W packed once in blocks of 4 x 4"
-    role = "dense"
+    role: ClassVar[Role] = "dense"
     stores_zeros = True
     keeps_zeros = False
     look = Look("#000000", "o", ":")

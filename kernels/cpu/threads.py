@@ -95,7 +95,7 @@ def require_layout(array: Array) -> None:
     check_layout(array)
 
 
-@overload(require_layout)  # type: ignore[untyped-decorator]
+@overload(require_layout)
 def _require_layout(array):  # type: ignore[no-untyped-def]
     # Decided when a function is compiled for the types that it is called with.
     laid_out = array.dtype == types.float32 and array.layout == "C"

@@ -72,10 +72,10 @@ def test_other_layouts_are_refused(pass_: Pass) -> None:
 def test_the_loop_is_chosen_by_the_batch() -> None:
     operand = KERNEL.prepare(dense(300, 784))
     operand.threads, operand.serial_loads = 2, 1 << 16
-    chosen = [
-        [choice.value for choice in KERNEL.explain(operand, pass_, n)]
-        for pass_, n in (("forward", 1), ("backward_input", 64), ("backward_weight", 1))
-    ]
+    asked: list[tuple[Pass, int]] = [
+        ("forward", 1), ("backward_input", 64), ("backward_weight", 1),
+    ]  # fmt: skip
+    chosen = [[choice.value for choice in KERNEL.explain(operand, pass_, n)] for pass_, n in asked]
     assert chosen == [
         ["vectors along W", "1"],
         ["vectors along the batch", "2"],

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from crossover.bench.records.rows import Row, Visit
-from crossover.reports.crossovers import FASTEST, crossovers
+from crossover.bench.statistics.search_answers import FASTEST
+from crossover.reports.crossovers import crossovers
 from crossover.reports.metrics import measured
 from crossover.reports.results import Results
 from crossover.reports.sections import Section

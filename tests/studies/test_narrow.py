@@ -87,6 +87,6 @@ def test_a_run_is_a_sweep_and_a_search_within_one_budget() -> None:
 def test_where_no_crossover_is_searched_the_grid_has_the_budget(
     changes: dict[str, object],
 ) -> None:
-    spec: SweepSpec = replace(sweep().spec, budget_s=100.0, **changes)  # type: ignore[arg-type]
+    spec: SweepSpec = replace(sweep().spec, budget_s=100.0, **changes)
     (grid,) = studies(spec)
     assert grid.spec.budget_s == 100.0
