@@ -189,13 +189,16 @@ class Pair:
 
     def ratios(
         self, samples: Callable[[Row], Sequence[float]] = lambda row: row.samples
-    ) -> list[NDArray[np.float64]]:
-        """Return the paired log-ratios, visit by visit; none without a baseline."""
+    ) -> list[tuple[Visit, NDArray[np.float64]]]:
+        """Return each visit that measured both, with its paired log-ratios."""
         if self.baseline is None:
             return []
-        return log_ratios(
-            self.baseline.kernel.name, self.candidate.kernel.name, self.candidate.visits, samples
-        )
+        names = self.baseline.kernel.name, self.candidate.kernel.name
+        return [
+            (visit, ratios)
+            for visit in self.shared_visits
+            for ratios in log_ratios(*names, [visit], samples)
+        ]
 
 
 def speedups(
@@ -208,13 +211,19 @@ def speedups(
     """
     ratios = {index: found for index, pair in enumerate(pairs) if (found := pair.ratios(samples))}
     intervals = pooled_intervals(
-        [VisitMedians.of(each) for each in ratios.values()], [pairs[i].group for i in ratios]
+        [by_process(each) for each in ratios.values()], [pairs[index].group for index in ratios]
     )
     known = {
-        index: if_enough(interval, pairs[index].shared_visits)
+        index: if_enough(interval, [visit for visit, _ in ratios[index]])
         for index, interval in zip(ratios, intervals, strict=True)
     }
     return [known.get(index, NOTHING) for index in range(len(pairs))]
+
+
+def by_process(logs: Sequence[tuple[Visit, NDArray[np.float64]]]) -> VisitMedians:
+    """Return the medians of visits, each with its logs, folded by the process that made them."""
+    processes = [visit.record.process for visit, _ in logs]
+    return VisitMedians.of([values for _, values in logs]).folded(processes)
 
 
 def times(measurements: Sequence[Measurement]) -> list[Interval]:
@@ -224,7 +233,9 @@ def times(measurements: Sequence[Measurement]) -> list[Interval]:
     median where that falls outside.
     """
     groups = [Pair(each, None).group for each in measurements]
-    medians = [VisitMedians.of(each.log_times()) for each in measurements]
+    medians = [
+        by_process(list(zip(each.visits, each.log_times(), strict=True))) for each in measurements
+    ]
     return [
         if_enough(
             Interval(min(found.low, each.time_s), each.time_s, max(found.high, each.time_s)),
@@ -243,6 +254,11 @@ def sole_process(visits: Sequence[Visit]) -> str:
     """Return the process that made all of two or more visits, in which no third should be made."""
     processes = {each.record.process for each in visits}
     return processes.pop() if len(visits) > 1 and len(processes) == 1 else ""
+
+
+def last_process(visits: Sequence[Visit]) -> str:
+    """Return the process of the last of too few visits, in which no further one should be made."""
+    return visits[-1].record.process if 0 < len(visits) < LEAST_VISITS else ""
 
 
 def if_enough(interval: Interval, visits: Sequence[Visit]) -> Interval:

@@ -10,6 +10,7 @@ from crossover.bench.statistics.comparison import (
     Contest,
     Measurement,
     Pair,
+    by_process,
     cross_fitted,
     if_enough,
     log_ratios,
@@ -89,10 +90,10 @@ def fastest_speedups(points: Sequence[Contest]) -> dict[tuple[str, str], Interva
             ]
             assert pair.baseline is not None
             ratios = [
-                log_ratios(pair.baseline.kernel.name, name, [visit])[0]
+                (visit, log_ratios(pair.baseline.kernel.name, name, [visit])[0])
                 for name, visit in zip(cross_fitted(names, visits), visits, strict=True)
             ]
-            found[point.problem.problem_id, device] = VisitMedians.of(ratios)
+            found[point.problem.problem_id, device] = by_process(ratios)
             groups.append(pair.group[1:])
             behind.append(visits)
     intervals = pooled_intervals(list(found.values()), groups)

@@ -70,6 +70,23 @@ class VisitMedians:
             np.array([_median_error(each) for each in rounds]),
         )
 
+    def folded(self, processes: Sequence[str]) -> VisitMedians:
+        """Return the means over the visits of each process, which name the process of each visit.
+
+        Visits of one process share where its code lies and much of what the machine was doing: they
+        are no independent witnesses.
+        """
+        distinct = list(dict.fromkeys(processes))
+        own = [np.array([each == name for each in processes]) for name in distinct]
+        return VisitMedians(
+            np.array([self.medians[visits].mean() for visits in own]),
+            np.array([_error_of_mean(self.errors[visits]) for visits in own]),
+        )
+
+
+def _error_of_mean(errors: NDArray[np.float64]) -> float:
+    return float(np.sqrt((errors**2).sum()) / errors.size)
+
 
 def pooled_intervals(
     quantities: Sequence[VisitMedians],

@@ -21,8 +21,8 @@ from crossover.bench.statistics.comparison import (
     LEAST_VISITS,
     contests,
     enough,
+    last_process,
     open_width,
-    sole_process,
 )
 from crossover.bench.statistics.contenders import curve_contenders, leaders
 from crossover.bench.studies import gpu_preset
@@ -234,7 +234,7 @@ class Sweep(Study):
             self._seed(problem_id),
             _ROUNDS,
             keeps_operands=self.spec.preset == "gpu",
-            not_in=sole_process(visits),
+            not_in=last_process(visits),
         )
 
     def _seed(self, problem_id: str) -> tuple[int, ...]:

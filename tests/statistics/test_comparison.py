@@ -86,7 +86,7 @@ def test_kernels_that_never_met_have_no_speedup() -> None:
 def test_a_speedup_is_a_mean_over_visits() -> None:
     visits = [
         visit(rows={"dense": noise(s), "csr": noise(1.0)}, process=process)
-        for s, process in ((2.0, "a"), (2.0, "a"), (4.0, "b"))
+        for s, process in ((2.0, "a"), (2.0, "b"), (4.0, "c"))
     ]
     (contest,) = contests(visits, KERNELS)
     csr = contest.measurements["csr"]

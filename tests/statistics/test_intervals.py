@@ -142,3 +142,26 @@ def test_order_statistics_cover_the_median() -> None:
     assert held >= 465
     assert order_half_width([1.0] * 5) == float("inf")
     assert order_half_width([1.0] * 6) == 0.0
+
+
+def test_visits_of_one_process_are_one_witness() -> None:
+    quantity = VisitMedians(np.array([0.0, 0.2, 0.5]), np.array([0.03, 0.04, 0.02]))
+    folded = quantity.folded(["a", "a", "b"])
+    assert folded.medians == pytest.approx([0.1, 0.5])
+    assert folded.errors == pytest.approx([0.025, 0.02])
+    alone = quantity.folded(["a", "b", "c"])
+    np.testing.assert_array_equal(alone.medians, quantity.medians)
+    # What a process shifts, many visits of it do not average away.
+    rng = np.random.default_rng(3)
+    shifted = [
+        VisitMedians(np.repeat(rng.normal(0, 0.1, 2), 3) + rng.normal(0, 0.01, 6), np.zeros(6))
+        for _ in range(400)
+    ]
+    processes = ["a"] * 3 + ["b"] * 3
+
+    def covered(quantities: list[VisitMedians]) -> float:
+        found = pooled_intervals(quantities, [0] * len(quantities))
+        return float(np.mean([each.low <= 1 <= each.high for each in found]))
+
+    assert covered([each.folded(processes) for each in shifted]) >= 0.93
+    assert covered(shifted) < 0.85
