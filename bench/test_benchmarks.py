@@ -58,7 +58,7 @@ def test_kernel(benchmark: Any, cell: Cell, workload: Workload) -> None:
         iterations=timed.loops,
         warmup_rounds=_WARM_UP_ROUNDS,
     )
-    verdict = prepared.check(prepared.call())
+    verdict = prepared.examiner.check(prepared.call())
     assert verdict.problem is None, verdict.problem
 
 

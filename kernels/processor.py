@@ -15,8 +15,9 @@ import numpy as np
 from .base import Array
 
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
-#: Bytes of a cache line, and of the widest vector.
+#: Bytes of a cache line, and of the widest vector; and of a page of memory.
 LINE = 64
+PAGE = 4096
 
 
 def aligned(array: Array) -> Array:
@@ -26,15 +27,19 @@ def aligned(array: Array) -> Array:
     return copy
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
-    """Return an array of ``shape`` that starts at a cache line, with nothing written to it.
+def aligned_empty(
+    shape: tuple[int, ...], dtype: np.dtype[Any] | type, boundary: int = LINE, offset: int = 0
+) -> Array:
+    """Return an array of ``shape`` that starts ``offset`` bytes past a multiple of ``boundary``.
+
+    Without them it starts at a cache line. Nothing is written to it.
 
     NumPy aligns to 16 bytes only, and where an array falls is a matter of luck: rows of vectors
     that straddle cache lines made a kernel 2.2 times slower (CSR, 300 x 784, 82 %, n = 64).
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.empty(size + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
+    room = np.empty(size + boundary + offset, np.uint8)
+    start = -room.ctypes.data % boundary + offset
     return room[start : start + size].view(dtype).reshape(shape)
 
 

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from crossover.bench.harness import compilation
-from crossover.bench.harness.task import (
-    Description,
-    PreparedCall,
-    Task,
-    TooLargeError,
-    nonfinite,
-)
+from crossover.bench.harness.examination.layer import LayerExaminer
+from crossover.bench.harness.examination.operands import Content, Operands, rearranged, rounded
+from crossover.bench.harness.race import Call
+from crossover.bench.harness.task import Description, PreparedCall, Task, TooLargeError
 from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads.problem import Workload
 from crossover.bench.workloads.recipes import NetworkWeights, WeightRecipe, with_zeros
 from crossover.kernels import formats
 from crossover.kernels.base import Array, Kernel, Problem, Weight
-from crossover.kernels.oracle import Oracle, Verdict
-from crossover.kernels.processor import aligned, aligned_empty
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.processor import LINE, PAGE, aligned_empty
 
 # A problem this small, in floats, takes the GPU no longer than its launch takes the host.
 _LAUNCH_BOUND = 1 << 22
 # Of a result with more entries than this so many rows are checked.
 _LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
+# What is drawn for the operands is not what orders the rounds, which kernels see.
+_OWN_STREAM = 1
 
 
 class LayerSetup:
-    """What all kernels of a pass share: the reference, X and dY, and room for results.
+    """What all kernels of a pass share: the weight, X and dY with their oracles.
 
-    They share the very arrays, for where these lie in memory moves a time by some percent.
+    Where arrays lie in memory moves a time by some percent. So kernels of the CPU share X and dY,
+    and each has an output of its own that begins where all others do in a page: at offsets that
+    are drawn anew for each visit.
     """
 
     def __init__(self, task: Task) -> None:
@@ -48,9 +49,13 @@ class LayerSetup:
         assert workload.computes != "step"
         _refuse_too_large(workload.weights, workload.batch)
         self.task, self.pass_ = task, workload.computes
-        self.weight, x, dy, self.oracle, self.description = _made(workload)
-        self.x, self.dy = aligned(x), aligned(dy)
-        self._results: dict[tuple[int, ...], Array] = {}
+        self._rng = np.random.default_rng([*task.seed, _OWN_STREAM])
+        self.weight, self.contents, self.description = _made(workload)
+        x_at, dy_at, self._result_at = LINE * self._rng.choice(PAGE // LINE, 3, replace=False)
+        self.x = self._placed(self.contents[0].x.shape, x_at)
+        self.dy = self._placed(self.contents[0].dy.shape, dy_at)
+        self._operands = Operands(self.pass_, self.x, self.dy, np, self._rng)
+        self._operands.fill(self.contents[0])
 
     @property
     def problem(self) -> Problem:
@@ -65,14 +70,15 @@ class LayerSetup:
         if reason := _refusal(kernel, problem, self.weight):
             return Row(kernel.name, "skipped", reason), None
         operand, prepare_s, compile_s = self._operand(kernel)
-        call, check = self._call(kernel, operand)
+        call, examiner = self._examined(kernel, operand)
+        examiner.poison()
         with compilation.stopwatch() as compiled:
             begin = time.perf_counter()
             result = call()
             kernel.fetch(result)  # waits until a GPU is done
             first_call_s = time.perf_counter() - begin
             compile_s += compiled()
-        verdict = check(result)
+        verdict = examiner.check_first(result)
         row = Row(
             kernel.name,
             "measured" if verdict.right else "wrong",
@@ -89,40 +95,36 @@ class LayerSetup:
         )
         if not verdict.right:
             return row, None
-        return row, PreparedCall(
-            call, partial(_nonfinite, kernel), check, launch_bound=_launch_bound(problem)
-        )
+        return row, PreparedCall(call, examiner, launch_bound=_launch_bound(problem))
 
     def _operand(self, kernel: Kernel) -> tuple[Any, float, float]:
         if self.task.keeps_operands:
             return _KEPT.operand(self.task.problem.workload.weights, kernel, self.weight)
         return prepared(kernel, self.weight)
 
-    def _call(self, kernel: Kernel, operand: Any) -> tuple[Any, Any]:
-        """Return the pass as a call into a poisoned result, and the check of what it returns."""
+    def _examined(self, kernel: Kernel, operand: Any) -> tuple[Call, LayerExaminer]:
+        """Return the pass as a call, and who examines what it returns."""
         x, dy = kernel.put(self.x), kernel.put(self.dy)
         shape = kernel.output_shape(operand, self.pass_, self.weight.shape, self.x.shape[1])
-        out = kernel.put(self._room(shape))
+        out = kernel.put(self._placed(shape, self._result_at))
+        operands = self._operands
+        if kernel.device != "cpu" or not np.shares_memory(kernel.local(x), self.x):
+            # Arrays of its own, which what is written to ours does not reach.
+            sides = kernel.local(x), kernel.local(dy)
+            operands = Operands(self.pass_, *sides, kernel.namespace(), self._rng)
+            operands.fill(self.contents[0])
 
         def call() -> Any:
             return kernel.run(self.pass_, operand, x, dy, out)
 
-        def check(result: Any) -> Verdict:
-            host = (
-                kernel.dense_gradient(operand, result)
-                if self.pass_ == "backward_weight"
-                else kernel.fetch(result)
-            )
-            return self.oracle.check(self.pass_, host, kernel.arithmetic[self.x.dtype.name])
+        examiner = LayerExaminer(
+            kernel, self.pass_, operand, operands, self.contents, out, self._rng
+        )
+        return call, examiner
 
-        return call, check
-
-    def _room(self, shape: tuple[int, ...]) -> Array:
-        """Return an array of ``shape`` for a result, poisoned with NaN."""
-        if shape not in self._results:
-            self._results[shape] = aligned_empty(shape, self.x.dtype)
-        self._results[shape].fill(np.nan)
-        return self._results[shape]
+    def _placed(self, shape: tuple[int, ...], offset: int) -> Array:
+        """Return an array for an operand or a result, at an ``offset`` in a page."""
+        return aligned_empty(shape, self.contents[0].x.dtype, PAGE, offset)
 
 
 def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
@@ -163,19 +165,21 @@ _KEPT = _KeptOperands()
 
 
 @lru_cache(maxsize=2)
-def _made(workload: Workload) -> tuple[Weight, Array, Array, Oracle, Description]:
-    """Return W, X, dY, their reference and description, which later visits find again."""
+def _made(workload: Workload) -> tuple[Weight, tuple[Content, Content], Description]:
+    """Return W, X and dY with their oracle, in two kinds, and the description, for all visits."""
     recipe = workload.weights
     assert not isinstance(recipe, NetworkWeights)
     assert workload.computes != "step"
     weight = recipe.weight()
     given = with_zeros(recipe, workload.batch, workload.zeros, workload.seed)
-    x, dy = (each.astype(workload.dtype) for each in (given.x, given.dy))
+    x, dy = (rounded(each.astype(workload.dtype)) for each in (given.x, given.dy))
     m, k = weight.shape
     n = x.shape[1]
     result = {"forward": m * n, "backward_input": k * n, "backward_weight": m * k}
     large = result[workload.computes] > _LARGE_RESULT
-    oracle = Oracle(weight, x, dy, _CHECKED_ROWS if large else 0)
+    oracle = Oracle(weight, x, dy, _CHECKED_ROWS if large else 0, workload.seed)
+    other_x, other_dy = (rearranged(each, workload.seed) for each in (x, dy))
+    other = Content(other_x, other_dy, oracle.with_sides(other_x, other_dy))
     description = Description(
         m=m,
         k=k,
@@ -189,13 +193,13 @@ def _made(workload: Workload) -> tuple[Weight, Array, Array, Oracle, Description
         side_bytes=(m + k) * n * x.itemsize,
         format_bytes=formats.bytes_by_format(weight),
     )
-    return weight, x, dy, oracle, description
+    return weight, (Content(x, dy, oracle), other), description
 
 
 def _refuse_too_large(recipe: WeightRecipe, batch: int) -> None:
-    """Raise if W, X and dY, and their reference in float64, do not fit into the free memory."""
+    """Raise if W, X and dY, in two kinds, and float64 references do not fit into the memory."""
     (m, k), n = recipe.shape, recipe.columns(batch)
-    needed, free = 12 * (m + k) * n + 24 * (m * k + (m + k) * n), free_bytes()
+    needed, free = 28 * (m + k) * n + 24 * (m * k + (m + k) * n), free_bytes()
     if needed > free:
         raise TooLargeError(too_little(needed, free))
 
@@ -227,8 +231,3 @@ def _restore_s(kernel: Kernel, operand: Any) -> float:
 def _launch_bound(problem: Problem) -> bool:
     """Return whether the launch may take longer than the work, so that it is seen apart."""
     return problem.nnz + (problem.m + problem.k) * problem.n <= _LAUNCH_BOUND
-
-
-def _nonfinite(kernel: Kernel, result: Any) -> str | None:
-    """Return that the kernel's own array ``result`` holds a NaN or infinity, or None."""
-    return nonfinite(kernel.local(result))

@@ -1,4 +1,13 @@
-"""How a call is timed: calibrated samples, taken in rounds that interleave all competitors."""
+"""How a call is timed: calibrated samples, taken in rounds that interleave all competitors.
+
+Nothing between two timed regions is left as it was (:mod:`bench.harness.examination`). A turn
+begins with fresh values of X, in place, and with spoilt outputs: wherever an answer was kept, in
+whichever array, it is out of date. The last result of the warm-up and of the timed calls is
+glanced at; in one round, which no kernel can foresee, a timed result is checked whole. Operands do
+not change inside a sample: to write them there would be timed as well, and weigh on the smallest
+layers most. What tells a kernel that keeps its answers from an honest one are single calls, on
+operands that it knows and on fresh ones (:mod:`bench.harness.examination.repeats`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from crossover.bench.harness.examination.examiner import Examiner, Unexamined
+from crossover.bench.harness.examination.repeats import PROVEN, TOLD, Repeats, shown_slowdown
 from crossover.bench.statistics.intervals import order_half_width
 
 Call = Callable[[], Any]
@@ -27,6 +38,10 @@ _FEW_COLD_CALLS = 5
 _WARM_UP_S = 2e-4
 #: A speedup known this well needs no further round.
 PRECISION = 0.02
+# No call takes less; a GPU's events may say 0.
+_RESOLUTION_S = 1e-9
+# Beside a call of the CPU that takes so long it is little what the first one finds in the caches.
+_LONG_CALL_S = 3e-4
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 60
 
@@ -80,8 +95,8 @@ class Competitor:
 
     call: Call
     clock: Clock
-    #: Says what is wrong with a result, or None; asked after every sample, untimed.
-    problem_of: Callable[[Any], str | None] = lambda result: None  # noqa: ARG005
+    #: Renews operands and judges results, untimed.
+    examiner: Examiner = field(default_factory=Unexamined)
     loops: int = 1
     #: Seconds per call, one value a round.
     samples: list[float] = field(default_factory=list)
@@ -96,6 +111,18 @@ class Competitor:
     seen: dict[str, list[float]] = field(default_factory=dict)
     #: Seconds of warm-up, flush and timed calls: all but the harness's own work.
     busy_s: float = 0.0
+    #: The round in which a timed result is checked whole.
+    checked_round: int = 0
+    #: What the last call returned, until it is spoilt.
+    returned: Any = None
+    #: The same calls on operands that the kernel knows, and on fresh ones.
+    repeats: Repeats = field(default_factory=Repeats)
+
+    @property
+    def has_long_calls(self) -> bool:
+        """Return whether the first call of a turn is comparable to those of the sample."""
+        hot_on_host = isinstance(self.clock, HostClock) and self.flush is None
+        return hot_on_host and bool(self.samples) and self.samples[-1] >= _LONG_CALL_S
 
 
 def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
@@ -103,19 +130,20 @@ def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
 
     A cold sample takes at most ``_MOST_COLD_S`` with its flushes.
     """
+    begin_turn(competitor)
     with _Busy(competitor):
         _warm_up(competitor)
         if competitor.flush is not None:
             competitor.loops = _cold_loops(competitor, sample_s)
             return
         competitor.loops = 1
-        taken, _ = _timed(competitor)
+        taken, competitor.returned = _timed(competitor)
         most = min(_MOST_LOOPS, competitor.clock.most_loops)
         while taken < sample_s and competitor.loops < most:
             growth = sample_s / taken if taken > 0 else 10.0
             longer = max(competitor.loops + 1, int(competitor.loops * min(growth, 10.0) * 1.1))
             competitor.loops = min(most, longer)
-            taken, _ = _timed(competitor)
+            taken, competitor.returned = _timed(competitor)
 
 
 def _cold_loops(competitor: Competitor, sample_s: float) -> int:
@@ -150,12 +178,13 @@ def race(
     or whose result is wrong, is out, with the reason in ``failure``; the samples of the others
     still pair.
     """
+    least, most = rounds
     for name, competitor in competitors.items():
         on_turn(name)
+        competitor.checked_round = int(rng.integers(least))
         _guarded(competitor, calibrate)
     end = time.perf_counter() + budget_s
     names = list(competitors)
-    least, most = rounds
     for number in range(most):
         if number >= least:
             running = [each for each in competitors.values() if each.failure is None]
@@ -171,17 +200,81 @@ def race(
 
 def sample(competitor: Competitor) -> None:
     """Add a sample to what was measured of ``competitor``, after untimed calls."""
+    compared = (len(competitor.samples) - competitor.checked_round) % 2 == 0
+    long = competitor.has_long_calls
+    begin_turn(competitor, widely=compared and long)
     with _Busy(competitor):
-        first = _warm_up(competitor)
-    problem = competitor.problem_of(first)
+        fresh_s, first = _warm_up(competitor)
+    problem = competitor.examiner.glance(first)
     with _Busy(competitor):
         seconds, last = _timed(competitor)
-        competitor.samples.append(seconds / competitor.loops)
-        for name, view in competitor.views.items():
+    competitor.returned = last
+    competitor.samples.append(seconds / competitor.loops)
+    problem = problem or _problem_of_timed(competitor, last)
+    for name, view in competitor.views.items():
+        with _Busy(competitor):
             seconds, _ = view.seconds(competitor.call, competitor.loops)
-            competitor.seen.setdefault(name, []).append(seconds / competitor.loops)
-    if problem := problem or competitor.problem_of(last):
-        competitor.failure, competitor.wrong = problem, True
+        competitor.seen.setdefault(name, []).append(seconds / competitor.loops)
+    if compared and long:
+        competitor.repeats.add(competitor.samples[-1], fresh_s)
+    elif compared:
+        problem = problem or add_pair(competitor, competitor.repeats)
+    if problem:
+        competitor.failure, competitor.wrong = f"while it was timed: {problem}", True
+
+
+def begin_turn(competitor: Competitor, widely: bool = False) -> None:
+    """Renew the operands and spoil the outputs, with the array that was returned last."""
+    returned, competitor.returned = competitor.returned, None
+    competitor.examiner.begin_turn(returned, widely)
+
+
+def add_pair(competitor: Competitor, repeats: Repeats) -> str | None:
+    """Time a call on known operands and one on fresh ones; return what is wrong with the latter.
+
+    The first of three calls finds the caches as the harness left them, and is not timed.
+    """
+    examiner = competitor.examiner
+    examiner.rewrite()
+    with _Busy(competitor):
+        competitor.call()
+    examiner.rewrite()
+    with _Busy(competitor):
+        known_s, _ = competitor.clock.seconds(competitor.call, 1)
+    examiner.renew()
+    with _Busy(competitor):
+        fresh_s, competitor.returned = competitor.clock.seconds(competitor.call, 1)
+    repeats.add(max(known_s, _RESOLUTION_S), max(fresh_s, _RESOLUTION_S))
+    return examiner.glance(competitor.returned)
+
+
+def slowdown_on_fresh(competitor: Competitor) -> float:
+    """Return by what factor fresh operands slow the kernel down, if that is certain; else 1."""
+    if competitor.repeats.slowdown < (PROVEN if competitor.has_long_calls else TOLD):
+        return 1.0
+
+    def pair(repeats: Repeats) -> None:
+        with _Busy(competitor):
+            competitor.clock.seconds(competitor.call, competitor.loops)
+        add_pair(competitor, repeats)
+
+    call_s = float(np.median(competitor.samples))
+    return shown_slowdown(call_s, competitor.loops, pair)
+
+
+def examined_call(competitor: Competitor) -> Any:
+    """Return the result of a timed call, after untimed ones, on operands of another kind."""
+    returned, competitor.returned = competitor.returned, None
+    competitor.examiner.change_kind(returned)
+    _warm_up(competitor)
+    return competitor.clock.seconds(competitor.call, 1)[1]
+
+
+def _problem_of_timed(competitor: Competitor, result: Any) -> str | None:
+    """Return what is wrong with a timed result; it is checked whole in one round."""
+    if len(competitor.samples) - 1 == competitor.checked_round:
+        return competitor.examiner.check(result).problem
+    return competitor.examiner.glance(result)
 
 
 class _Busy:
@@ -197,13 +290,14 @@ class _Busy:
         self.competitor.busy_s += time.perf_counter() - self.begin
 
 
-def _warm_up(competitor: Competitor) -> Any:
-    """Call for ``_WARM_UP_S``, at least once; return the last result."""
-    end = time.perf_counter() + _WARM_UP_S
+def _warm_up(competitor: Competitor) -> tuple[float, Any]:
+    """Call for ``_WARM_UP_S``, at least once; return the first call's seconds and last result."""
+    begin = time.perf_counter()
     result = competitor.call()
-    while time.perf_counter() < end:
+    first_s = time.perf_counter() - begin
+    while time.perf_counter() < begin + _WARM_UP_S:
         result = competitor.call()
-    return result
+    return first_s, result
 
 
 def _timed(competitor: Competitor) -> tuple[float, Any]:

@@ -2,10 +2,13 @@
 
 Before it is timed, and again afterwards, a step is taken in which each product of each layer is
 checked by the oracle for the operands that it really had, on outputs poisoned with NaN, and each
-update against ``W - rate * step``. What lies between the products is the same code for all.
+update against ``W - rate * step``. What lies between the products is the same code for all. In one
+round, which no kernel can foresee, a step like the timed ones is recorded, and its products are
+checked afterwards.
 
 The timed steps have a rate of 0: the update does its work, but every step sees the same weights,
 so that neither the activations' zeros nor the gradients' sizes drift while kernels are compared.
+The images stay, and in each turn are as bright as never before, so that no product is known.
 A second sample of each round sees of the step only what goes on inside the kernel.
 """
 
@@ -19,18 +22,22 @@ from typing import Any, cast
 import numpy as np
 
 from crossover.bench.harness import compilation
+from crossover.bench.harness.examination.examiner import finite, spoil
+from crossover.bench.harness.examination.step import ExaminedKernel, RecordingKernel, StandIn
 from crossover.bench.harness.layer_setup import refusal_for_size
 from crossover.bench.harness.race import Call, HostClock
-from crossover.bench.harness.task import Description, PreparedCall, Task, nonfinite
+from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.execution import Model, loss_gradient, pixels
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training import OPTIMIZERS
-from crossover.kernels.base import PASSES, Array, Kernel, Pass, Problem, Weight
-from crossover.kernels.oracle import Oracle, Verdict, check_update
+from crossover.kernels.base import PASSES, Array, Kernel, Problem
+from crossover.kernels.processor import PAGE, aligned_empty
+from crossover.kernels.verdicts import Verdict
 
 _CHECKED_RATE = 0.1
+_OWN_STREAM = 1
 
 
 class StepSetup:
@@ -43,7 +50,11 @@ class StepSetup:
         self.states = workload.weights.states()
         self.optimizer = workload.optimizer
         dataset = mnist.load()
-        self.pixels = pixels(dataset.test_images[: workload.batch])
+        batch = workload.batch
+        self.pixels = pixels(dataset.test_images[:batch])
+        #: Other images, for the last check.
+        self.other_pixels = pixels(dataset.test_images[-batch:])
+        self.rng = np.random.default_rng([*task.seed, _OWN_STREAM])
         self.labels = dataset.test_labels[: workload.batch]
 
     @property
@@ -107,7 +118,7 @@ class StepSetup:
         if not verdict.right:
             return row, None
         views = {"inside": InsideClock(step)}
-        return row, PreparedCall(lambda: step(0.0), nonfinite, lambda _: step.check(), views=views)
+        return row, PreparedCall(lambda: step(0.0), StepExaminer(step, self), views=views)
 
 
 class Step:
@@ -117,7 +128,11 @@ class Step:
         self.kernel = kernel
         self.model = Model(setup.network, setup.states, kernel)
         self.optimizer = OPTIMIZERS[setup.optimizer](self.model)
-        self.pixels = self.model.xp.asarray(setup.pixels)
+        #: Its own, to be written to; at the same place in a page for all kernels.
+        self.pixels = self.model.xp.asarray(
+            aligned_empty(setup.pixels.shape, setup.pixels.dtype, PAGE)
+        )
+        self.show(setup.pixels)
         self.labels = self.model.xp.asarray(setup.labels)
 
     def __call__(self, rate: float) -> Any:
@@ -127,6 +142,10 @@ class Step:
         self.optimizer.step(dlogits, taken, rate)
         return logits
 
+    def show(self, pixels: Array) -> None:
+        """Write other pixels (784, n) where the first layer reads them."""
+        self.pixels[...] = self.model.xp.asarray(pixels)
+
     def check(self) -> Verdict:
         """Take a step and return the worst verdict on its products and updates."""
         examined = ExaminedKernel(self.kernel, self.model)
@@ -134,8 +153,15 @@ class Step:
             self(_CHECKED_RATE)
         return examined.worst()
 
+    def check_unannounced(self, rng: np.random.Generator) -> Verdict:
+        """Take a step like the timed ones; return the worst verdict on the products it recorded."""
+        recording = RecordingKernel(self.kernel, self.model, rng)
+        with self.replaced_by(recording):
+            self(0.0)
+        return recording.worst()
+
     @contextmanager
-    def replaced_by(self, stand_in: _StandIn) -> Iterator[None]:
+    def replaced_by(self, stand_in: StandIn) -> Iterator[None]:
         """Let ``stand_in`` do the kernel's work meanwhile."""
         self.model.kernel = cast(Kernel, stand_in)
         try:
@@ -144,14 +170,46 @@ class Step:
             self.model.kernel = self.kernel
 
 
-class _StandIn:
-    """Has all that a kernel has; a subclass takes over what computes."""
+class StepExaminer:
+    """The examiner of the steps that one kernel takes."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    def __init__(self, step: Step, setup: StepSetup) -> None:
+        self._step, self._rng = step, setup.rng
+        self._images, self._others = setup.pixels, setup.other_pixels
+        self._shown = self._images
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kernel, name)
+    def begin_turn(self, returned: Any, widely: bool) -> None:
+        """Show the images in another light; spoil the gradients and the logits of before."""
+        self.renew()
+        for gradient in self._step.model.gradients:
+            spoil(self._step.kernel, gradient, self._rng)
+        if returned is not None:
+            returned.fill(np.nan)
+
+    def renew(self) -> None:
+        """Show each image in another light; what is black stays black."""
+        brightness = 1 - self._rng.random(self._images.shape[1], np.float32) / 2
+        self._shown = self._images * brightness
+        self._step.show(self._shown)
+
+    def rewrite(self) -> None:
+        """Show the images once more as they are."""
+        self._step.show(self._shown)
+
+    def glance(self, result: Any) -> str | None:
+        """Return whether the logits are finite."""
+        return finite(result)
+
+    def check(self, result: Any) -> Verdict:
+        """Take a step that is recorded, and at the end one that is examined; judge both."""
+        verdict = self._step.check_unannounced(self._rng)
+        at_the_end = self._images is self._others
+        return self._step.check() if verdict.right and at_the_end else verdict
+
+    def change_kind(self, returned: Any) -> None:
+        """Show other images."""
+        self._images = self._others
+        self.begin_turn(returned, widely=True)
 
 
 class InsideClock:
@@ -171,7 +229,7 @@ class InsideClock:
         return timed.inside_s, result
 
 
-class _TimedKernel(_StandIn):
+class _TimedKernel(StandIn):
     """Adds up the time of its passes and updates."""
 
     inside_s = 0.0
@@ -190,67 +248,3 @@ class _TimedKernel(_StandIn):
         result = function(*given)
         self.inside_s += time.perf_counter() - begin
         return result
-
-
-class ExaminedKernel(_StandIn):
-    """A kernel in a model, each of whose products and updates is checked as it is computed."""
-
-    def __init__(self, kernel: Kernel, model: Model) -> None:
-        super().__init__(kernel)
-        self._model = model
-        #: What was checked, as ``fc1 forward``, and the verdict on it.
-        self.verdicts: list[tuple[str, Verdict]] = []
-
-    def worst(self) -> Verdict:
-        """Return the first verdict with a problem, or the one nearest to its bound."""
-        wrong = [(what, each) for what, each in self.verdicts if not each.right]
-        if wrong:
-            what, each = wrong[0]
-            return Verdict(f"{what}: {each.problem}", each.relative_error, each.share_of_bound)
-        return max((each for _, each in self.verdicts), key=lambda each: each.share_of_bound)
-
-    def run(self, pass_: Pass, operand: Any, x: Any, dy: Any, out: Any) -> Any:
-        """Return the result of ``pass_``, and note the oracle's verdict on it."""
-        kernel = self._kernel
-        index, weight = self._weight(operand)
-        m, k = weight.shape
-        result = kernel.run(pass_, operand, x, dy, self._poisoned(out))
-        nothing = np.empty((0, 0), np.float32)
-        had_x, had_dy = (
-            nothing.reshape(rows, 0) if each is None else kernel.fetch(each)
-            for rows, each in ((k, x), (m, dy))
-        )
-        host = (
-            kernel.dense_gradient(operand, result)
-            if pass_ == "backward_weight"
-            else kernel.fetch(result)
-        )
-        arithmetic = kernel.arithmetic[weight.values.dtype.name]
-        self._note(index, pass_, Oracle(weight, had_x, had_dy).check(pass_, host, arithmetic))
-        return result
-
-    def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
-        """Return ``dy xᵀ`` at W's nonzeros, and note the oracle's verdict on it."""
-        return self.run("backward_weight", operand, x, dy, out)
-
-    def update(self, operand: Any, step: Any, rate: float) -> None:
-        """Subtract ``rate * step`` from W in place, and note whether that is what happened."""
-        index, before = self._weight(operand)
-        direction = np.array(self._kernel.dense_gradient(operand, step))
-        self._kernel.update(operand, step, rate)
-        after = self._kernel.dense_weight(operand)
-        self._note(index, "update", check_update(before, direction, rate, after, self._kernel))
-
-    def _weight(self, operand: Any) -> tuple[int, Weight]:
-        """Return which layer's ``operand`` it is, and W as it holds it now."""
-        index = next(i for i, each in enumerate(self._model.weights) if each is operand)
-        values: Array = np.array(self._kernel.dense_weight(operand))
-        # A plain dense kernel moves its zeros too, and multiplies by what they became.
-        return index, Weight(values, self._model.patterns[index] | (values != 0))
-
-    def _poisoned(self, out: Any) -> Any:
-        self._kernel.local(out).fill(np.nan)
-        return out
-
-    def _note(self, index: int, what: str, verdict: Verdict) -> None:
-        self.verdicts.append((f"{self._model.network.layers[index].name} {what}", verdict))

@@ -1,4 +1,7 @@
-"""A visit inside the worker: every kernel checked, then timed together, then checked again."""
+"""A visit inside the worker: every kernel checked, then timed together, then checked again.
+
+How it is kept from cheating in between is said in :mod:`bench.harness.race`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import importlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.canary import Canary
+from crossover.bench.harness.examination.examiner import Examiner, poison
+from crossover.bench.harness.examination.repeats import PROVEN, TOLD
 from crossover.bench.harness.race import (
     LEAST_ROUNDS,
     MOST_ROUNDS,
@@ -26,10 +31,11 @@ from crossover.bench.machine.flush import flusher
 from crossover.bench.records.rows import Row, Status
 from crossover.bench.workloads.problem import Problem
 from crossover.kernels.base import Kernel
-from crossover.kernels.oracle import Verdict
 
 #: Exit code of a worker that lost the GPU.
 EXIT_GPU_LOST = 70
+#: The warning about a kernel that fresh operands slow down.
+SLOWER_ON_FRESH = "slower on fresh X"
 TakeTurn = Callable[[str], None]
 
 
@@ -86,10 +92,8 @@ class PreparedCall:
     """A kernel that passed its check, ready to be timed."""
 
     call: Call
-    #: Says what is wrong with a result while kernels are timed, or None.
-    problem_of: Callable[[Any], str | None]
-    #: The whole check of a result.
-    check: Callable[[Any], Verdict]
+    #: Renews its operands and judges its results.
+    examiner: Examiner
     #: Further ways to see its calls on a CPU.
     views: Mapping[str, View] = field(default_factory=dict)
     #: Whether a GPU's launch may take longer than the work, so that it is seen apart.
@@ -138,14 +142,20 @@ def run(
         _end_if_gpu_lost(kernel)
         if call is not None:
             calls[name] = call
-    canary = _race(task, kernels, calls, rows, take_turn)
-    for name, call in calls.items():
+    competitors = _competitors(task, kernels, calls, rows, take_turn)
+    rng = np.random.default_rng(task.seed)
+    on_gpu = any(kernels[name].device == "cuda" for name in competitors)
+    canary = Canary(task.problem.setting.threads, on_gpu)
+    racing.race(competitors, task.budget_s, rng, take_turn, task.rounds, canary)
+    for name, competitor in competitors.items():
+        take_turn(name)
+        rows[name] = _timed_row(rows[name], competitor, kernels[name])
         if rows[name].status == "measured":
-            take_turn(name)
-            rows[name] = _checked_again(rows[name], call)
-            _end_if_gpu_lost(kernels[name])
+            rows[name] = _checked_again(rows[name], competitor)
+        _end_if_gpu_lost(kernels[name])
     take_turn("")
-    return Outcome(setup.description, canary, {n: _in_one_line(row) for n, row in rows.items()})
+    found = {name: _in_one_line(row) for name, row in rows.items()}
+    return Outcome(setup.description, canary.seconds, found)
 
 
 def _in_one_line(row: Row) -> Row:
@@ -154,14 +164,14 @@ def _in_one_line(row: Row) -> Row:
     return replace(row, reason=reason, warnings=[one_line(each) for each in row.warnings])
 
 
-def _race(
+def _competitors(
     task: Task,
     kernels: Mapping[str, Kernel],
     calls: Mapping[str, PreparedCall],
     rows: dict[str, Row],
     take_turn: TakeTurn,
-) -> dict[str, list[float]]:
-    """Time the calls together, write what was measured into ``rows``, and return the canary."""
+) -> dict[str, Competitor]:
+    """Return how each call is timed; write into ``rows`` what cannot be, and warnings."""
     competitors = {}
     for name, call in calls.items():
         take_turn(name)
@@ -173,16 +183,7 @@ def _race(
         else:
             rows[name] = replace(rows[name], warnings=rows[name].warnings + seen)
         _end_if_gpu_lost(kernels[name])
-    rng = np.random.default_rng(task.seed)
-    on_gpu = any(kernels[name].device == "cuda" for name in competitors)
-    canary = Canary(task.problem.setting.threads, on_gpu)
-    racing.race(competitors, task.budget_s, rng, take_turn, task.rounds, canary)
-    for name, competitor in competitors.items():
-        if competitor.failure:
-            take_turn(name)
-            _end_if_gpu_lost(kernels[name])
-        rows[name] = _timed_row(rows[name], competitor, kernels[name])
-    return canary.seconds
+    return competitors
 
 
 def _end_if_gpu_lost(kernel: Kernel) -> None:
@@ -196,16 +197,14 @@ def _competitor(task: Task, kernel: Kernel, call: PreparedCall) -> tuple[Competi
     cold = task.problem.setting.caches == "cold"
     if kernel.device != "cuda":
         flush = flusher() if cold else None
-        return Competitor(
-            call.call, HostClock(), call.problem_of, flush=flush, views=call.views
-        ), []
-    competitor = Competitor(call.call, cuda.EventClock(), call.problem_of)
+        return Competitor(call.call, HostClock(), call.examiner, flush=flush, views=call.views), []
+    competitor = Competitor(call.call, cuda.EventClock(), call.examiner)
     if cold:
         competitor.flush = cuda.flusher()
         return competitor, []
     if not call.launch_bound:
         return competitor, []
-    replay = captured(kernel, call.call, call.check)
+    replay = captured(kernel, call.call, call.examiner)
     competitor.views = {"call": cuda.WaitingClock()}
     if isinstance(replay, str):
         return competitor, [replay]
@@ -213,24 +212,22 @@ def _competitor(task: Task, kernel: Kernel, call: PreparedCall) -> tuple[Competi
     return competitor, []
 
 
-def captured(kernel: Kernel, call: Call, check: Callable[[Any], Verdict]) -> cuda.ReplayClock | str:
+def captured(kernel: Kernel, call: Call, examiner: Examiner) -> cuda.ReplayClock | str:
     """Return a clock for replays of ``call``, or why there is none, in words.
 
-    A graph is used only if its replay computes the right result over one that was overwritten.
+    A graph is used only if its replay computes the right result for operands that were renewed
+    after it was captured, over a result that was overwritten.
     """
     try:
         replay = cuda.ReplayClock(call)
-        result = replay.replayed(lambda result: kernel.local(result).fill(np.nan))
-        problem = check(result).problem
+        examiner.renew()
+        result = replay.replayed(lambda result: poison(kernel, result))
+        problem = examiner.check(result).problem
     except Exception as error:  # any library call may refuse to be captured, each in its own way
         return f"no CUDA graph: {type(error).__name__}: {error}"
     return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
 
 
-def nonfinite(result: Any) -> str | None:
-    """Return that ``result`` holds a NaN or infinity, or None; real operands hold neither."""
-    total = float(result.sum())
-    return None if np.isfinite(total) else "a result had a NaN or infinity while it was timed"
 
 
 def _timed_row(row: Row, competitor: Competitor, kernel: Kernel) -> Row:
@@ -253,13 +250,21 @@ def _timed_row(row: Row, competitor: Competitor, kernel: Kernel) -> Row:
     return row
 
 
-def _checked_again(row: Row, call: PreparedCall) -> Row:
+def _checked_again(row: Row, competitor: Competitor) -> Row:
+    """Return the row with what is noticed once the times are known."""
     try:
-        problem = call.check(call.call()).problem
+        slowdown = racing.slowdown_on_fresh(competitor)
+        result = racing.examined_call(competitor)
+        problem = competitor.examiner.check(result).problem
     except Exception as error:
         reason = f"raised after it was timed: {_described(error)}"
         return replace(row, status="failed", reason=reason)
-    return replace(row, status="wrong", reason=f"after it was timed: {problem}") if problem else row
+    if not problem and slowdown >= PROVEN:
+        problem = f"it keeps answers: a call takes {slowdown:.3g} times as long for a fresh X"
+    if problem:
+        return replace(row, status="wrong", reason=f"after it was timed: {problem}")
+    slower = [SLOWER_ON_FRESH] if slowdown >= TOLD else []
+    return replace(row, warnings=row.warnings + slower)
 
 
 def _described(error: Exception) -> str:

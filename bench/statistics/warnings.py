@@ -1,6 +1,7 @@
 """Warnings about a measurement, each with what to do about it.
 
-Most follow from the rows; what only the worker could see (``host delay``) it wrote into the row.
+Most follow from the rows; what only the worker could see (``host delay``,
+``slower on fresh X``) it wrote into the row.
 """
 
 from __future__ import annotations
@@ -169,6 +170,12 @@ WARNINGS = (
         "h",
         "the host could not queue the calls ahead of the GPU, so the time holds its delay",
         "none for a kernel that waits for the GPU itself; else compare the graph replay",
+        None,
+    ),
+    MeasurementWarning(
+        "slower on fresh X",
+        "a call takes longer on an X that the kernel has not seen than on one that it has",
+        "read the kernel: its times hold only for an X that stays; over 25 % counts as wrong",
         None,
     ),
     MeasurementWarning(

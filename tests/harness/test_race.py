@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from crossover.bench.harness import race as racing
+from crossover.bench.harness.examination.examiner import Unexamined
 from crossover.bench.harness.race import Competitor, HostClock, calibrate, race, sample
+from crossover.kernels.verdicts import Verdict
 from tests.fakes import Clock
 
 
@@ -60,8 +63,10 @@ def test_a_round_times_each_competitor_once_in_random_order() -> None:
     competitors = {name: Competitor(lambda: None, Counting(name, order)) for name in "abcd"}
     canary: list[int] = []
     race(competitors, 1e-9, rng(), told.append, canary=lambda: canary.append(len(order)))
-    assert told == order
-    turns = order[4:]
+    assert [
+        name for name, before in zip(order, [None, *order], strict=False) if name != before
+    ] == [name for name, before in zip(told, [None, *told], strict=False) if name != before]
+    turns = told[4:]  # without the calibration
     rounds = [tuple(turns[i : i + 4]) for i in range(0, len(turns), 4)]
     assert all(set(each) == set("abcd") for each in rounds)
     assert len(set(rounds)) > 1
@@ -107,15 +112,96 @@ def test_a_competitor_that_raises_is_out_and_the_others_pair() -> None:
     assert len(competitors["bad"].samples) < len(competitors["good"].samples) == 6
 
 
-@pytest.mark.parametrize("results", [[1.0, 0.0], [0.0, 1.0]], ids=["warm-up", "timed"])
-def test_a_wrong_result_is_seen_in_any_call(
-    results: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(racing, "_WARM_UP_S", -1.0)  # one call to warm up, one that is timed
-    given = iter(results)
-    competitor = Competitor(lambda: next(given), Counting("a", []), lambda r: "bad" if r else None)
+class Noting(Unexamined):
+    """Notes what it is asked, and finds whatever is true wrong."""
+
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+
+    def begin_turn(self, returned: Any, widely: bool) -> None:
+        self.log.append(("turn", returned))
+
+    def renew(self) -> None:
+        self.log.append("renewed")
+
+    def rewrite(self) -> None:
+        self.log.append("rewritten")
+
+    def glance(self, result: Any) -> str | None:
+        self.log.append(("glance", result))
+        return "bad" if result else None
+
+    def check(self, result: Any) -> Verdict:
+        self.log.append(("check", result))
+        return Verdict("bad" if result else None, 0.0, 0.0)
+
+
+@pytest.fixture
+def one_warm_up_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(racing, "_WARM_UP_S", -1.0)
+
+
+@pytest.mark.usefixtures("one_warm_up_call")
+@pytest.mark.parametrize("wrong", ["warm-up", "timed", "pair"])
+def test_a_wrong_result_is_seen_in_any_call(wrong: str) -> None:
+    calls = ["warm-up", "timed", "first of the pair", "known", "pair"]
+    given = iter([float(each == wrong) for each in calls])
+    competitor = Competitor(lambda: next(given), Counting("a", []), Noting())
     sample(competitor)
-    assert (competitor.failure, competitor.wrong) == ("bad", True)
+    assert (competitor.failure, competitor.wrong) == ("while it was timed: bad", True)
+
+
+@pytest.mark.usefixtures("one_warm_up_call")
+def test_nothing_is_left_as_it_was_between_timed_calls() -> None:
+    examiner = Noting()
+    competitor = Competitor(lambda: examiner.log.append("call"), Counting("a", [], 1e-6), examiner)
+    competitor.checked_round = 1
+    sample(competitor)
+    turn, glance = ("turn", None), ("glance", None)
+    assert examiner.log == [turn, "call", glance, "call", glance]
+    examiner.log.clear()
+    sample(competitor)
+    pair = ["rewritten", "call", "rewritten", "call", "renewed", "call", glance]
+    assert examiner.log == [turn, "call", glance, "call", ("check", None), *pair]
+
+
+@pytest.mark.usefixtures("one_warm_up_call")
+def test_what_was_returned_is_spoilt_in_the_next_turn() -> None:
+    examiner, results = Noting(), [np.zeros(1) for _ in range(9)]
+    given = iter(results)
+    competitor = Competitor(lambda: next(given), Counting("a", []), examiner, checked_round=1)
+    sample(competitor)
+    examiner.log.clear()
+    sample(competitor)
+    assert examiner.log[0] == ("turn", results[1])
+
+
+def test_a_timed_result_is_checked_whole_in_one_round() -> None:
+    examiners = {name: Noting() for name in "abcdefgh"}
+    competitors = {
+        name: Competitor(lambda: None, Counting(name, []), each) for name, each in examiners.items()
+    }
+    race(competitors, 0.0, rng(), lambda _: None, (4, 4))
+    rounds = set()
+    for examiner in examiners.values():
+        turns = "".join(each[0][0] for each in examiner.log if isinstance(each, tuple)).split("t")
+        assert ["c" in turn for turn in turns].count(True) == 1
+        rounds.add(next(number for number, turn in enumerate(turns) if "c" in turn))
+    assert len(rounds) > 1
+
+
+@pytest.mark.usefixtures("still")
+def test_long_calls_need_no_pair(still: Clock) -> None:
+    times = itertools.cycle([0.02, 0.01])
+    examiner = Noting()
+    competitor = Competitor(lambda: still.pause(next(times)), HostClock(), examiner)
+    competitor.checked_round = 1
+    for _ in range(4):
+        sample(competitor)
+    # In two rounds the first call of the warm-up is held against the sample.
+    assert [each for each in examiner.log if each == "renewed"] == []
+    assert len(competitor.repeats.fresh_s) == 2
+    assert competitor.repeats.slowdown == pytest.approx(2, rel=0.1)
 
 
 def test_the_caches_are_emptied_before_each_cold_call() -> None:
@@ -129,10 +215,12 @@ def test_the_caches_are_emptied_before_each_cold_call() -> None:
     competitor = Competitor(call, Timed(), flush=flush)
     race({"only": competitor}, 0.0, rng(), lambda _: None, (1, 1))
     assert competitor.loops > 1
-    assert events.count("timed") == 1 + 5 + competitor.loops  # one and five to calibrate
+    # One and five to calibrate, and a pair, which is not cold.
+    assert events.count("flush") == 1 + 5 + competitor.loops
+    assert events.count("timed") == 1 + 5 + competitor.loops + 2
     for before, event, after in zip(events, events[1:], events[2:], strict=False):
-        if event == "timed":
-            assert (before, after) == ("flush", "call")
+        if before == "flush":
+            assert (event, after) == ("timed", "call")
     assert len(competitor.samples) == 1
 
 
@@ -168,9 +256,13 @@ def test_other_views_see_the_same_calls() -> None:
 
 
 def test_busy_is_all_but_the_harness_itself(still: Clock) -> None:
-    def checked(result: object) -> None:
-        still.pause(100.0)
+    class Slow(Unexamined):
+        def begin_turn(self, returned: object, widely: bool) -> None:
+            still.pause(100.0)
 
-    competitor = Competitor(lambda: still.pause(1.0), HostClock(), checked)
+        def glance(self, result: object) -> None:
+            still.pause(100.0)
+
+    competitor = Competitor(lambda: still.pause(1.0), HostClock(), Slow(), checked_round=1)
     sample(competitor)
     assert competitor.busy_s == pytest.approx(2.0, abs=0.01)

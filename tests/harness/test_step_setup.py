@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossover.bench.harness.step_setup import ExaminedKernel, InsideClock, Step, StepSetup
+from crossover.bench.harness.examination.step import ExaminedKernel
+from crossover.bench.harness.step_setup import InsideClock, Step, StepSetup
 from crossover.bench.harness.task import Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import networks, training
@@ -21,7 +22,8 @@ from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.kernels import base
 from crossover.kernels.base import PASSES, Kernel, Weight
 from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
-from crossover.kernels.oracle import check_update
+from crossover.kernels.verdicts import check_update
+from tests.fakes import CLOCK
 from tests.in_process import FAKES, outcome
 
 TINY = Network("tiny", (Linear("fc1", 784, 24), Linear("fc2", 24, 10)), 1, 1)
@@ -189,6 +191,46 @@ def test_a_step_that_turns_wrong_is_noticed_after_it_was_timed() -> None:
     row = rows_of(step_task("fake-forgetful"))["fake-forgetful"]
     assert row.status == "wrong"
     assert "after it was timed: fc2 update" in row.reason
+
+
+class Keeping(NumpyMaskedUpdate):
+    """Keeps what it computed for an X: by its content, or by its address."""
+
+    name = "fake-keeping-in-steps"
+
+    def __init__(self, by_address: bool) -> None:
+        self.by_address = by_address
+        self.answers: dict[Any, Any] = {}
+
+    def prepare(self, weight: Weight) -> Any:
+        self.answers.clear()
+        return super().prepare(weight)
+
+    def forward(self, operand: Any, x: Any, out: Any) -> Any:
+        key = (operand.values.shape, x.ctypes.data if self.by_address else x.tobytes())
+        if key not in self.answers:
+            CLOCK.pause(0.02)
+            self.answers[key] = super().forward(operand, x, out).copy()
+        CLOCK.pause(0.001)
+        out[...] = self.answers[key]
+        return out
+
+
+@pytest.mark.parametrize("by_address", [True, False])
+def test_a_kernel_that_keeps_its_products_is_found_out(by_address: bool) -> None:
+    kernel = Keeping(by_address)
+    row = outcome(step_task(kernel.name, rounds=6), {kernel.name: kernel}).rows[kernel.name]
+    assert row.status == "wrong"
+    if by_address:
+        assert "while it was timed: fc1 forward: " in row.reason
+    else:
+        assert "it keeps answers" in row.reason
+
+
+def test_a_kernel_that_stops_in_the_timed_steps_is_found_out() -> None:
+    row = rows_of(step_task("fake-stops-rows", rounds=6))["fake-stops-rows"]
+    assert row.status == "wrong"
+    assert row.reason.startswith("while it was timed: ")
 
 
 def test_the_timed_steps_leave_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from crossover.bench.workloads.matrices import PatternFile, RandomMatrix
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights, PrunedLayer, TrainedLayer
 from crossover.kernels.base import PASSES, Kernel
-from tests.fakes import Fast
+from tests.fakes import Quick
 from tests.in_process import FAKES, matrix_task, outcome
 
 
@@ -30,11 +30,11 @@ def kernels() -> dict[str, Kernel]:
 
 
 def test_fast_and_slow_are_told_apart(kernels: dict[str, Kernel]) -> None:
-    found = outcome(matrix_task("numpy-dense", "fake-fast", "fake-slow"), kernels)
+    found = outcome(matrix_task("numpy-dense", "fake-quick", "fake-slow"), kernels)
     assert [row.status for row in found.rows.values()] == ["measured"] * 3
     times = {name: float(np.median(row.samples)) for name, row in found.rows.items()}
     assert times["fake-slow"] > 0.03
-    assert times["fake-fast"] < times["fake-slow"]
+    assert times["fake-quick"] < times["fake-slow"]
     assert {len(row.samples) for row in found.rows.values()} == {6}
     assert {part: len(seconds) for part, seconds in found.canary.items()} == {
         "one core": 6,
@@ -100,7 +100,7 @@ def test_a_wrong_kernel_is_never_timed(kernels: dict[str, Kernel], kernel: str) 
         ("fake-raising-later", "failed", "while timed: planted later"),
         ("fake-absent", "skipped", "never written"),
         ("fake-vast", "skipped", "GiB are free"),
-        ("fake-nan-once", "wrong", "NaN or infinity while it was timed"),
+        ("fake-nan-once", "wrong", "while it was timed: a result had a NaN or infinity"),
     ],
 )
 def test_a_failure_costs_its_own_row_only(
@@ -121,8 +121,8 @@ def test_a_pass_that_a_kernel_has_not_is_skipped(kernels: dict[str, Kernel]) -> 
     assert "no backward_input pass" in rows["fake-forward"].reason
 
 
-def test_a_result_that_turns_wrong_is_noticed_after_it_was_timed() -> None:
-    class Corrupting(Fast):
+def test_a_result_that_turns_wrong_is_noticed_in_a_round_that_is_checked_whole() -> None:
+    class Corrupting(Quick):
         name = "fake-corrupting"
         calls = 0
 
@@ -130,26 +130,26 @@ def test_a_result_that_turns_wrong_is_noticed_after_it_was_timed() -> None:
             self.calls += 1
             result = np.matmul(operand.values, x, out=out)
             if self.calls > 1:
-                result[0, 0] += 1  # finite: only the whole check sees it
+                result[[0, 1], 0] += 1, -1  # finite, and its sums are right
             return result
 
     row = outcome(matrix_task("fake-corrupting"), {"fake-corrupting": Corrupting()}).rows
     assert row["fake-corrupting"].status == "wrong"
-    assert row["fake-corrupting"].reason.startswith("after it was timed: ")
+    assert "while it was timed: 2 of 48 results are wrong" in row["fake-corrupting"].reason
 
 
 @pytest.mark.parametrize("moment", ["clock", "last check"])
 def test_a_failure_at_any_moment_is_the_kernels_own(
     moment: str, monkeypatch: pytest.MonkeyPatch, kernels: dict[str, Kernel]
 ) -> None:
-    class Fetching(Fast):
+    class Fetching(Quick):
         name = "fake-fetching"
         fetched = 0
 
         def fetch(self, array: Any) -> Any:
             self.fetched += 1
-            # Its first result, the check, and W; then the last check.
-            if self.fetched > 3:
+            # Its first result, the check, W, and the check of a round; then the last check.
+            if self.fetched > 4:
                 raise RuntimeError("planted")
             return super().fetch(array)
 
@@ -211,7 +211,7 @@ def test_who_has_the_turn_is_told(kernels: dict[str, Kernel]) -> None:
 
 
 def test_operands_are_kept_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Counted(Fast):
+    class Counted(Quick):
         name = "fake-counted"
         prepared = 0
 

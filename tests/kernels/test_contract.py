@@ -33,7 +33,8 @@ from crossover.kernels.base import (
     Weight,
 )
 from crossover.kernels.cuda.numba.arrays import OnNumbaCuda, simulated
-from crossover.kernels.oracle import Oracle, check_update
+from crossover.kernels.oracle import Oracle
+from crossover.kernels.verdicts import check_update
 from tests.conftest import HAS_GPU
 from tests.kernels.problems import LARGE_SHAPES, QUICK, SHAPES, Drawn, Shape, draw
 
