@@ -13,8 +13,9 @@ import pytest
 
 from crossover.bench.gate import preset
 from crossover.bench.gate.quantities import Cell
+from crossover.bench.harness.clocks import Call, HostClock
 from crossover.bench.harness.layer_setup import LayerSetup
-from crossover.bench.harness.race import Call, Competitor, HostClock, calibrate
+from crossover.bench.harness.race import Competitor, calibrate
 from crossover.bench.harness.task import Task
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.workloads.problem import Problem, Setting, Workload

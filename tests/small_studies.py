@@ -38,7 +38,7 @@ def prepare(patch: Patch, data: Path, worker: type = InProcess) -> None:
         patch(module, "available_cores", lambda: 2)
     patch(search, "_BETWEEN_VISITS_S", 0.0)
     patch(scaling, "_VISITS", 4)
-    patch(race, "_MOST_LOOPS", 2)
+    patch(race, "MOST_LOOPS", 2)
     patch(CLOCK, "still", True)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crossover.bench.harness import compilation
+from crossover.bench.harness.clocks import Call
 from crossover.bench.harness.examination.layer import LayerExaminer
 from crossover.bench.harness.examination.operands import Content, Operands, rearranged, rounded
-from crossover.bench.harness.race import Call
 from crossover.bench.harness.task import Description, PreparedCall, Task, TooLargeError
 from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.records.rows import Row

@@ -15,20 +15,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from crossover.bench.harness.clocks import MOST_LOOPS, Call, Clock, HostClock, View
 from crossover.bench.harness.examination.examiner import Examiner, Unexamined
 from crossover.bench.harness.examination.repeats import PROVEN, TOLD, Repeats, shown_slowdown
 from crossover.bench.statistics.intervals import order_half_width
 
-Call = Callable[[], Any]
-
 #: A sample is at least this long, so that the clock's resolution and its call do not show, and so
 #: that most of the time goes into samples.
 SAMPLE_S = 2e-3
-_MOST_LOOPS = 1 << 20
 # Flushes included: to empty the caches of a CPU takes milliseconds. And cold calls that tell what
 # one takes where it takes less.
 _MOST_COLD_S = 3e-2
@@ -44,49 +42,6 @@ _RESOLUTION_S = 1e-9
 _LONG_CALL_S = 3e-4
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 60
-
-
-class View(Protocol):
-    """Times a number of calls, one after the other."""
-
-    #: More calls than this it cannot time in one go.
-    most_loops: int
-
-    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
-        """Return the seconds that ``loops`` calls took together, and what the last returned."""
-
-
-class Clock(View, Protocol):
-    """Times calls one by one, too."""
-
-    def cold_seconds(self, call: Call, flush: Call, loops: int) -> tuple[float, Any]:
-        """Return the seconds of ``loops`` calls, each after an untimed flush, and the last result.
-
-        A pool of threads has gone to sleep by the end of a flush, so that a call wakes its own.
-        """
-
-
-class HostClock:
-    """The monotonic clock of the host, for kernels that return when they are done."""
-
-    most_loops = _MOST_LOOPS
-
-    def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
-        """Return the seconds between before the first call and after the last."""
-        repeat, result = range(loops), None
-        begin = time.perf_counter()
-        for _ in repeat:
-            result = call()
-        return time.perf_counter() - begin, result
-
-    def cold_seconds(self, call: Call, flush: Call, loops: int) -> tuple[float, Any]:
-        """Return the seconds of calls that are timed one by one, each after a flush."""
-        total, result = 0.0, None
-        for _ in range(loops):
-            flush()
-            seconds, result = self.seconds(call, 1)
-            total += seconds
-        return total, result
 
 
 @dataclass
@@ -138,7 +93,7 @@ def calibrate(competitor: Competitor, sample_s: float = SAMPLE_S) -> None:
             return
         competitor.loops = 1
         taken, competitor.returned = _timed(competitor)
-        most = min(_MOST_LOOPS, competitor.clock.most_loops)
+        most = min(MOST_LOOPS, competitor.clock.most_loops)
         while taken < sample_s and competitor.loops < most:
             growth = sample_s / taken if taken > 0 else 10.0
             longer = max(competitor.loops + 1, int(competitor.loops * min(growth, 10.0) * 1.1))
@@ -155,7 +110,7 @@ def _cold_loops(competitor: Competitor, sample_s: float) -> int:
         with_flushes_s = time.perf_counter() - begin
         if with_flushes_s > _MOST_COLD_S / 10:
             break
-    wanted = math.ceil(sample_s * competitor.loops / taken) if taken > 0 else _MOST_LOOPS
+    wanted = math.ceil(sample_s * competitor.loops / taken) if taken > 0 else MOST_LOOPS
     return max(1, min(wanted, int(_MOST_COLD_S * competitor.loops / with_flushes_s)))
 
 

@@ -22,10 +22,10 @@ from typing import Any, cast
 import numpy as np
 
 from crossover.bench.harness import compilation
+from crossover.bench.harness.clocks import Call, HostClock
 from crossover.bench.harness.examination.examiner import finite, spoil
 from crossover.bench.harness.examination.step import ExaminedKernel, RecordingKernel, StandIn
 from crossover.bench.harness.layer_setup import refusal_for_size
-from crossover.bench.harness.race import Call, HostClock
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist

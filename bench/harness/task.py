@@ -16,16 +16,10 @@ import numpy as np
 from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.canary import Canary
+from crossover.bench.harness.clocks import Call, HostClock, View
 from crossover.bench.harness.examination.examiner import Examiner, poison
 from crossover.bench.harness.examination.repeats import PROVEN, TOLD
-from crossover.bench.harness.race import (
-    LEAST_ROUNDS,
-    MOST_ROUNDS,
-    Call,
-    Competitor,
-    HostClock,
-    View,
-)
+from crossover.bench.harness.race import LEAST_ROUNDS, MOST_ROUNDS, Competitor
 from crossover.bench.machine import cuda
 from crossover.bench.machine.flush import flusher
 from crossover.bench.records.rows import Row, Status
@@ -226,8 +220,6 @@ def captured(kernel: Kernel, call: Call, examiner: Examiner) -> cuda.ReplayClock
     except Exception as error:  # any library call may refuse to be captured, each in its own way
         return f"no CUDA graph: {type(error).__name__}: {error}"
     return f"no CUDA graph: its replay is wrong: {problem}" if problem else replay
-
-
 
 
 def _timed_row(row: Row, competitor: Competitor, kernel: Kernel) -> Row:

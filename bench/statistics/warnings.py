@@ -174,6 +174,7 @@ WARNINGS = (
     ),
     MeasurementWarning(
         "slower on fresh X",
+        "x",
         "a call takes longer on an X that the kernel has not seen than on one that it has",
         "read the kernel: its times hold only for an X that stays; over 25 % counts as wrong",
         None,
