@@ -44,16 +44,16 @@ class Results:
         return [visit for name in self.series_of(study) for visit in self.series[name]]
 
     @cached_property
-    def best_canary_s(self) -> warnings.BestCanary:
-        """Return the best median of each part of the canary in the run, by number of threads."""
-        return warnings.best_canary_s(visit for each in self.series.values() for visit in each)
+    def usual_canary_s(self) -> warnings.UsualCanary:
+        """Return what each part of the canary usually takes in the run, by number of threads."""
+        return warnings.usual_canary_s(visit for each in self.series.values() for visit in each)
 
     def warnings_of(self, measurement: Measurement) -> tuple[str, ...]:
         """Return the names of the warnings about a kernel's times in a problem."""
         machine = self.run.machine
         return tuple(
             warnings.of_measurement(
-                measurement, self.best_canary_s, machine["cores"], machine.get("vendor", "")
+                measurement, self.usual_canary_s, machine["cores"], machine.get("vendor", "")
             )
         )
 

@@ -21,14 +21,16 @@ _NOISY = 0.10
 # Of halves that differ by chance alone, so many are taken for a drift.
 _DRIFT_ERROR = 0.01
 _DRIFT = 0.10
-_THROTTLE = 0.15
+# By how much a part of the canary must be slower than is usual: what several cores or the memory
+# take together is a matter of neighbours, and of chance.
+_THROTTLE = {"one core": 0.15, "all cores": 0.5, "memory": 0.5, "GPU": 0.15}
 # The part of the canary that is a GPU's.
 _GPU = "GPU"
 _LEAST_ROUNDS, _SHORTEST_SAMPLE_S = 6, 1e-3
 # Rounds of a first look, of which a median alone is shown.
 _FEWEST_ROUNDS = 3
-#: Seconds of the parts of the canary at their best in a run, by number of threads.
-BestCanary = Mapping[int, Mapping[str, float]]
+#: Seconds of the parts of the canary as they are usual in a run, by number of threads.
+UsualCanary = Mapping[int, Mapping[str, float]]
 
 #: About a speedup, not about the times of its kernel: reports mark the speedup with it.
 WEAK_BASELINE = "weak baseline"
@@ -41,10 +43,10 @@ class Evidence:
     #: Seconds per call, one value a round, visit by visit; calls per sample.
     samples: Sequence[Sequence[float]]
     loops: int
-    #: Seconds of the parts of the fixed canary in the same rounds, and each one's best median in
-    #: the run.
+    #: Seconds of the parts of the fixed canary in the same rounds, and what each one usually
+    #: takes in the run.
     canary: Mapping[str, Sequence[float]]
-    best_canary_s: Mapping[str, float]
+    usual_canary_s: Mapping[str, float]
     #: Processes that wanted to run (1-minute load average) before a visit; cores there are.
     load: float
     cores: int
@@ -62,16 +64,15 @@ class Evidence:
         return [value for visit in self.samples for value in visit]
 
     def slowed(self, part: str) -> bool:
-        """Return whether a part of the canary was slower than at its best.
+        """Return whether a part of the canary was slower than is usual in the run.
 
         A GPU has a clock of its own: the host's says nothing of its kernels, nor the other way.
         """
         seconds = self.canary.get(part)
         if not seconds or (part == _GPU) != (self.device == "cuda"):
             return False
-        return float(np.median(seconds)) > (1 + _THROTTLE) * self.best_canary_s.get(
-            part, float("inf")
-        )
+        usual_s = self.usual_canary_s.get(part, float("inf"))
+        return float(np.median(seconds)) > (1 + _THROTTLE[part]) * usual_s
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _throttled(part: str, work: str, remedy: str) -> MeasurementWarning:
     return MeasurementWarning(
         f"throttled: {part}",
         "t",
-        f"{work} took over {_THROTTLE:.0%} longer than at its best in this run",
+        f"{work} took over {_THROTTLE[part]:.0%} longer than is usual in this run",
         remedy,
         lambda e: e.slowed(part),
     )
@@ -203,7 +204,7 @@ def letters(names: Iterable[str]) -> str:
 
 
 def of_measurement(
-    measurement: Measurement, best_canary_s: BestCanary, cores: int, vendor: str = ""
+    measurement: Measurement, usual_canary_s: UsualCanary, cores: int, vendor: str = ""
 ) -> list[str]:
     """Return the names of the warnings about a kernel's times in a problem.
 
@@ -214,7 +215,7 @@ def of_measurement(
         [row.samples for row in rows],
         min(row.loops for row in rows),
         _together(visit.record.canary for visit in measurement.visits),
-        best_canary_s.get(measurement.problem.threads, {}),
+        usual_canary_s.get(measurement.problem.threads, {}),
         max(visit.record.load for visit in measurement.visits),
         cores,
         last.threading_layer,
@@ -236,15 +237,21 @@ def of_comparison(pair: Pair, limits: rates.Limits | None) -> list[str]:
     return [WEAK_BASELINE] if rates.is_weak(dense.call_fraction(limits)) else []
 
 
-def best_canary_s(visits: Iterable[Visit]) -> BestCanary:
-    """Return the best median of each part of the canary in a run."""
-    best: dict[int, dict[str, float]] = {}
+def usual_canary_s(visits: Iterable[Visit]) -> UsualCanary:
+    """Return the median over visits of each part of the canary in a run.
+
+    Its best would be a matter of luck, and of a run that got slower for good all but the beginning
+    would count as slow.
+    """
+    seen: dict[int, dict[str, list[float]]] = {}
     for visit in visits:
-        parts = best.setdefault(visit.problem.threads, {})
+        parts = seen.setdefault(visit.problem.threads, {})
         for part, seconds in visit.record.canary.items():
-            median = float(np.median(seconds))
-            parts[part] = min(parts.get(part, median), median)
-    return best
+            parts.setdefault(part, []).append(float(np.median(seconds)))
+    return {
+        threads: {part: float(np.median(medians)) for part, medians in parts.items()}
+        for threads, parts in seen.items()
+    }
 
 
 def _together(canaries: Iterable[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
