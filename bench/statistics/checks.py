@@ -30,7 +30,7 @@ SEARCHES = "search 1", "search 2"
 TAKES = "selfcheck first take", "selfcheck second take"
 TWINS = "selfcheck-castor", "selfcheck-pollux"
 PYPERF_KERNELS = "numpy-dense", "scipy-csr", "numba-csr"
-_CONTAINING, _BIAS, _AGREEMENT, _OVERHEAD, _BESIDE = 0.93, 0.005, 0.05, 0.15, 0.15
+_CONTAINING, _BIAS, _AGREEMENT, _OVERHEAD, _BESIDE = 0.93, 0.005, 0.05, 0.3, 0.15
 _KERNEL, MKL_KERNEL = "numba-csr", "mkl-csr-hinted"
 _RESTING = "rest"
 

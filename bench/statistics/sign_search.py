@@ -142,8 +142,8 @@ class SignSearch:
         if not unsure:
             return None
         least = min(unsure, key=lambda each: len(each.later))
-        # With twice the rounds the sign is seldom missed.
-        rounds, half = min(_MOST_ROUNDS, 2 * least.rounds), len(least.later) >= _CLEAR_VISITS - 1
+        # As many rounds as it took: with more the sign is seldom missed, and others wait.
+        rounds, half = min(_MOST_ROUNDS, least.rounds), len(least.later) >= _CLEAR_VISITS - 1
         not_in = least.processes[0] if half and len(least.processes) == 1 else ""
         return Wanted(least.sparsity, rounds, confirming=True, not_in=not_in)
 
