@@ -16,7 +16,7 @@ from crossover.bench.studies.study import Study
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 
 # Of the budget, for the crossovers; the rest is for the grid that they are looked for in.
-_NARROWING_SHARE = 0.45
+_NARROWING_SHARE = 0.6
 
 
 def add(commands: Any) -> None:

@@ -17,8 +17,8 @@ from crossover.bench.statistics.comparison import (
 )
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 
-#: So many sparse kernels race on, beside the fastest dense one.
-MOST_SPARSE = 3
+#: So many kernels race on.
+MOST_DENSE, MOST_SPARSE = 2, 3
 # A sparse kernel slower than the fastest by more than this, in logs, races for no crossover.
 _BEHIND = 0.2
 # A curve is judged where its speedup is closest to 1: at so many of its sparsities.
@@ -26,15 +26,17 @@ _PLACES = 2
 
 
 def leaders(contest: Contest) -> tuple[str, ...]:
-    """Return, by device, the fastest kernel of each baseline's kind and the fastest sparse ones.
+    """Return, by device, the fastest dense kernels and the fastest sparse ones.
 
-    A kernel that is held against another arithmetic's dense product keeps that one in the race.
+    Of dense kernels two, for one look does not tell which is faster. A kernel that is held against
+    another arithmetic's dense product keeps that one in the race.
     """
     found: list[str] = []
     measured = list(contest.measurements.values())
     for device in dict.fromkeys(each.kernel.device for each in measured):
         sparse = [each for each in _by_time(measured, device) if each.leaves_out][:MOST_SPARSE]
-        baselines = [contest.baseline(each) for each in sparse] or _dense(measured, device)[:1]
+        baselines = [contest.baseline(each) for each in sparse]
+        baselines += _dense(measured, device)[:MOST_DENSE]
         for each in (*baselines, *sparse):
             if each is not None and each.kernel.name not in found:
                 found.append(each.kernel.name)

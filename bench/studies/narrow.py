@@ -8,6 +8,7 @@ little slower, where the speedup was closest to 1.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from crossover.bench.statistics.search_answers import FASTEST_SERIES
@@ -36,6 +37,14 @@ class Narrow(Search):
         """Check what is asked; ``contenders`` is asked once the search begins."""
         super().__init__(spec)
         self._contenders = contenders
+
+    def is_urgent(self, question: Question) -> bool:
+        """Return whether it is what a sweep is known for: that has every other turn."""
+        layers = {layer.name: math.prod(layer.shape) for layer in network(self.spec.network).layers}
+        batches = sorted(self.spec.batches)
+        known_for = max(layers, key=lambda name: layers[name]), batches[len(batches) // 2]
+        asked = question.layer.labels.layer, question.workload.batch
+        return self.visits_made % 2 == 0 and asked == known_for
 
     def listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[Question]:
         """Yield a question per layer, batch and number of threads with contenders on both sides."""

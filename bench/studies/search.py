@@ -161,6 +161,11 @@ class Search(Study):
         return [question.answer for question in self._questions.values()]
 
     @property
+    def visits_made(self) -> int:
+        """Return how many visits it was told of."""
+        return self._visits
+
+    @property
     def unfinished(self) -> int:
         """Return how many answers could be narrower, or better confirmed."""
         return sum(not answer.failure and not answer.settled for answer in self.answers)
@@ -202,7 +207,10 @@ class Search(Study):
         if not waiting or (left_s <= 0 and self._visits):
             return None
         open_ = [each for each in waiting if not each[1].confirming]
-        if open_:
+        urgent = [each for each in waiting if self.is_urgent(each[0])]
+        if urgent:
+            question, wanted = urgent[0]
+        elif open_:
             question, wanted = max(
                 open_,
                 key=lambda each: (
@@ -223,6 +231,10 @@ class Search(Study):
             (wanted.rounds, wanted.rounds),
             not_in=wanted.not_in,
         )
+
+    def is_urgent(self, question: Question) -> bool:
+        """Return whether a question goes before wider ones; none does."""
+        return False
 
     def progress(self) -> Progress:
         """Return how many visits were made, of about as many as searches usually take."""

@@ -86,8 +86,8 @@ def test_forward_is_visited_again_first() -> None:
 
 
 def test_who_may_be_the_fastest_races_on() -> None:
-    """The fastest dense kernel, and the three fastest sparse ones."""
-    dense = {"fake-steady": 2.0, "numpy-dense": 1.0}
+    """The two fastest dense kernels, and the three fastest sparse ones."""
+    dense = {"fake-steady": 2.0, "numpy-dense": 1.0, "numba-dense": 3.0}
     sparse = {"fake-halving": 3.0, "fake-slow": 2.0, "numba-csr": 4.0, "scipy-csr": 1.5}
     study = begun(*dense, *sparse)
     rows = {
@@ -103,7 +103,9 @@ def test_who_may_be_the_fastest_races_on() -> None:
         answer(study, 60.0, rows)
     following = study.next(60.0)
     assert following is not None
-    assert following.kernels == ("numpy-dense", "scipy-csr", "fake-slow", "fake-halving")
+    assert set(following.kernels) == {
+        "numpy-dense", "fake-steady", "scipy-csr", "fake-slow", "fake-halving",
+    }  # fmt: skip
     assert following.rounds[0] > first.rounds[0]
 
 
@@ -139,7 +141,9 @@ def test_a_first_look_names_the_contenders_of_a_crossover() -> None:
                    "numba-csr": 2.2 * (1 - sparsity) + 0.1, "scipy-csr": 9 * (1 - sparsity)}
         for sparsity in (0.5, 0.9)
     }  # fmt: skip
-    while (task := study.next(60.0)) is not None and len(task.kernels) == 5:
+    for _ in range(study.progress().total):
+        task = study.next(60.0)
+        assert task is not None
         labels, workload = task.problem.workload.weights.labels, task.problem.workload
         about = problem(
             task.problem.problem_id, labels.network_sparsity, network="tiny", layer=labels.layer,
