@@ -74,7 +74,7 @@ class SweepSpec:
         choices=("default", "gpu"),
         help="gpu: what an NVIDIA GPU decides, most important first, instead of the axes above",
     )
-    budget_s: float = common.budget(140.0)
+    budget_s: float = common.budget(130.0)
     time_limit_s: float = option(
         TIME_LIMIT_S,
         "--time-limit",
