@@ -117,7 +117,8 @@ METRICS: tuple[Metric, ...] = (
            lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds,
            _OWN),
     Metric("speedup", "speedup", "×", "more",
-           "time of the baseline over the kernel's, paired within visits; with its 95 % interval",
+           "time of the baseline over the kernel's, paired within visits; with its 95 % interval, "
+           "which is not corrected for how many intervals there are: of a hundred, five miss",
            lambda it: it.speedup, tables.times, _BOTH),
     Metric("speedup_inside", "speedup of passes and updates", "×", "more",
            "of a training step on a CPU: the same of the time inside the kernel alone",
