@@ -8,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import pytest
@@ -16,9 +17,11 @@ from crossover.bench.errors import InputError
 from crossover.bench.gate.revisions import sides as revisions
 from crossover.bench.gate.revisions.checkout import Repository, remove_leftovers, scratch
 from crossover.bench.gate.session import GateSpec, compare
+from crossover.bench.harness.sources import record
 from crossover.bench.records import files
 from crossover.bench.records.files import Holder
 from crossover.bench.records.store import FILE_NAME, Store
+from crossover.kernels import discover
 from tests.gate.conftest import Gate
 from tests.gate.project import CSR, DENSE, FAMILY, KERNEL, commit, repository, revision
 
@@ -195,3 +198,29 @@ def test_a_run_that_only_starts_is_not_removed(
     with scratch() as folder:
         assert folder.exists()
     assert seen == [0]
+
+
+def test_a_revision_of_another_contract_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lacking(_: object) -> None:
+        raise AttributeError("'Old' object has no attribute 'role'")
+
+    side = SimpleNamespace(side="base", title="0123 (a title)")
+    monkeypatch.setattr(revisions, "in_fresh_process", lacking)
+    with pytest.raises(
+        InputError, match="base 0123 .a title. is of another contract .'Old' object"
+    ):
+        revisions.describe(SimpleNamespace(exported=[side]))  # type: ignore[arg-type]
+
+
+def test_a_kernel_older_than_a_part_of_the_contract_is_recorded() -> None:
+    kernel = discover()["numpy-dense"]
+
+    class Old:
+        def __getattr__(self, name: str) -> object:
+            if name == "made_for":
+                raise AttributeError(name)
+            return getattr(kernel, name)
+
+    assert record(Old()).made_for == ""  # type: ignore[arg-type]

@@ -191,6 +191,11 @@ def describe(revisions: Revisions) -> dict[str, Declared]:
     """
     try:
         found: dict[str, Declared] = in_fresh_process(partial(_describe, revisions))
+    except AttributeError as error:
+        (title, *_) = (f"{each.side} {each.title}" for each in revisions.exported)
+        raise InputError(
+            f"{title} is of another contract ({error}): name a revision that fulfils today's"
+        ) from error
     except BrokenProcessPool as error:
         (title, *_) = (f"{each.side} {each.title}" for each in revisions.exported)
         raise InputError(
