@@ -208,9 +208,7 @@ def test_a_revision_of_another_contract_is_one_line(
 
     side = SimpleNamespace(side="base", title="0123 (a title)")
     monkeypatch.setattr(revisions, "in_fresh_process", lacking)
-    with pytest.raises(
-        InputError, match="base 0123 .a title. is of another contract .'Old' object"
-    ):
+    with pytest.raises(InputError, match=r"base 0123 .* is of another contract"):
         revisions.describe(SimpleNamespace(exported=[side]))  # type: ignore[arg-type]
 
 

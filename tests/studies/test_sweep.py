@@ -141,7 +141,7 @@ def test_a_first_look_names_the_contenders_of_a_crossover() -> None:
                    "numba-csr": 2.2 * (1 - sparsity) + 0.1, "scipy-csr": 9 * (1 - sparsity)}
         for sparsity in (0.5, 0.9)
     }  # fmt: skip
-    for _ in range(study.progress().total):
+    for _ in range(round(study.progress().total)):
         task = study.next(60.0)
         assert task is not None
         labels, workload = task.problem.workload.weights.labels, task.problem.workload
