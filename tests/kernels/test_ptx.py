@@ -21,8 +21,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 CAPABILITIES = [(7, 5), (8, 0), (8, 9), (9, 0)]
-#: Bytes that a thread may spill. A tile of 1,024 threads leaves 64 registers to each, and spills up to
-#: 16 bytes; the fastest of all tiles on an H200 are among these.
+#: Bytes that a thread may spill. A tile of 1,024 threads leaves 64 registers to each, and spills up
+#: to 16 bytes; the fastest of all tiles on an H200 are among these.
 MOST_SPILLED = 16
 UPDATES = ("update", "tiled update", "blocks update")
 
