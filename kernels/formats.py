@@ -148,7 +148,7 @@ def bytes_by_format(weight: Weight) -> dict[str, int]:
 def _blocks_stored(weight: Weight, rows: int, columns: int) -> NDArray[np.bool_]:
     """Return (m/rows, k/columns): which blocks hold a stored entry."""
     m, k = weight.shape
-    in_row = weight.pattern.reshape(m // rows, rows, k).any(axis=1)
+    in_row = np.asarray(weight.pattern.reshape(m // rows, rows, k).any(axis=1))
     # Column by column of a block: a reduction over so few entries is several times slower.
     stored: NDArray[np.bool_] = in_row[:, ::columns].copy()
     for column in range(1, columns):

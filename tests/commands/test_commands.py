@@ -229,7 +229,8 @@ def test_machine_and_doctor(
     assert main(["machine"]) == 0
     assert "empty parallel loop" in capsys.readouterr().out
     assert main(["doctor"]) == 0
-    assert "FMA ceiling" in capsys.readouterr().out
+    # Where a cell is wrapped depends on the figures in it.
+    assert "dense baseline" in capsys.readouterr().out
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
