@@ -112,10 +112,10 @@ class NumbaBsr(SparseKernel):
         return blocks * SIDE * SIDE * 4 * 2 + 2 * sides
 
     def prepare(self, weight: Weight) -> BlockOperand:
-        pattern = _in_blocks(weight.pattern)
+        pattern = in_blocks(weight.pattern)
         stored = np.asarray(pattern.any(axis=(2, 3)))
         values = aligned_empty((int(stored.sum()), SIDE, SIDE), weight.values.dtype)
-        values[...] = _in_blocks(weight.values)[stored]
+        values[...] = in_blocks(weight.values)[stored]
         m, k = weight.shape
         number = np.cumsum(stored).reshape(stored.shape) - 1
         kept = pattern[stored]
@@ -172,7 +172,7 @@ class NumbaBsr(SparseKernel):
         return np.ascontiguousarray(whole[:m, :k])
 
 
-def _in_blocks(matrix: Array) -> Array:
+def in_blocks(matrix: Array) -> Array:
     """Return ``matrix`` (m, k) as blocks (m/4, k/4, 4, 4), both rounded up, filled with zeros."""
     m, k = matrix.shape
     rows, columns = -(-m // SIDE), -(-k // SIDE)

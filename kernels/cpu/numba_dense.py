@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..base import ONLY_FP32, Array, Choice, Kernel, Look, Pass, Role, Weight
 from ..processor import aligned_empty
+from .numba_bsr import in_blocks
 from .simd.blocks import BLOCK_TILE, SIDE
 from .simd.dense import MOST_COLUMNS, sum_dense_columns, sum_dense_rows
 from .simd.emitting import keep_alive
@@ -115,15 +116,6 @@ class NumbaDense(Kernel):
         (m, k), (rows, columns) = operand.shape, gradient.shape[:2]
         whole = gradient.swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
         return np.ascontiguousarray(whole[:m, :k])
-
-
-def in_blocks(matrix: Array) -> Array:
-    """Return ``matrix`` (m, k) as blocks (m/4, k/4, 4, 4), both rounded up, filled with zeros."""
-    m, k = matrix.shape
-    rows, columns = -(-m // SIDE), -(-k // SIDE)
-    padded = np.zeros((rows * SIDE, columns * SIDE), matrix.dtype)
-    padded[:m, :k] = matrix
-    return padded.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2)
 
 
 @numba.njit(cache=True)

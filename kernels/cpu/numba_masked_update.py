@@ -8,7 +8,8 @@ import numba
 import numpy as np
 
 from ..base import Look, Weight
-from .numba_dense import DenseBlocks, NumbaDense, in_blocks, parts_of, share_of
+from .numba_bsr import in_blocks
+from .numba_dense import DenseBlocks, NumbaDense, parts_of, share_of
 from .simd.blocks import SIDE
 from .simd.gradients import masked_update
 from .simd.vectors import address
