@@ -9,13 +9,14 @@ from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.statistics.warnings import WARNINGS
 from crossover.reports import metrics
 from crossover.reports.results import Results
+from crossover.reports.sections import Part
 from crossover.reports.tables import MARK, SEPARATOR, Table, seconds
 
 
-def tables_of(results: Results) -> list[Table]:
+def parts_of(results: Results) -> list[Part]:
     """Return what closes a report."""
-    found = warning_table(results), not_run_table(results)
-    return [*found, metrics.glossary(), condition_table(results)]
+    made = warning_table(results), not_run_table(results), metrics.glossary()
+    return [Part(each.title, tables=[each]) for each in (*made, condition_table(results))]
 
 
 def warning_table(results: Results, study: str | None = None) -> Table:

@@ -17,6 +17,7 @@ from crossover.bench.statistics.comparison import contests
 from crossover.bench.statistics.contenders import fastest_speedups
 from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports import tables
+from crossover.reports.grids import Column
 from crossover.reports.results import Results
 from crossover.reports.subjects import Subject, subjects
 
@@ -38,7 +39,8 @@ class Metric:
     better: Literal["less", "more", "neither"]
     description: str
     compute: Callable[[Subject], Value]
-    format: Callable[[Any], str] = tables.number
+    #: How it is written: a key of :data:`tables.WRITERS`.
+    kind: str = "number"
     #: Whose warnings mark it: those of the columns of these names.
     marked_by: tuple[str, ...] = ()
 
@@ -52,10 +54,11 @@ class Metric:
 
     def cell(self, row: Mapping[Any, Any]) -> str:
         """Return it as a table shows it, from its raw values, marked where there is a warning."""
+        write = tables.WRITERS[self.kind]
         if f"{self.name}_low" in row:
-            text = tables.interval(tables.interval_in(row, self.name), self.format)
+            text = tables.interval(tables.interval_in(row, self.name), write)
         else:
-            text = self.format(row[self.name])
+            text = write(row[self.name])
         return tables.marked(text, *(row[name] for name in self.marked_by))
 
 
@@ -81,10 +84,6 @@ def _roofline(it: Subject) -> float:
     return rates.roofline_fraction(it.limits, *it.measurement.work, it.time.median)
 
 
-def _share(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.0f} %"
-
-
 def _break_even(it: Subject) -> float:
     prepare_s = _median(it.over(lambda row: row.prepare_s))
     if not it.measurement.leaves_out or math.isnan(it.speedup.median + prepare_s):
@@ -93,48 +92,40 @@ def _break_even(it: Subject) -> float:
     return rates.break_even_calls(prepare_s, seconds * it.speedup.median, seconds)
 
 
-def _calls(value: float) -> str:
-    return "never" if math.isinf(value) else tables.count(value)
-
-
-def _scientific(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.1e}"
-
-
 _OWN, _BOTH = ("warnings",), ("warnings", "baseline_warnings")
 
 METRICS: tuple[Metric, ...] = (
     Metric("time_s", "time", "s", "less",
            "median over visits of the median time of a call, on a GPU of the device's own time; "
            "with its 95 % interval",
-           lambda it: it.time, tables.seconds, _OWN),
+           lambda it: it.time, "seconds", _OWN),
     Metric("call_s", "call from the host", "s", "less",
            "on a GPU, time of a call as the host sees it",
-           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), tables.seconds,
+           lambda it: _median_of_visits(it.over(lambda row: row.call_samples)), "seconds",
            _OWN),
     Metric("replay_s", "in a CUDA graph", "s", "less",
            "on a GPU, time of a call in a replayed graph",
-           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), tables.seconds,
+           lambda it: _median_of_visits(it.over(lambda row: row.replay_samples)), "seconds",
            _OWN),
     Metric("speedup", "speedup", "×", "more",
            "time of the baseline over the kernel's, paired within visits; with its 95 % interval, "
            "which is not corrected for how many intervals there are: of a hundred, five miss",
-           lambda it: it.speedup, tables.times, _BOTH),
+           lambda it: it.speedup, "times", _BOTH),
     Metric("speedup_inside", "speedup of passes and updates", "×", "more",
            "of a training step on a CPU: the same of the time inside the kernel alone",
-           lambda it: it.inside, tables.times, _BOTH),
+           lambda it: it.inside, "times", _BOTH),
     Metric("baseline", "baseline", "kernel", "neither",
            "what the speedup is over: the fastest dense kernel of the same device and arithmetic "
            "(of a training step: the fastest masked dense one)",
-           lambda it: it.baseline.kernel.name if it.baseline else "", str),
+           lambda it: it.baseline.kernel.name if it.baseline else "", "text"),
     Metric("baseline_s", "time of the baseline", "s", "neither",
            "median over visits of the median time of the baseline's calls",
-           lambda it: it.baseline.time_s if it.baseline else _NAN, tables.seconds,
+           lambda it: it.baseline.time_s if it.baseline else _NAN, "seconds",
            ("baseline_warnings",)),
     Metric("baseline_of_bound", "baseline, of its bound", "share", "more",
            "least time of a call like the baseline's, an empty call included, over its time; below "
            "half a speedup is marked as over a weak baseline",
-           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, _share),
+           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, "share"),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
            lambda it: rates.gflops(it.problem.useful_flops, it.time.median), marked_by=_OWN),
@@ -144,41 +135,41 @@ METRICS: tuple[Metric, ...] = (
     Metric("roofline", "of roofline", "share", "more",
            "least time for its work and compulsory bytes at this machine's measured limits, over "
            "the time",
-           _roofline, _share, _OWN),
+           _roofline, "share", _OWN),
     Metric("break_even_calls", "conversion repaid after", "calls", "less",
            "calls that repay the conversion, against the baseline",
-           _break_even, _calls, _BOTH),
+           _break_even, "calls", _BOTH),
     Metric("nbytes", "operand bytes", "bytes", "less",
            "size of the operand that W was converted to",
-           lambda it: _most(it.over(lambda row: row.nbytes)), tables.count),
+           lambda it: _most(it.over(lambda row: row.nbytes)), "count"),
     Metric("stored_entries", "stored entries", "entries", "less",
            "weights that the operand holds, zeros included",
-           lambda it: _most(it.over(lambda row: row.stored_entries)), tables.count),
+           lambda it: _most(it.over(lambda row: row.stored_entries)), "count"),
     Metric("prepare_s", "conversion", "s", "less",
            "time to convert W to the operand (on a GPU: and to move it there)",
-           lambda it: _median(it.over(lambda row: row.prepare_s)), tables.seconds),
+           lambda it: _median(it.over(lambda row: row.prepare_s)), "seconds"),
     Metric("restore_s", "back to dense", "s", "less",
            "time to convert the operand back to a dense W",
-           lambda it: _median(it.over(lambda row: row.restore_s)), tables.seconds),
+           lambda it: _median(it.over(lambda row: row.restore_s)), "seconds"),
     Metric("first_call_s", "first call", "s", "less",
            "slowest first call of a visit, compilation included",
-           lambda it: _most(it.over(lambda row: row.first_call_s)), tables.seconds),
+           lambda it: _most(it.over(lambda row: row.first_call_s)), "seconds"),
     Metric("compile_s", "compilation", "s", "less",
            "time of all that was compiled for the kernel; 0 where a cache on disk had the code",
            lambda it: _most(it.over(lambda row: row.compile_s)),
-           lambda value: tables.seconds(value) if value else ""),
+           "nonzero seconds"),
     Metric("relative_error", "relative error", "1", "less",
            "largest error over the largest value of the float64 reference",
-           lambda it: _most(it.over(lambda row: row.relative_error)), _scientific),
+           lambda it: _most(it.over(lambda row: row.relative_error)), "scientific"),
     Metric("share_of_bound", "of error bound", "share", "less",
            "largest error over what rounding may cost; above 1 a result counts as wrong",
-           lambda it: _most(it.over(lambda row: row.share_of_bound)), _scientific),
+           lambda it: _most(it.over(lambda row: row.share_of_bound)), "scientific"),
     Metric("warnings", "warnings", "names", "less",
            f"what is wrong with how it was timed; its figures are marked {tables.MARK}",
-           lambda it: tables.SEPARATOR.join(it.warnings), str),
+           lambda it: tables.SEPARATOR.join(it.warnings), "text"),
     Metric("baseline_warnings", "warnings about the baseline", "names", "less",
            "the same of the baseline: they mark the speedup",
-           lambda it: tables.SEPARATOR.join(it.baseline_warnings), str),
+           lambda it: tables.SEPARATOR.join(it.baseline_warnings), "text"),
 )  # fmt: skip
 
 
@@ -272,6 +263,15 @@ def warnings_in(found: Sequence[Mapping[Any, Any]]) -> tuple[str, ...]:
     texts = [row[column] for row in found for column in _BOTH]
     names = [name for text in texts for name in text.split(tables.SEPARATOR) if name]
     return tuple(dict.fromkeys(names))
+
+
+def columns(frame: pd.DataFrame) -> list[Column]:
+    """Return a grid's column per metric that ``frame`` has a value of, and what each means."""
+    return [
+        Column(m.name, m.title, m.kind, f"{m.description} ({m.unit})", m.marked_by)
+        for m in METRICS
+        if m.name in frame and ((frame[m.name] != "") & frame[m.name].notna()).any()
+    ]
 
 
 def glossary() -> tables.Table:

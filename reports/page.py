@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 import jinja2
@@ -15,10 +13,9 @@ import jinja2
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import write_whole
 from crossover.reports import conditions, metrics, tables
-from crossover.reports.foreign import markdown_text
+from crossover.reports.exports.markdown import markdown
 from crossover.reports.results import Results
-from crossover.reports.sections import Section, plain
-from crossover.reports.tables import Table
+from crossover.reports.sections import Document, Section, plain
 from crossover.reports.views import gate, peers, scaling, search, selfcheck, step, sweep
 
 #: Every view, in the order of the page.
@@ -69,12 +66,12 @@ def write(results: Results, folder: Path) -> list[Path]:
     Raises:
         InputError: if a file cannot be written, or there is nothing to show.
     """
-    shown = sections(results)
+    shown = document(results, sections(results))
     contents = {
-        "report.html": html(results, shown),
-        "report.md": markdown(results, shown),
+        "report.html": html(shown),
+        "report.md": markdown(shown),
         "results.csv": metrics.rows(results).to_csv(index=False),
-    } | {plot.file: plot.svg for each in shown for plot in each.plots}
+    } | {plot.file: plot.svg for plot in shown.plots}
     for name, content in contents.items():
         write_whole(folder / name, content, "free space, or use another --out")
     return [folder / name for name in contents]
@@ -95,37 +92,20 @@ def as_json(results: Results, study: str | None = None) -> str:
     return json.dumps(plain(content), allow_nan=False)
 
 
-def html(results: Results, shown: Sequence[Section]) -> str:
-    """Return the page: no script, nothing loaded from elsewhere."""
-    return _TEMPLATES.get_template("page.html").render(
+def document(results: Results, shown: Sequence[Section]) -> Document:
+    """Return the report of a run."""
+    run = results.run
+    return Document(
         title=shown[0].title,
-        machine=results.run.machine_title,
-        run=results.run,
-        headline=shown[0].sentences[0],
-        sections=[(each, _groups(each.tables)) for each in shown],
-        closing=conditions.tables_of(results),
-        as_html=tables.html,
+        about=f"{run.machine_title} · measured {run.started[:10]} · commit {run.revision}",
+        answers=shown[0].sentences,
+        sections=shown,
+        closing=conditions.parts_of(results),
+        footer="Raw samples: results.sqlite. All figures: results.csv. MNIST by Yann LeCun and "
+        "Corinna Cortes, CC BY-SA 3.0.",
     )
 
 
-def markdown(results: Results, shown: Sequence[Section]) -> str:
-    """Return the report as Markdown, with every table."""
-    parts = [f"# {shown[0].title}", f"{markdown_text(results.run.machine_title)}."]
-    for number, each in enumerate(shown):
-        parts += [] if number == 0 else [f"## {each.title}"]
-        parts += map(markdown_text, each.sentences)
-        parts += [f"![{plot.title}]({plot.file})" for plot in each.plots]
-        for under, group in _groups(each.tables):
-            parts += [f"## {under}"] if under else []
-            for table in group:
-                heading = "###" if under else "##"
-                parts += [f"{heading} {table.title}", tables.markdown(table.frame)]
-    for table in conditions.tables_of(results):
-        parts += [f"## {table.title}", tables.markdown(table.frame)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _groups(found: Sequence[Table]) -> list[tuple[str, list[Table]]]:
-    """Return the tables of the page, those under one heading together."""
-    shown = [table for table in found if table.page and not table.frame.empty]
-    return [(under, list(group)) for under, group in groupby(shown, attrgetter("under"))]
+def html(shown: Document) -> str:
+    """Return a document as one self-contained page: nothing is loaded from elsewhere."""
+    return _TEMPLATES.get_template("page.html").render(document=shown, as_html=tables.html)

@@ -27,17 +27,12 @@ class Table:
 
     title: str
     frame: pd.DataFrame
-    #: Tables under one heading are folded together on the page.
-    under: str = ""
-    #: Where it is shown.
-    page: bool = True
-    terminal: bool = False
 
     @classmethod
-    def of(cls, title: str, lines: Sequence[Mapping[str, str]], **options: Any) -> Table:
+    def of(cls, title: str, lines: Sequence[Mapping[str, str]]) -> Table:
         """Return a table with a line per mapping; columns without a text anywhere are left out."""
         frame = pd.DataFrame(list(lines)).fillna("")
-        return cls(title, frame.loc[:, (frame != "").any(axis=0)], **options)
+        return cls(title, frame.loc[:, (frame != "").any(axis=0)])
 
 
 def html(frame: pd.DataFrame) -> str:
@@ -101,6 +96,42 @@ def times(value: float) -> str:
 def count(value: float) -> str:
     """Return a whole number with its thousands set apart; empty for NaN."""
     return "" if math.isnan(value) else f"{round(value):,}"
+
+
+def share(value: float) -> str:
+    """Return a share of 1 in whole percent; empty for NaN."""
+    return "" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def calls(value: float) -> str:
+    """Return how many calls repay something; empty for NaN."""
+    return "never" if math.isinf(value) else count(value)
+
+
+def scientific(value: float) -> str:
+    """Return a number with its power of ten; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.1e}"
+
+
+def nonzero_seconds(value: float) -> str:
+    """Return a time, and nothing for none at all."""
+    return seconds(value) if value else ""
+
+
+#: Ways to write a figure, by name: the page's script has the same.
+WRITERS: Mapping[str, Callable[[Any], str]] = {
+    "text": str,
+    "seconds": seconds,
+    "nonzero seconds": nonzero_seconds,
+    "number": number,
+    "count": count,
+    "calls": calls,
+    "percent": percent,
+    "accuracy": accuracy,
+    "share": share,
+    "times": times,
+    "scientific": scientific,
+}
 
 
 def interval(value: Interval, write: Callable[[float], str] = times) -> str:

@@ -44,8 +44,8 @@ def summary(results: Results, study: str | None = None) -> None:
     shown = page.sections(results, study)
     console.print(terminal_text(results.run.machine_title), style="bold", markup=False)
     for section in shown:
-        for each in section.tables:
-            if each.terminal and len(each.frame):
+        for each in section.brief:
+            if len(each.frame):
                 table(each.frame, each.title)
     for made in (conditions.not_run_table, conditions.warning_table):
         each = made(results, study)

@@ -26,7 +26,8 @@ from crossover.bench.options.declaration import add_options, from_options, optio
 from crossover.bench.options.parser import add_command
 from crossover.bench.options.values import positive_int
 from crossover.bench.records.store import Store
-from crossover.reports import exports, page, results, terminal
+from crossover.reports import page, results, terminal
+from crossover.reports.exports import gate as exports
 from crossover.reports.foreign import terminal_text
 
 _FOLDER = Path("results") / "gate"

@@ -12,7 +12,7 @@ from crossover.bench.gate.verdicts import POLICIES, VERDICTS, Finding
 from crossover.reports import tables
 from crossover.reports.foreign import markdown_text
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table
 
 _TITLE = "One version against another"
@@ -37,10 +37,11 @@ def section(results: Results) -> Section | None:
     found = latest(results.run, results.series, results.kernels, results.asked("gate"))
     if found is None:
         return None
-    shown = Table(_TITLE, table(found), terminal=True)
+    shown = Table(_TITLE, table(found))
     answers = [asdict(each) | {"environment": found.environment} for each in ordered(found)]
     sentences = [f"{sentence(found)}.", f"{libraries(found)}."]
-    return Section.of(results, "gate", _TITLE, sentences, [shown], answers)
+    parts = [Part(_TITLE, tables=[shown])]
+    return Section.of(results, "gate", _TITLE, sentences, parts, answers, [shown])
 
 
 def ordered(found: Comparison) -> list[Finding]:

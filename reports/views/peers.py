@@ -17,7 +17,7 @@ import pandas as pd
 from crossover.bench.statistics.rates import geometric_mean
 from crossover.reports import metrics
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table, interval_in, marked, number, percent, times
 
 _TITLE = "Our kernels against peers"
@@ -33,12 +33,12 @@ def section(results: Results) -> Section | None:
     if not results.visits_of("peers"):
         return None
     rows = compared(results)
-    tables = [
-        _table(rows, ["kernel", "computes"], "All problems together", page=False),
-        _table(rows, ["network", "computes", "batch", "kernel"], _TITLE),
+    together = _table(rows, ["kernel", "computes"], "All problems together", brief=True)
+    parts = [
+        Part(_TITLE, tables=[_table(rows, ["network", "computes", "batch", "kernel"], _TITLE)])
     ]
     answers = [_answer(row) for row in rows.to_dict("records")]
-    return Section.of(results, "peers", _TITLE, _sentences(rows), tables, answers)
+    return Section.of(results, "peers", _TITLE, _sentences(rows), parts, answers, [together])
 
 
 def compared(results: Results) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def _sentences(rows: pd.DataFrame) -> list[str]:
     return sentences or ["None of our kernels was measured beside a peer."]
 
 
-def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -> Table:
+def _table(rows: pd.DataFrame, keys: list[str], title: str, brief: bool = False) -> Table:
     """Return a line per value of ``keys``; on the terminal sentences say what was worst."""
     lines = []
     for values, part in rows.groupby(keys, sort=True) if len(rows) else ():
@@ -74,7 +74,7 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -
             | {
                 "problems": f"{len(part)}",
                 "× best peer": _over_peer(met),
-                "worst": _worst(met) if page and len(met) else "",
+                "worst": _worst(met) if not brief and len(met) else "",
                 "× fastest dense": _marked(
                     times(geometric_mean(part["speedup"].dropna())),
                     part,
@@ -87,7 +87,7 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, page: bool = True) -
                 ),
             }
         )
-    return Table.of(title, lines, page=page, terminal=not page)
+    return Table.of(title, lines)
 
 
 def _over_peer(rows: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from crossover.bench.statistics.comparison import Measurement, contests, if_enou
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 from crossover.bench.statistics.rates import geometric_mean, gflops
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table, cells, interval, marked, number, percent, seconds
 
 _TITLE = "All threads against one"
@@ -42,9 +42,10 @@ def section(results: Results) -> Section | None:
     if not results.visits_of("scaling"):
         return None
     found = scaled(results)
-    table = Table.of(_TITLE, [_line(each) for each in found], terminal=True)
+    table = Table.of(_TITLE, [_line(each) for each in found])
     answers = [_answer(each) for each in found]
-    return Section.of(results, "scaling", _TITLE, _sentences(found), [table], answers)
+    parts = [Part(_TITLE, tables=[table])]
+    return Section.of(results, "scaling", _TITLE, _sentences(found), parts, answers, [table])
 
 
 def scaled(results: Results) -> list[Scaled]:

@@ -21,7 +21,7 @@ from crossover.bench.statistics.comparison import contests
 from crossover.bench.statistics.search_answers import SearchAnswer, search_answers
 from crossover.bench.statistics.warnings import WEAK_BASELINE
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table, cells, marked, percent
 
 _TITLE = "Crossovers that were searched for"
@@ -41,10 +41,11 @@ def section(results: Results) -> Section | None:
     ]
     if not found:
         return None
-    table = Table.of(_TITLE, [_line(*each, results) for each in found], terminal=True)
+    table = Table.of(_TITLE, [_line(*each, results) for each in found])
     answers = [_answer(each, results) | {"warnings": warnings} for each, warnings in found]
     sentences = _sentences([each for each, _ in found])
-    return Section.of(results, "search", _TITLE, sentences, [table], answers)
+    parts = [Part(_TITLE, tables=[table])]
+    return Section.of(results, "search", _TITLE, sentences, parts, answers, [table])
 
 
 def answers_with_warnings(results: Results, series: str) -> list[tuple[SearchAnswer, list[str]]]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from crossover.bench.statistics.checks import checks
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table
 
 _TITLE = "Can measurements here be trusted?"
@@ -30,5 +30,7 @@ def section(results: Results) -> Section | None:
         {"check": e.name, "held to": e.holds_to, "found": e.found, "verdict": e.verdict}
         for e in found
     ]
-    tables = [Table.of(_TITLE, lines, terminal=True)]
-    return Section.of(results, "selfcheck", _TITLE, sentences, tables, [asdict(e) for e in found])
+    table = Table.of(_TITLE, lines)
+    answers = [asdict(each) for each in found]
+    parts = [Part(_TITLE, tables=[table])]
+    return Section.of(results, "selfcheck", _TITLE, sentences, parts, answers, [table])

@@ -14,7 +14,7 @@ import pandas as pd
 from crossover.bench.records.rows import ProblemRecord
 from crossover.reports import metrics
 from crossover.reports.results import Results
-from crossover.reports.sections import Section
+from crossover.reports.sections import Part, Section
 from crossover.reports.tables import (
     Row,
     Table,
@@ -60,8 +60,9 @@ def section(results: Results) -> Section | None:
     ]
     patterns = dict.fromkeys(problem.pattern for problem in problems.values())
     origins = "; ".join(_WEIGHTS.get(pattern, pattern) for pattern in patterns)
-    tables = [Table.of(f"{_TITLE}, {origins}", lines, terminal=True)]
-    return Section.of(results, "step", _TITLE, _sentences(rows), tables, answers)
+    table = Table.of(f"{_TITLE}, {origins}", lines)
+    parts = [Part(_TITLE, tables=[table])]
+    return Section.of(results, "step", _TITLE, _sentences(rows), parts, answers, [table])
 
 
 def _optimizer(problem: ProblemRecord) -> str:

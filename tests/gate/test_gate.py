@@ -20,7 +20,8 @@ from crossover.bench.gate.quantities import CROSSOVER_GROUP, SIDES, Cell
 from crossover.bench.gate.verdicts import Finding
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.statistics.search_answers import search_answers
-from crossover.reports import exports, page, results
+from crossover.reports import page, results
+from crossover.reports.exports import gate as exports
 from crossover.reports.views import gate as view
 from tests.gate.conftest import Gate
 from tests.gate.project import CSR, DENSE, FAMILY, KERNEL, Machine, commit, git, revision

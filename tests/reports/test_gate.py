@@ -16,7 +16,7 @@ from junitparser import Error, Failure, JUnitXml
 from crossover.bench.gate.faults import Coverage
 from crossover.bench.gate.statistics import Levels
 from crossover.bench.gate.verdicts import Finding
-from crossover.reports import exports
+from crossover.reports.exports import gate as exports
 from crossover.reports.views import gate, history
 from tests.reports import made
 

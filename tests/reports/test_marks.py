@@ -12,6 +12,7 @@ import pytest
 
 from crossover.bench.records.rows import Row, StudyRecord, Visit
 from crossover.reports import conditions, metrics, page, terminal
+from crossover.reports.exports.markdown import markdown
 from crossover.reports.results import Results
 from crossover.reports.tables import MARK, marked
 from tests.reports import made
@@ -29,7 +30,13 @@ def shown(folder: Path, study: StudyRecord, *visits: Visit) -> tuple[Results, li
     """Return a run on AMD's processor, and every line of its tables."""
     found = made.results(folder, visits, [study], AMD)
     (section,) = page.sections(found)
-    return found, [line for table in section.tables for line in table.frame.to_dict("records")]
+    lines = [line for table in section.tables for line in table.frame.to_dict("records")]
+    rows = [row for grid in section.grids for row in grid.frame.to_dict("records")]
+    cells = [{metric.title: metric.cell(row) for metric in metrics.METRICS} for row in rows]
+    return found, [
+        *lines,
+        *(line | {"kernel": row["kernel"]} for line, row in zip(cells, rows, strict=True)),
+    ]
 
 
 def cells_of(lines: Sequence[Mapping[str, Any]], column: str) -> list[str]:
@@ -60,9 +67,9 @@ def test_a_sweep_marks_a_time_by_its_own_and_a_speedup_by_either(
         assert [f"{MARK}h" in cell for cell in cells] == [warned] * len(cells), column
     by_kernel = {line["kernel"]: line for line in lines if "useful GFLOP/s" in line}
     for column in ("time", "useful GFLOP/s"):
-        assert (MARK in by_kernel["csr titled"][column]) == (whose == "csr")
-        assert (MARK in by_kernel["blas titled"][column]) == (whose == "blas")
-    assert (MARK in by_kernel["csr titled"]["speedup"]) == (whose != "")
+        assert (MARK in by_kernel["csr"][column]) == (whose == "csr")
+        assert (MARK in by_kernel["blas"][column]) == (whose == "blas")
+    assert (MARK in by_kernel["csr"]["speedup"]) == (whose != "")
     (sentence,) = page.sections(found)[0].sentences
     assert sentence.count(f"{MARK}h") == (2 if whose else 0)
     (answer, _) = json.loads(page.as_json(found))["studies"]["sweep"]["answers"]
@@ -101,7 +108,7 @@ def test_a_library_on_another_makers_processor_is_marked_everywhere(
     assert table.loc["foreign processor", "mark"] == f"{MARK}f"
     terminal.summary(found)
     assert f"{MARK}f" in capsys.readouterr().out
-    assert f"{MARK}f" in page.markdown(found, page.sections(found))
+    assert f"{MARK}f" in markdown(page.document(found, page.sections(found)))
 
 
 def test_on_its_own_makers_processor_it_is_not(tmp_path: Path) -> None:
@@ -109,7 +116,7 @@ def test_on_its_own_makers_processor_it_is_not(tmp_path: Path) -> None:
     run = replace(made.RUN, machine=made.RUN.machine | {"vendor": "Intel"})
     visits = [made.visit("peers", made.problem(), times)]
     found = made.results(tmp_path, visits, [made.study("peers")], run)
-    assert f"{MARK}f" not in page.markdown(found, page.sections(found))
+    assert f"{MARK}f" not in markdown(page.document(found, page.sections(found)))
 
 
 def test_a_step_is_marked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from crossover.reports import metrics, page
 from crossover.reports.metrics import METRICS, Metric
 from crossover.reports.results import Results
 from tests.reports import made
+from tests.reports.test_grids import unpacked
 
 
 def measured(folder: Path, *visits: Visit, role: str | None = None) -> pd.DataFrame:
@@ -33,8 +34,11 @@ def test_a_new_metric_appears_everywhere(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("report.html", "report.md"):
         text = (tmp_path / name).read_text()
         assert "a planted one" in text
-        assert "4.71e+03" in text
         assert "A planted one." in text
+    grids = [grid for section in page.sections(found) for grid in section.grids]
+    columns = [column for grid in grids for column in unpacked(grid)["columns"]]
+    (planted,) = (each for each in columns if each["name"] == "planted")
+    assert set(planted["values"]) == {4711}
     assert (pd.read_csv(tmp_path / "results.csv")["planted"].dropna() == 4711.0).all()
     rows = json.loads(page.as_json(found))["rows"]
     assert {row["planted"] for row in rows if row["status"] == "measured"} == {4711.0}

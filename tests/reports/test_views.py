@@ -155,7 +155,7 @@ def test_peers_are_the_fastest_of_their_role(everything: Results) -> None:
     section = section_of("peers", everything)
     assert section.sentences[0].startswith("csr is 4.2")
     assert "faster in 2); worst 3.0" in section.sentences[0]
-    (line,) = lines(section.tables[1])
+    (line,) = lines(section.tables[0])
     assert line["matrices"] == "squares"
     assert line["worst"].endswith("(1024x1024 at 90 %, batch 64; library-csr)")
     assert float(line["× fastest dense"]) == pytest.approx(40**0.5, rel=0.02)
@@ -169,7 +169,7 @@ def test_without_a_peer_the_dense_kernel_is_left(tmp_path: Path) -> None:
     visits = [made.visit("peers", made.problem(), {"csr": 1e-5, "blas": 2e-5})]
     section = section_of("peers", made.results(tmp_path, visits, [made.study("peers")]))
     assert section.sentences == ["None of our kernels was measured beside a peer."]
-    assert "worst" not in section.tables[1].frame
+    assert "worst" not in section.tables[0].frame
     assert section.record["answers"][0]["over_peer"]["median"] is None
 
 

@@ -1,68 +1,25 @@
-"""The plots of a report, as SVG text."""
+"""Speedup over sparsity: a panel per layer and batch size, a line per kernel."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crossover.bench.records.rows import KernelRecord
+from crossover.reports.plots.figure import FAINT, INK, legend, style, svg
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 # Inches that four kernels beside each other take in a legend.
 _LEGEND_WIDTH = 9.0
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "crossover",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Inter", "Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.labelcolor": "#3a4450",
-    "xtick.color": "#3a4450",
-    "ytick.color": "#3a4450",
-}
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A plot with its title, and the name of its file."""
-
-    title: str
-    file: str
-    draw: Callable[[], str]
-
-    @cached_property
-    def svg(self) -> str:
-        """Return it as an ``<svg>`` element: drawn when it is asked for, once."""
-        return self.draw()
-
-
-def file_name(*parts: object) -> str:
-    """Return the name of an SVG file made of ``parts``."""
-    words = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(map(str, parts)))
-    return f"{words.strip('-')}.svg"
-
-
-def speedup_over_sparsity(
-    rows: pd.DataFrame, kernels: Mapping[str, KernelRecord], title: str
-) -> str:
+def draw(rows: pd.DataFrame, kernels: Mapping[str, KernelRecord], title: str) -> str:
     """Return an SVG of speedup over sparsity: a row a layer, a column a batch size.
 
     ``rows`` are measured rows of one network, pass, device and number of threads, those with a
@@ -70,7 +27,7 @@ def speedup_over_sparsity(
     """
     layers = rows.sort_values("layer_index")["layer"].unique()
     batches = sorted(rows["batch"].unique())
-    with plt.rc_context(_STYLE):
+    with style():
         # Margins are fixed: to have them found costs more than all else.
         width, height = max(_LEGEND_WIDTH, 3.3 * len(batches) + 0.6), 2.3 * len(layers) + 1.1
         figure, axes = plt.subplots(
@@ -89,12 +46,12 @@ def speedup_over_sparsity(
             axes[i][0].set_ylabel("speedup")
         for axis in axes[-1]:
             axis.set_xlabel("sparsity of the layer, %")
-        _legend(figure, [axis for line in axes for axis in line], title)
-        return _svg(figure)
+        legend(figure, [axis for line in axes for axis in line], title)
+        return svg(figure)
 
 
 def _draw(axis: Axes, rows: pd.DataFrame, kernels: Mapping[str, KernelRecord]) -> None:
-    axis.axhline(1.0, color="#20262d", linewidth=0.9)
+    axis.axhline(1.0, color=INK, linewidth=0.9)
     axis.set_yscale("log", base=2)
     for name, group in rows.groupby("kernel", sort=True):
         line, look = group.sort_values("sparsity"), kernels[str(name)]
@@ -108,7 +65,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, kernels: Mapping[str, KernelRecord]) -
         )
     axis.set_xticks(_stretched(np.array(_TICKS)), [f"{100 * tick:g}" for tick in _TICKS])
     axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_as_factor))
-    axis.grid(axis="y", color="#e3e7eb", linewidth=0.7)
+    axis.grid(axis="y", color=FAINT, linewidth=0.7)
 
 
 def _as_factor(value: float, _: int) -> str:
@@ -119,23 +76,3 @@ def _as_factor(value: float, _: int) -> str:
 def _stretched(sparsity: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where sparsities lie on an axis on which each halving of the density is a step."""
     return np.asarray(-np.log2(1.0 - np.minimum(sparsity, 0.9999)))
-
-
-def _legend(figure: Figure, axes: list[Axes], title: str) -> None:
-    """Name every line of ``axes`` once."""
-    found: dict[str, Any] = {}
-    for axis in axes:
-        handles, labels = axis.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(found.values()), list(found), loc="upper left", ncols=4, frameon=False, fontsize=8.5,
-        title=title, alignment="left",
-    )  # fmt: skip
-
-
-def _svg(figure: Figure) -> str:
-    """Return the figure as an ``<svg>`` element, and close it."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="white")
-    plt.close(figure)
-    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)

@@ -16,11 +16,13 @@ import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate
 from crossover.bench.statistics.search_answers import FASTEST, FASTEST_SERIES
-from crossover.reports import metrics, plots
+from crossover.reports import metrics
 from crossover.reports.crossovers import Crossover, crossovers, narrowed
-from crossover.reports.plots import Plot
+from crossover.reports.grids import Column, Grid
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.sweep import speedup
 from crossover.reports.results import Results
-from crossover.reports.sections import PASS_TITLES, Section
+from crossover.reports.sections import PASS_TITLES, Part, Section
 from crossover.reports.tables import (
     Table,
     accuracy,
@@ -36,6 +38,11 @@ from crossover.reports.views.search import answers_with_warnings
 _TITLE = "From which sparsity does a sparse kernel pay?"
 # What a network is told apart by.
 _NETWORK = ["network", "network_sparsity", "pattern", "scope", "accuracy"]
+# What a plot of speedups shows, as its data.
+_PLOTTED = [
+    "layer", "m", "k", "batch", "sparsity", "nnz", "kernel", "speedup", "speedup_low",
+    "speedup_high", "baseline", "warnings", "baseline_warnings",
+]  # fmt: skip
 _NONE = "No sparse kernel was measured beside a dense one."
 
 
@@ -50,17 +57,21 @@ def section(results: Results) -> Section | None:
     each_kernel = [each for each in found if each.kernel != FASTEST]
     headline = _headline(best)
     sentences = [_sentence(headline) if headline else _NONE]
-    tables = [
-        _crossover_table(best),
-        *_terminal_tables(rows, best, headline),
-        _network_table(results),
-        _fastest_table(rows),
-        _crossover_table(each_kernel, each_kernel=True),
-        *_kernel_tables(results, rows),
+    parts = [
+        Part("Crossovers", tables=[_crossover_table(best)]),
+        Part("Speedup over sparsity", plots=list(_plots(results, rows))),
+        Part("Networks", tables=[_network_table(results)]),
+        Part("Fastest kernels", tables=[_fastest_table(rows)], folded=True),
+        Part(
+            "Crossovers kernel by kernel",
+            tables=[_crossover_table(each_kernel, each_kernel=True)],
+            folded=True,
+        ),
+        Part("Every kernel's figures", grids=_grids(rows), folded=True),
     ]
     answers = [each.record() for each in (*best, *each_kernel)]
-    drawn = list(_plots(results, rows))
-    return Section.of(results, "sweep", _TITLE, sentences, tables, answers, drawn)
+    brief = _brief_tables(rows, best, headline)
+    return Section.of(results, "sweep", _TITLE, sentences, parts, answers, brief)
 
 
 def _says(estimate: CrossoverEstimate) -> str:
@@ -106,9 +117,7 @@ def _how(found: Crossover) -> str:
     return ", searched and confirmed" if found.confirmed else ", searched, not confirmed yet"
 
 
-def _crossover_table(
-    found: Sequence[Crossover], each_kernel: bool = False, terminal: bool = False
-) -> Table:
+def _crossover_table(found: Sequence[Crossover], each_kernel: bool = False) -> Table:
     which = "each sparse kernel" if each_kernel else "the fastest sparse kernel"
     columns = "network", "layer", "batch", "pass", "pattern", "device", "threads", "caches"
     lines = [
@@ -126,11 +135,10 @@ def _crossover_table(
         for each in found
     ]
     title = f"Crossover of {which} over the fastest dense one"
-    under = "Crossovers kernel by kernel" if each_kernel else ""
-    return Table.of(title, lines, under=under, page=not terminal, terminal=terminal)
+    return Table.of(title, lines)
 
 
-def _terminal_tables(
+def _brief_tables(
     rows: pd.DataFrame, best: Sequence[Crossover], headline: Crossover | None
 ) -> list[Table]:
     """Return the headline's layer over sparsity, and the crossovers of its pass."""
@@ -146,10 +154,10 @@ def _terminal_tables(
         for each in best
         if all(each.place[n] == place[n] for n in ("computes", "threads", "caches", "device"))
     ]
-    return [_fastest_table(chosen, terminal=True), _crossover_table(others, terminal=True)]
+    return [_fastest_table(chosen, "Fastest kernels over sparsity"), _crossover_table(others)]
 
 
-def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
+def _fastest_table(rows: pd.DataFrame, title: str = "Fastest kernels per layer") -> Table:
     """Return the fastest dense and the fastest sparse kernel of each problem."""
     columns = (
         "network", "asked", "accuracy", "layer", "nnz", "sparsity", "batch", "pass", "threads",
@@ -171,8 +179,7 @@ def _fastest_table(rows: pd.DataFrame, terminal: bool = False) -> Table:
         }
         for row in metrics.fastest_sparse(rows).to_dict("records")
     ]
-    title = "Fastest kernels over sparsity" if terminal else "Fastest kernels per layer"
-    return Table.of(title, lines, page=not terminal, terminal=terminal)
+    return Table.of(title, lines)
 
 
 def _network_table(results: Results) -> Table:
@@ -196,33 +203,26 @@ def _network_table(results: Results) -> Table:
     return Table.of("Networks", lines)
 
 
-def _kernel_tables(results: Results, rows: pd.DataFrame) -> Iterator[Table]:
-    """Yield the layers of each network at a sparsity, then its kernels by batch and pass."""
+def _grids(rows: pd.DataFrame) -> list[Grid]:
+    """Return every kernel's figures in every problem."""
     if rows.empty:
-        return
-    sizes = [name for name in rows.columns if name.endswith("_bytes") and name != "side_bytes"]
-    by_network = rows.groupby(_NETWORK, sort=False, dropna=False)
-    for (name, sparsity, _, _, reached), network in by_network:
-        under = f"{name} at {percent(sparsity)}"
-        under += "" if pd.isna(reached) else f": test accuracy {accuracy(reached)}"
-        layers = network.drop_duplicates("layer").sort_values("layer_index")
-        lines = [
-            {"layer": layer["layer"]}
-            | cells(layer, "shape (m × k)", "parameters", "nnz", "sparsity")
-            | {n.replace("_", " "): f"{layer[n]:,.0f}" for n in sizes}
-            for layer in layers.to_dict("records")
-        ]
-        yield Table.of("Layers", lines, under=under)
-        settings = ["threads", "caches", "batch", "computes"]
-        for (threads, caches, batch, computes), part in network.groupby(settings, sort=False):
-            title = f"batch {batch}, {PASS_TITLES[computes]}, {threads} threads, {caches}"
-            ordered = part.sort_values("layer_index", kind="stable").to_dict("records")
-            lines = [
-                {"layer": row["layer"], "kernel": row["title"], "device": row["device"]}
-                | {metric.title: metric.cell(row) for metric in metrics.METRICS}
-                for row in ordered
-            ]
-            yield Table.of(title, lines, under=under)
+        return []
+    columns = [
+        Column("network", "network", filtered=True),
+        Column("network_sparsity", "asked", "percent", "sparsity of the whole network", (), True),
+        Column("layer", "layer", filtered=True),
+        Column("m", "m", "count", "outputs"),
+        Column("k", "k", "count", "inputs"),
+        Column("nnz", "nnz", "count", "stored nonzeros of W"),
+        Column("sparsity", "sparsity", "percent", "of the layer"),
+        Column("batch", "batch", "count", "images", (), True),
+        Column("computes", "pass", filtered=True),
+        Column("caches", "caches", filtered=True),
+        Column("threads", "threads", "count"),
+        Column("kernel", "kernel", filtered=True),
+        *metrics.columns(rows),
+    ]
+    return [Grid("Every kernel's figures", rows, columns)]
 
 
 def _plots(results: Results, rows: pd.DataFrame) -> Iterator[Plot]:
@@ -236,6 +236,9 @@ def _plots(results: Results, rows: pd.DataFrame) -> Iterator[Plot]:
         title = f"{name}, {PASS_TITLES[computes]}, {where}, {caches}"
         yield Plot(
             title,
-            plots.file_name("speedup", name, device, threads, caches, computes),
-            partial(plots.speedup_over_sparsity, part, results.kernels, title),
+            file_name("speedup", name, device, threads, caches, computes),
+            partial(speedup.draw, part, results.kernels, title),
+            part[_PLOTTED],
+            f"{title}: speedup of each kernel over the fastest dense one, over sparsity, "
+            "with intervals.",
         )
