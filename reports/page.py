@@ -8,11 +8,10 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-import jinja2
-
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import write_whole
-from crossover.reports import conditions, metrics, tables
+from crossover.reports import conditions, metrics
+from crossover.reports.exports.html import html
 from crossover.reports.exports.markdown import markdown
 from crossover.reports.results import Results
 from crossover.reports.sections import Document, Section, plain
@@ -30,13 +29,6 @@ VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
 }
 #: Of the JSON, which ``schema.json`` beside this file describes.
 SCHEMA_VERSION = 1
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-)
 
 
 def sections(results: Results, study: str | None = None) -> list[Section]:
@@ -104,8 +96,3 @@ def document(results: Results, shown: Sequence[Section]) -> Document:
         footer="Raw samples: results.sqlite. All figures: results.csv. MNIST by Yann LeCun and "
         "Corinna Cortes, CC BY-SA 3.0.",
     )
-
-
-def html(shown: Document) -> str:
-    """Return a document as one self-contained page: nothing is loaded from elsewhere."""
-    return _TEMPLATES.get_template("page.html").render(document=shown, as_html=tables.html)

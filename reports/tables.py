@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html as html_module
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,19 +32,6 @@ class Table:
         """Return a table with a line per mapping; columns without a text anywhere are left out."""
         frame = pd.DataFrame(list(lines)).fillna("")
         return cls(title, frame.loc[:, (frame != "").any(axis=0)])
-
-
-def html(frame: pd.DataFrame) -> str:
-    """Return a table of HTML; of no rows the word for it."""
-    if frame.empty:
-        return "<p>None.</p>"
-    lines = [(f"<th>{html_module.escape(str(name))}</th>" for name in frame.columns)]
-    lines += [
-        (f"<td>{html_module.escape(str(cell))}</td>" for cell in line)
-        for line in frame.itertuples(index=False)
-    ]
-    head, *body = (f"<tr>{''.join(line)}</tr>" for line in lines)
-    return "\n".join(["<table><thead>", head, "</thead><tbody>", *body, "</tbody></table>"])
 
 
 def markdown(frame: pd.DataFrame) -> str:
