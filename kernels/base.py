@@ -189,7 +189,7 @@ class Kernel(ABC):
     stores_zeros: ClassVar[bool] = False
     #: Whether ``update`` leaves entries outside the pattern at zero.
     keeps_zeros: ClassVar[bool] = True
-    look: ClassVar[Look] = Look("#8a929b", "o", "-")
+    look: ClassVar[Look] = Look("#84939c", "o", "-")
 
     # -- what it can do here ------------------------------------------------------------------
 

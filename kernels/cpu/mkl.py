@@ -38,7 +38,7 @@ class MklCsr(DualCsrKernel):
     runtime = "mkl"
     # 130-165 GFLOP/s on a Xeon, 30-50 on an EPYC: other makers' processors get a slower path.
     made_for = "Intel"
-    look = Look("#e69f00", "P", "-")
+    look = Look("#cd810f", "P", "-")
 
     def unavailable(self) -> str | None:
         return _mkl_unavailable()
@@ -82,7 +82,7 @@ class MklCsrHinted(MklCsr):
     name = "mkl-csr-hinted"
     title = "MKL CSR, inspected"
     source = "mkl_sparse_set_mm_hint, mkl_sparse_optimize, mkl_sparse_?_mm (mv for a single image)"
-    look = Look("#e69f00", "P", "--")
+    look = Look("#cd810f", "P", "--")
 
     def update(self, operand: DualCsrOperand, step: Any, rate: float) -> None:
         super().update(operand, step, rate)

@@ -97,7 +97,7 @@ class NumbaBsr(SparseKernel):
     format = "bsr"
     arithmetic = ONLY_FP32
     source = "register blocking: OSKI (Vuduc et al. 2005), a tile of the batch per block row"
-    look = Look("#d55e00", "s", "-")
+    look = Look("#cf2a1a", "s", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
         most = SIDE * _MOST_BLOCKS

@@ -105,7 +105,7 @@ class NumbaCsr(CsrKernel):
     title = "Numba CSR"
     device = "cpu"
     source = "numba.prange over rows, one axpy per nonzero"
-    look = Look("#0072b2", "^", ":")
+    look = Look("#1a6fe6", "^", ":")
 
     def prepare(self, weight: Weight) -> CsrOperand:
         return CsrOperand.of(weight)

@@ -68,7 +68,7 @@ class NumbaDense(Kernel):
     role: ClassVar[Role] = "dense"
     stores_zeros = True
     keeps_zeros = False
-    look = Look("#000000", "o", ":")
+    look = Look("#70655f", "o", ":")
 
     def prepare(self, weight: Weight) -> DenseBlocks:
         blocks = in_blocks(weight.values)

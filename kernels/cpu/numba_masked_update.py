@@ -27,7 +27,7 @@ class NumbaMaskedUpdate(NumbaDense):
     source = "numba-dense; the step is added where a bit per entry says so, in one pass"
     role = "masked dense"
     keeps_zeros = True
-    look = Look("#8a929b", "v", "-.")
+    look = Look("#84939c", "v", "-.")
 
     def prepare(self, weight: Weight) -> DenseBlocks:
         operand = super().prepare(weight)

@@ -81,7 +81,7 @@ class NumbaSell(ForwardOnly, SparseKernel):
     format = "sell"
     arithmetic = ONLY_FP32
     source = "SELL-C-sigma: Kreutzer et al. 2014; lookups in registers by AVX-512, through numba"
-    look = Look("#009e73", "D", "-")
+    look = Look("#4ba45d", "D", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
         if problem.n != 1:

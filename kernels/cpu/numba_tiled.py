@@ -115,7 +115,7 @@ class NumbaTiled(SparseKernel):
     format = "csr"
     arithmetic = ONLY_FP32
     source = "register tiling: Gale et al. 2020, Wilkinson et al. 2023; LLVM through numba"
-    look = Look("#0072b2", "^", "-")
+    look = Look("#1a6fe6", "^", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
         if max(problem.m, problem.k) > _MOST_COLUMNS:

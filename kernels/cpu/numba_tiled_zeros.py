@@ -21,7 +21,7 @@ class NumbaTiledZeros(NumbaTiled):
     name = "numba-tiled-zeros"
     title = "Numba CSR, zeros of X left out"
     source = "columns of W are added up for the nonzeros of X; weight gradient as numba-tiled"
-    look = Look("#0072b2", "^", "--")
+    look = Look("#1a6fe6", "^", "--")
 
     def unsupported(self, problem: Problem) -> str | None:
         if problem.n > 1:

@@ -125,7 +125,7 @@ class NumpyDense(DenseKernel):
     title = "NumPy dense"
     device = "cpu"
     source = "numpy.matmul with out="
-    look = Look("#000000", "o", "-")
+    look = Look("#70655f", "o", "-")
 
 
 class NumpyMaskedCall(MaskedCallKernel):
@@ -135,7 +135,7 @@ class NumpyMaskedCall(MaskedCallKernel):
     title = "NumPy dense, masked in every call"
     device = "cpu"
     source = "numpy.multiply then numpy.matmul, as torch.nn.utils.prune computes"
-    look = Look("#8a929b", "s", "--")
+    look = Look("#84939c", "s", "--")
 
 
 class NumpyMaskedUpdate(MaskedUpdateKernel):
@@ -145,4 +145,4 @@ class NumpyMaskedUpdate(MaskedUpdateKernel):
     title = "NumPy dense, masked in the update"
     device = "cpu"
     source = "numpy.matmul; numpy.multiply in the update only"
-    look = Look("#8a929b", "s", ":")
+    look = Look("#84939c", "s", ":")

@@ -117,7 +117,7 @@ class ScipyCsr(LibrarySparseKernel):
     device = "cpu"
     format = "csr"
     source = "scipy.sparse.csr_array @ dense; weight gradient by numpy.matmul and numpy.take"
-    look = Look("#cc79a7", "v", "-")
+    look = Look("#ba2f9f", "v", "-")
 
 
 class ScipyCsc(LibrarySparseKernel):
@@ -128,7 +128,7 @@ class ScipyCsc(LibrarySparseKernel):
     device = "cpu"
     format = "csc"
     source = "scipy.sparse.csc_array @ dense; weight gradient by numpy.matmul and numpy.take"
-    look = Look("#cc79a7", "v", "--")
+    look = Look("#ba2f9f", "v", "--")
 
 
 class ScipyBsr(LibrarySparseKernel):
@@ -139,4 +139,4 @@ class ScipyBsr(LibrarySparseKernel):
     device = "cpu"
     format = "bsr"
     source = "scipy.sparse.bsr_array @ dense; weight gradient by numpy.matmul and numpy.take"
-    look = Look("#cc79a7", "v", ":")
+    look = Look("#ba2f9f", "v", ":")

@@ -71,7 +71,7 @@ class TorchCsr(OnTorch, DualCsrKernel):
     role = "peer"
     # Its sparse products are MKL's.
     made_for = "Intel"
-    look = Look("#56b4e9", "X", "-")
+    look = Look("#1b99e8", "X", "-")
 
     def forward(self, operand: DualCsrOperand, x: Any, out: Any) -> Any:
         return torch().mm(operand.matrix, x, out=out)
@@ -107,7 +107,7 @@ class TorchBsr(OnTorch, LibrarySparseKernel):
     source = "torch.mm(bsr, dense, out=); weight gradient by numpy.matmul and numpy.take"
     # Its sparse products are MKL's.
     made_for = "Intel"
-    look = Look("#56b4e9", "X", "--")
+    look = Look("#1b99e8", "X", "--")
 
     def prepare(self, weight: Weight) -> TorchBsrOperand:
         host = super().prepare(weight)
@@ -135,7 +135,7 @@ class TorchDense(OnTorch, DenseKernel):
     name = "torch-dense"
     title = "PyTorch dense"
     source = "torch.mm(out=)"
-    look = Look("#000000", "o", "--")
+    look = Look("#70655f", "o", "--")
 
     def prepare(self, weight: Weight) -> DenseOperand:
         return DenseOperand(self.put(weight.values.copy()))

@@ -66,7 +66,7 @@ class CupyDense(FusedUpdate, DenseKernel):
     name = "cupy-dense"
     title = "CuPy dense"
     source = "cupy.matmul with out= (cuBLAS, TF32 off)"
-    look = Look("#000000", "o", "-")
+    look = Look("#70655f", "o", "-")
 
 
 class CupyDenseTf32(FusedUpdate, DenseKernel):
@@ -76,7 +76,7 @@ class CupyDenseTf32(FusedUpdate, DenseKernel):
     title = "CuPy dense, TF32"
     arithmetic: ClassVar = {"float32": TF32}
     source = "cublasGemmEx with CUBLAS_COMPUTE_32F_FAST_TF32, through CuPy"
-    look = Look("#000000", "o", "--")
+    look = Look("#70655f", "o", "--")
 
     def unavailable(self) -> str | None:
         return super().unavailable() or older_than(80, "TF32")
@@ -116,7 +116,7 @@ class CupyDenseFp16(FusedUpdate, DenseKernel):
     title = "CuPy dense, fp16"
     arithmetic: ClassVar = {"float32": FP16}
     source = "cublasGemmEx of fp16 with CUBLAS_COMPUTE_32F and fp32 out, through CuPy"
-    look = Look("#000000", "o", ":")
+    look = Look("#70655f", "o", ":")
 
     def unavailable(self) -> str | None:
         return super().unavailable() or older_than(70, "tensor cores")
@@ -159,7 +159,7 @@ class CupyMaskedCall(FusedUpdate, MaskedCallKernel):
     name = "cupy-masked-call"
     title = "CuPy dense, masked in every call"
     source = "cupy.multiply then cupy.matmul"
-    look = Look("#8a929b", "s", "--")
+    look = Look("#84939c", "s", "--")
 
 
 class CupyMaskedFused(FusedUpdate, MaskedCallKernel):
@@ -172,7 +172,7 @@ class CupyMaskedFused(FusedUpdate, MaskedCallKernel):
     name = "cupy-masked-fused"
     title = "CuPy dense, masked in every call by bytes"
     source = "one cupy.ElementwiseKernel then cupy.matmul"
-    look = Look("#8a929b", "s", "-.")
+    look = Look("#84939c", "s", "-.")
 
     def prepare(self, weight: Weight) -> DenseOperand:
         # The mask in bytes, not in W's dtype.
@@ -199,4 +199,4 @@ class CupyMaskedUpdate(FusedUpdate, MaskedUpdateKernel):
     name = "cupy-masked-update"
     title = "CuPy dense, masked in the update"
     source = "cupy.matmul; one cupy.ElementwiseKernel in the update only"
-    look = Look("#8a929b", "s", ":")
+    look = Look("#84939c", "s", ":")

@@ -45,7 +45,7 @@ class CupyCsr(_CupySparseKernel):
     title = "CuPy CSR"
     format = "csr"
     source = "cupyx.scipy.sparse.csr_matrix @ dense; weight gradient by cupy.matmul and cupy.take"
-    look = Look("#cc79a7", "v", "-")
+    look = Look("#ba2f9f", "v", "-")
 
 
 class CupyCsc(_CupySparseKernel):
@@ -55,4 +55,4 @@ class CupyCsc(_CupySparseKernel):
     title = "CuPy CSC"
     format = "csc"
     source = "cupyx.scipy.sparse.csc_matrix @ dense; weight gradient by cupy.matmul and cupy.take"
-    look = Look("#cc79a7", "v", "--")
+    look = Look("#ba2f9f", "v", "--")

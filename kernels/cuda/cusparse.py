@@ -129,7 +129,7 @@ class CusparseCsr(CusparseKernel):
     title = "cuSPARSE CSR"
     algorithm = "DEFAULT"
     source = "cusparseSpMM, SpMV and SDDMM with preprocessing, through nvmath-python"
-    look = Look("#009e73", "D", "-")
+    look = Look("#cd810f", "D", "-")
 
 
 class CusparseCsr1(CusparseKernel):
@@ -139,7 +139,7 @@ class CusparseCsr1(CusparseKernel):
     title = "cuSPARSE CSR, algorithm 1"
     algorithm = "CSR_ALG1"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG1, through nvmath-python"
-    look = Look("#009e73", "D", "--")
+    look = Look("#cd810f", "D", "--")
 
 
 class CusparseCsr2(CusparseKernel):
@@ -149,7 +149,7 @@ class CusparseCsr2(CusparseKernel):
     title = "cuSPARSE CSR, algorithm 2"
     algorithm = "CSR_ALG2"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG2, through nvmath-python"
-    look = Look("#009e73", "D", ":")
+    look = Look("#cd810f", "D", ":")
 
 
 class CusparseCsr3(CusparseKernel):
@@ -159,7 +159,7 @@ class CusparseCsr3(CusparseKernel):
     title = "cuSPARSE CSR, algorithm 3"
     algorithm = "CSR_ALG3"
     source = "cusparseSpMM with CUSPARSE_SPMM_CSR_ALG3, through nvmath-python"
-    look = Look("#009e73", "D", "-.")
+    look = Look("#cd810f", "D", "-.")
 
 
 class CusparseBsr(CusparseKernel):
@@ -170,7 +170,7 @@ class CusparseBsr(CusparseKernel):
     format = "bsr"
     algorithm = "DEFAULT"
     source = "cusparseSpMM, SpMV and SDDMM on BSR, through nvmath-python"
-    look = Look("#009e73", "p", "-")
+    look = Look("#cd810f", "p", "-")
 
     def unfit(self, weight: Weight) -> str | None:
         return formats.holds_no_blocks(weight)

@@ -85,7 +85,7 @@ class TorchCudaCsr(OnTorchCuda, TorchCsr):
 
     name = "torch-cuda-csr"
     title = "PyTorch CSR on CUDA"
-    look = Look("#56b4e9", "X", "-")
+    look = Look("#1b99e8", "X", "-")
 
     def prepare(self, weight: Weight) -> DualCsrOperand:
         operand = super().prepare(weight)
@@ -137,7 +137,7 @@ class TorchCudaBsr(OnTorchCuda, SparseKernel):
     format = "bsr"
     source = "torch.mm(bsr, dense, out=); weight gradient by torch.mm and torch.take"
     role = "peer"
-    look = Look("#56b4e9", "X", "--")
+    look = Look("#1b99e8", "X", "--")
 
     def unfit(self, weight: Weight) -> str | None:
         # It raises an internal error for blocks of 1 x 1 (PyTorch 2.11).

@@ -59,7 +59,7 @@ class TorchSemiStructured(OnTorchCuda, ForwardOnly):
     title = "PyTorch 2:4 on CUDA"
     format = "2:4"
     role = "peer"
-    look = Look("#56b4e9", "X", ":")
+    look = Look("#1b99e8", "X", ":")
     arithmetic: ClassVar = {"float32": _FP16_RESULTS}
     source = "torch.sparse.to_sparse_semi_structured in fp16, torch.mm"
 

@@ -166,7 +166,7 @@ class NumbaCudaBsr(OnNumbaCuda, Kernel):
     format = "bsr"
     arithmetic: ClassVar[Mapping[str, Arithmetic]] = {"float32": TF32}
     source = "numba.cuda with inline PTX: mma.sync.m16n8k8, TF32"
-    look = Look("#d55e00", "s", "-")
+    look = Look("#cf2a1a", "s", "-")
 
     def unavailable(self) -> str | None:
         return super().unavailable() or _too_old()

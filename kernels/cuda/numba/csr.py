@@ -78,7 +78,7 @@ class NumbaCudaCsr(OnNumbaCuda, CsrKernel):
     name = "numba-cuda-csr"
     title = "Numba CUDA CSR"
     source = "numba.cuda, one thread per output element"
-    look = Look("#0072b2", "^", ":")
+    look = Look("#1a6fe6", "^", ":")
 
     def prepare(self, weight: Weight) -> CudaCsrOperand:
         host, put = CsrOperand.of(weight), self.put

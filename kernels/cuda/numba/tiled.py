@@ -51,7 +51,7 @@ class NumbaCudaTiled(OnNumbaCuda, SparseKernel):
     format = "csr"
     arithmetic = ONLY_FP32
     source = "numba.cuda, after Gale, Zaharia, Young, Elsen 2020, Sparse GPU Kernels (Sputnik)"
-    look = Look("#0072b2", "^", "-")
+    look = Look("#1a6fe6", "^", "-")
 
     def __init__(self, tiles: Mapping[Pass, Tile] | None = None) -> None:
         self._tiles = dict(tiles or {})
