@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.statistics.warnings import WARNINGS
@@ -12,11 +15,16 @@ from crossover.reports.results import Results
 from crossover.reports.sections import Part
 from crossover.reports.tables import MARK, SEPARATOR, Table, seconds
 
+# What a kernel needs, by its runtime.
+_RUNTIMES = {"torch": "PyTorch", "mkl": "MKL", "cuda": "CUDA", "numba": "Numba", "blas": "BLAS"}
+
 
 def parts_of(results: Results) -> list[Part]:
     """Return what closes a report."""
     made = warning_table(results), not_run_table(results), metrics.glossary()
-    return [Part(each.title, tables=[each]) for each in (*made, condition_table(results))]
+    return [
+        Part(each.title, tables=[each], folded=True) for each in (*made, condition_table(results))
+    ]
 
 
 def warning_table(results: Results, study: str | None = None) -> Table:
@@ -48,6 +56,39 @@ def not_run_table(results: Results, study: str | None = None) -> Table:
         for (kernel, status, reason), count in counts.items()
     ]
     return Table.of("Not run", lines)
+
+
+def notes(results: Results, study: str | None = None) -> list[str]:
+    """Return what did not run, and the warnings, in a line each; nothing of none."""
+    rows = metrics.rows(results, study)
+    return [note for note in (_not_run_note(results, rows), _warning_note(rows)) if note]
+
+
+def _not_run_note(results: Results, rows: pd.DataFrame) -> str:
+    """Return how many kernels ran nowhere, by what they need, and which failed."""
+    ran = set(rows.loc[rows["status"] == "measured", "kernel"])
+    failed = sorted(set(rows.loc[rows["status"].isin(["failed", "wrong"]), "kernel"]))
+    absent = sorted(set(rows["kernel"]) - ran - set(failed))
+    runtimes = Counter(
+        _RUNTIMES.get(results.kernels[name].runtime, name) if name in results.kernels else name
+        for name in absent
+    )
+    parts = [
+        f"{what} ({count} kernel{'s' if count > 1 else ''})" for what, count in runtimes.items()
+    ]
+    said = f"Not run here: {', '.join(parts)}. " if parts else ""
+    said += f"Failed: {', '.join(failed)}. " if failed else ""
+    return f"{said}Why: in the report." if said else ""
+
+
+def _warning_note(rows: pd.DataFrame) -> str:
+    measured = rows[rows["status"] == "measured"]
+    counts = measured["warnings"].str.split(SEPARATOR).explode().value_counts()
+    known = [each for each in WARNINGS if each.name in counts]
+    if not known:
+        return ""
+    told = ", ".join(f"{MARK}{each.letter} {each.name} {counts[each.name]}" for each in known)
+    return f"Warnings, of {len(measured)} times: {told}. What to do: in the report."
 
 
 def condition_table(results: Results) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
+from crossover.bench.statistics.crossover import CrossoverEstimate, bracket, from_signs
 from crossover.bench.statistics.search_answers import FASTEST, SearchAnswer
 from crossover.reports import metrics
 from crossover.reports.tables import interval_in
@@ -28,6 +28,8 @@ class Crossover:
     #: The values of :data:`AXES`, and the pattern, scope and shape.
     place: dict[str, Any]
     estimate: CrossoverEstimate
+    #: What the medians alone would say, whatever their intervals.
+    by_medians: CrossoverEstimate
     #: The highest sparsity, the speedup there, and the kernel that reaches it.
     top_sparsity: float
     top_speedup: float
@@ -53,6 +55,7 @@ class Crossover:
         """Return it for JSON."""
         estimate = asdict(self.estimate) | {"text": str(self.estimate)}
         content = asdict(self)
+        del content["by_medians"]
         return {**content.pop("place"), **content, "estimate": estimate}
 
 
@@ -127,6 +130,7 @@ def _crossover(kernel: str, points: pd.DataFrame) -> Crossover:
         kernel=kernel,
         place={name: top[name] for name in (*AXES, "pattern", "scope", "m", "k")},
         estimate=estimate,
+        by_medians=from_signs([(row["sparsity"], row["speedup"] > 1) for row in ordered]),
         top_sparsity=top["sparsity"],
         top_speedup=top["speedup"],
         top_kernel=top["kernel"],

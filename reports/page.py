@@ -11,8 +11,9 @@ from pathlib import Path
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import write_whole
 from crossover.reports import conditions, metrics
+from crossover.reports.exports import tidy
 from crossover.reports.exports.html import html
-from crossover.reports.exports.markdown import markdown
+from crossover.reports.exports.markdown import PLOTS, markdown
 from crossover.reports.results import Results
 from crossover.reports.sections import Document, Section, plain
 from crossover.reports.views import gate, peers, scaling, search, selfcheck, step, sweep
@@ -51,7 +52,7 @@ def _section(results: Results, study: str) -> Section | None:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Write the page, the Markdown with its plots, and the CSV to ``folder``; return the paths.
+    """Write the page, the Markdown with its plots, and every row to ``folder``; return the paths.
 
     Each file is written whole or left as it was.
 
@@ -59,11 +60,15 @@ def write(results: Results, folder: Path) -> list[Path]:
         InputError: if a file cannot be written, or there is nothing to show.
     """
     shown = document(results, sections(results))
-    contents = {
+    rows = metrics.rows(results)
+    contents: dict[str, str | bytes] = {
         "report.html": html(shown),
         "report.md": markdown(shown),
-        "results.csv": metrics.rows(results).to_csv(index=False),
-    } | {plot.file: plot.svg for plot in shown.plots}
+        "results.csv": tidy.csv(rows),
+    }
+    if tidy.has_parquet():
+        contents["results.parquet"] = tidy.parquet(rows)
+    contents |= {f"{PLOTS}/{plot.file}": plot.svg for plot in shown.plots}
     for name, content in contents.items():
         write_whole(folder / name, content, "free space, or use another --out")
     return [folder / name for name in contents]

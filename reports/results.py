@@ -58,13 +58,13 @@ class Results:
         )
 
 
-def load(folder: Path, run_id: str | None = None) -> Results:
-    """Return the run called ``run_id`` in ``folder``, by default the one that was measured last.
+def load(place: Path, run_id: str | None = None) -> Results:
+    """Return the run called ``run_id`` in a folder or a file, by default that measured last.
 
     Raises:
         InputError: if there is no such run, or the file cannot be read.
     """
-    store = Store(folder / FILE_NAME, readonly=True)
+    store = Store(place if place.is_file() else place / FILE_NAME, readonly=True)
     try:
         run = store.run(run_id)
         series: dict[str, list[Visit]] = {}

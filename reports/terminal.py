@@ -1,4 +1,4 @@
-"""Summaries on the terminal: a few tables, then the answer; all else is on the page.
+"""Summaries on the terminal: one screen, on which the answer is the last thing.
 
 Tables keep to the width of the terminal, and to 100 columns where there is none. What all lines
 have in common is said once, above them. Rich honours ``NO_COLOR``.
@@ -7,6 +7,8 @@ have in common is said once, above them. Rich honours ``NO_COLOR``.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 from rich import box
@@ -18,14 +20,19 @@ from rich.table import Table as Grid
 from crossover.reports import conditions, page
 from crossover.reports.foreign import terminal_text
 from crossover.reports.results import Results
+from crossover.reports.sections import Chart, Document, Section
 
 _FILE_WIDTH = 100
+#: Of a summary; half of them at most are the answer.
+SCREEN = 40
 _MOST_LINES = 14
+_BRIEF_LINES = 9
 # Of a cell, beyond which nobody reads it there; and of a word, beyond which it is folded.
 _LONGEST, _LONGEST_WORD = 120, 30
 _PADDING = 3
 # An estimate and its interval stay in one line.
 _WORD = re.compile(r"\S+ \[[^\]]*\]|\S+")
+_BAR = 36
 # Columns that say of which problem a line is.
 _PROBLEM = frozenset(
     {"network", "matrices", "layer", "shape (m × k)", "sparsity", "accuracy", "pattern", "weights",
@@ -37,23 +44,36 @@ _PROBLEM = frozenset(
 def summary(results: Results, study: str | None = None) -> None:
     """Print the summary of one study, or of all that the run holds; the answer comes last.
 
+    What one screen has no room for is on the page.
+
     Raises:
         InputError: if nothing of it is stored.
     """
     console = output()
     shown = page.sections(results, study)
-    console.print(terminal_text(results.run.machine_title), style="bold", markup=False)
-    for section in shown:
+    ends = [
+        _captured(console, partial(_say, console, note))
+        for note in conditions.notes(results, study)
+    ]
+    ends += _answer(console, shown)
+    room = SCREEN - sum(text.count("\n") for text in ends)
+    printed = []
+    for block in _blocks(console, results, shown):
+        text = _captured(console, block)
+        if text.count("\n") <= room:
+            room -= text.count("\n")
+            printed.append(text)
+    console.file.write("".join([*printed, *ends]))
+
+
+def comparison(document: Document) -> None:
+    """Print a comparison's table, then its answers."""
+    console = output()
+    for section in document.sections:
         for each in section.brief:
-            if len(each.frame):
-                table(each.frame, each.title)
-    for made in (conditions.not_run_table, conditions.warning_table):
-        each = made(results, study)
-        if len(each.frame):
-            table(each.frame.drop(columns="means", errors="ignore"), each.title, most=5)
-    for section in shown:
-        for sentence in section.sentences:
-            console.print(terminal_text(sentence), style="bold", markup=False)
+            _print_table(console, each.frame, each.title, _MOST_LINES)
+    for answer in document.answers:
+        _say(console, answer, bold=True)
 
 
 def table(frame: pd.DataFrame, title: str = "", most: int | None = _MOST_LINES) -> None:
@@ -61,7 +81,78 @@ def table(frame: pd.DataFrame, title: str = "", most: int | None = _MOST_LINES) 
 
     Columns that would be torn within words are left to the report; None prints all of it.
     """
-    console = output()
+    _print_table(output(), frame, title, most)
+
+
+def output() -> Console:
+    """Return the console on stdout."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+
+
+def _blocks(
+    console: Console, results: Results, shown: Sequence[Section]
+) -> Iterator[Callable[[], None]]:
+    """Yield what stands above the answer, the most important first."""
+    yield partial(_say, console, results.run.machine_title, bold=True)
+    for section in shown[:1]:
+        if section.chart and section.chart.bars:
+            yield partial(_print_chart, console, section.chart)
+    for section in shown:
+        for each in section.brief:
+            if len(each.frame):
+                yield partial(_print_table, console, each.frame, each.title, _BRIEF_LINES)
+
+
+def _answer(console: Console, shown: Sequence[Section]) -> list[str]:
+    """Return the sentences of every study, those of the first one last, on half a screen."""
+    own = [
+        _captured(console, partial(_say, console, each, bold=True)) for each in shown[0].sentences
+    ]
+    lines, kept = 0, []
+    for text in own:
+        lines += text.count("\n")
+        if kept and lines > SCREEN // 2:
+            break
+        kept.append(text)
+    others = []
+    for section in shown[1:]:
+        text = _captured(console, partial(_say, console, section.sentences[0]))
+        lines += text.count("\n")
+        if lines <= SCREEN // 2:
+            others.append(text)
+    return [*others, *kept]
+
+
+def _captured(console: Console, block: Callable[[], None]) -> str:
+    with console.capture() as captured:
+        block()
+    return captured.get()
+
+
+def _say(console: Console, text: str, bold: bool = False) -> None:
+    console.print(terminal_text(text), style="bold" if bold else "", markup=False)
+
+
+def _print_chart(console: Console, chart: Chart) -> None:
+    """Print bars, with a line where they reach the chart's unit."""
+    unicode = (console.encoding or "").lower().startswith("utf")
+    block, line = ("█", "┊") if unicode else ("#", "|")
+    top = max([chart.unit, *(bar.value for bar in chart.bars)])
+    label = max(cell_len(terminal_text(bar.label)) for bar in chart.bars)
+    _say(console, chart.title, bold=True)
+    at = round(_BAR * chart.unit / top) if chart.unit and top else 0
+    for bar in chart.bars[:_BRIEF_LINES]:
+        filled = max(0, round(_BAR * bar.value / top)) if top else 0
+        drawn = (block * filled).ljust(_BAR)
+        if 0 < at < _BAR and filled <= at:
+            drawn = drawn[:at] + line + drawn[at + 1 :]
+        name = terminal_text(bar.label).rjust(label)
+        console.print(f" {name} {drawn} {terminal_text(bar.text)}", markup=False, no_wrap=True)
+    console.print()
+
+
+def _print_table(console: Console, frame: pd.DataFrame, title: str, most: int | None) -> None:
     columns, common = _condensed(frame)
     heading = f"{title} ({common})" if title and common else title or common
     if heading:
@@ -80,12 +171,6 @@ def table(frame: pd.DataFrame, title: str = "", most: int | None = _MOST_LINES) 
     if len(columns) > len(shown):
         console.print(f"… and {len(columns) - len(shown)} more in the report", markup=False)
     console.print()
-
-
-def output() -> Console:
-    """Return the console on stdout."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
 
 
 def _condensed(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:

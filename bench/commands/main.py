@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from crossover.bench.commands import (
+    compare,
     gate,
     history,
     kernels,
@@ -29,8 +30,8 @@ from crossover.reports.foreign import terminal_text
 
 #: In the order of ``--help``.
 COMMANDS = (
-    run, search, peers, step, scaling, selfcheck, gate, history, report, machine, kernels,
-    networks,
+    run, search, peers, step, scaling, selfcheck, gate, history, report, compare, machine,
+    kernels, networks,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,46 @@ def break_even_calls(prepare_s: float, dense_s: float, sparse_s: float) -> float
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} {value} is not a time: must be finite and at least 0")
     return prepare_s / (dense_s - sparse_s) if sparse_s < dense_s else float("inf")
+
+
+def line_through(low: tuple[float, float], high: tuple[float, float]) -> Callable[[float], float]:
+    """Return the straight line through two points, as a function."""
+    (x, y), slope = low, (high[1] - low[1]) / (high[0] - low[0])
+    return lambda at: y + (at - x) * slope
+
+
+def memory_crossover(bytes_at: Callable[[float], float], dense_bytes: float) -> float | None:
+    """Return the sparsity from which an operand is smaller than the dense one, or None.
+
+    ``bytes_at`` gives its bytes by sparsity. Those of a sparse format grow linearly with its
+    density; for BSR, whose blocks fill up, this is where the line through the extremes crosses.
+    """
+    at_0, at_1 = bytes_at(0.0), bytes_at(1.0)
+    if at_0 == at_1:
+        return None
+    place = (at_0 - dense_bytes) / (at_0 - at_1)
+    return place if 0 <= place <= 1 else None
+
+
+def crossover_at_ceilings(
+    limits: Limits,
+    executed_flops: float,
+    side_bytes: float,
+    dense_bytes: float,
+    bytes_at: Callable[[float], float],
+) -> float | None:
+    """Return the crossover of two kernels at the ceilings, one dense and one sparse.
+
+    Both take the time of their roofline: multiply-adds of what is stored, and compulsory bytes,
+    which are ``bytes_at`` a sparsity of the sparse operand. None where the sparse one would never
+    be faster.
+    """
+    dense = limits.bound_s(executed_flops, dense_bytes + side_bytes)
+    for sparsity in np.linspace(0.0, 1.0, 1001):
+        nbytes = bytes_at(float(sparsity)) + side_bytes
+        if limits.bound_s((1 - sparsity) * executed_flops, nbytes) <= dense:
+            return float(sparsity)
+    return None
 
 
 def leaves_out(stores_zeros: bool, stored_entries: int, nnz: int, entries: int) -> bool:

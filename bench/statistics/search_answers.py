@@ -9,13 +9,14 @@ all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Row, Visit
+from crossover.bench.statistics import rates
 from crossover.bench.statistics.comparison import cross_fitted, fastest_over, log_ratios
 from crossover.bench.statistics.intervals import CONFIDENCE
 from crossover.bench.statistics.rates import Limits, break_even_calls, call_fraction, is_weak
@@ -118,34 +119,20 @@ class SearchAnswer:
         self.search.tell(sparsity, ratios, [each.record.process for each in visits])
 
     def memory_crossover(self) -> float | None:
-        """Return the sparsity from which the operand is smaller than the dense one, or None.
-
-        The bytes of a sparse format grow linearly with its density; for BSR, whose blocks fill
-        up, this is where the line through the extremes crosses.
-        """
+        """Return the sparsity from which the operand is smaller than the dense one, or None."""
         if len(self.operands) < 2:
             return None
-        at_0, at_1 = self._bytes_at(0.0), self._bytes_at(1.0)
-        if at_0 == at_1:
-            return None
-        place = (at_0 - self._dense_bytes) / (at_0 - at_1)
-        return place if 0 <= place <= 1 else None
+        return rates.memory_crossover(self._bytes_at, self._dense_bytes)
 
     def predicted(self, limits: Limits | None) -> float | None:
         """Return the crossover of two kernels at the ceilings, one dense and one in this format.
 
-        Both take the time of their roofline: multiply-adds of what is stored, and compulsory
-        bytes. None where the sparse one would never be faster, or too little is known.
+        None where the sparse one would never be faster, or too little is known.
         """
         if limits is None or self.problem is None or len(self.operands) < 2:
             return None
-        executed, sides = self.problem.executed_flops, self.problem.side_bytes
-        dense = limits.bound_s(executed, self._dense_bytes + sides)
-        for sparsity in np.linspace(0.0, 1.0, 1001):
-            nbytes = self._bytes_at(float(sparsity)) + sides
-            if limits.bound_s((1 - sparsity) * executed, nbytes) <= dense:
-                return float(sparsity)
-        return None
+        flops, sides = self.problem.executed_flops, self.problem.side_bytes
+        return rates.crossover_at_ceilings(limits, flops, sides, self._dense_bytes, self._bytes_at)
 
     def weak_baseline_at(self, limits: Limits | None) -> list[float]:
         """Return the sparsities at which the baseline took over twice the least time of a call."""
@@ -166,11 +153,12 @@ class SearchAnswer:
         top = self.probes[-1].sparsity
         return top, self.operands[top].calls
 
-    def _bytes_at(self, sparsity: float) -> float:
-        """Return the operand's bytes, on the line through those at the extreme sparsities."""
+    @property
+    def _bytes_at(self) -> Callable[[float], float]:
+        """Return the operand's bytes by sparsity, on the line through those at the extremes."""
         low, high = min(self.operands), max(self.operands)
         at_low, at_high = self.operands[low].nbytes, self.operands[high].nbytes
-        return at_low + (sparsity - low) * (at_high - at_low) / (high - low)
+        return rates.line_through((low, at_low), (high, at_high))
 
     @property
     def _dense_bytes(self) -> int:

@@ -42,7 +42,8 @@ def draw(points: pd.DataFrame, title: str) -> str:
                 says = "dense" if row["dense"] else percent(row["network_sparsity"])
                 axis.annotate(
                     says, (row["time_s"], 100 * row["error"]), fontsize=7.5, color=INK,
-                    xytext=(5, 5 if place % 2 else -10), textcoords="offset points",
+                    xytext=(5, -10) if row["dense"] else (-4, 6) if place % 2 else (5, 4),
+                    ha="right" if place % 2 else "left", textcoords="offset points",
                 )  # fmt: skip
             axis.set_xscale("log")
             low, high = there["time_s"].min(), there["time_s"].max()

@@ -29,10 +29,10 @@ def draw(panels: Mapping[str, pd.DataFrame], title: str) -> str:
     """
     layers = list(dict.fromkeys(label for each in panels.values() for label in each["layer"]))
     batches = sorted({batch for each in panels.values() for batch in each["batch"]})
-    column = max(1.05, min(1.5, 0.11 * max(len(t) for p in panels.values() for t in p["text"])))
+    column = 1.02
     labels = 0.085 * max(map(len, layers)) + 0.35
     panel = column * len(batches)
-    across = max(1, min(len(panels), int((11.5 - labels) // (panel + _PANEL_GAP))))
+    across = max(1, min(len(panels), int((12.2 - labels) // (panel + _PANEL_GAP))))
     down = -(-len(panels) // across)
     block = _CELL * len(layers) + 0.75
     width = max(5.5, labels + across * (panel + _PANEL_GAP))
@@ -60,7 +60,7 @@ def _panel(
         face = "none" if middle is None else to_hex(_MAP(middle))
         axis.add_patch(Rectangle((x, y), 0.97, 0.94, facecolor=face, edgecolor=LINE, linewidth=0.6))
         ink = SOFT if middle is None else _ON_DARK if middle < 0.55 else _ON_LIGHT
-        text = "\n".join(textwrap.wrap(cell["text"], 18)[:2])
+        text = "\n".join(textwrap.wrap(cell["text"], 17)[:2])
         axis.text(x + 0.485, y + 0.48, text, ha="center", va="center", fontsize=8, color=ink)
     axis.set_xlim(0, len(batches))
     axis.set_ylim(len(layers), 0)

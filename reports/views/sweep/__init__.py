@@ -10,6 +10,7 @@ decide it, whether it was ``searched`` for between the sparsities of the grid an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
@@ -20,14 +21,19 @@ from crossover.reports.grids import Column, Grid
 from crossover.reports.results import Results
 from crossover.reports.sections import Bar, Chart, Part, Section
 from crossover.reports.tables import Table, percent, times
+from crossover.reports.views import gpu
 from crossover.reports.views.search import answers_with_warnings
 from crossover.reports.views.sweep import (
     accuracy,
     answer,
+    break_even,
     breakdown,
+    caches,
     crossover_map,
     curves,
     headline,
+    memory,
+    roofline,
 )
 
 _TITLE = "From which sparsity does a sparse kernel pay?"
@@ -38,18 +44,20 @@ def section(results: Results) -> Section | None:
     if not results.visits_of("sweep"):
         return None
     rows = metrics.of_study(results, "sweep")
-    found = crossovers(rows)
-    searched = answers_with_warnings(results, FASTEST_SERIES)
-    best = narrowed([each for each in found if each.kernel == FASTEST], searched)
-    each_kernel = [each for each in found if each.kernel != FASTEST]
+    best, each_kernel = found(results)
     points = networks.points(rows)
     parts = [
         crossover_map.part(best),
         breakdown.part(rows, points),
         accuracy.part(points),
-        curves.part(results, rows),
-        curves.other_passes(results, rows),
+        curves.part(results, rows, best),
+        curves.other_passes(results, rows, best),
         headline.part(results),
+        roofline.part(results, rows),
+        memory.part(results, rows),
+        break_even.part(results, rows),
+        caches.part(rows),
+        gpu.part(rows),
         Part("Crossovers kernel by kernel", grids=_crossover_grids([*best, *each_kernel]),
              folded=True),
     ]  # fmt: skip
@@ -64,6 +72,21 @@ def section(results: Results) -> Section | None:
         _brief(best, points, told) if told else [],
         _chart(rows, told) if told else None,
     )
+
+
+@lru_cache(maxsize=16)
+def found(results: Results) -> tuple[list[Crossover], list[Crossover]]:
+    """Return the crossovers of the fastest sparse kernels, as searched, and those of each."""
+    of_all = crossovers(metrics.of_study(results, "sweep"))
+    searched = answers_with_warnings(results, FASTEST_SERIES)
+    best = narrowed([each for each in of_all if each.kernel == FASTEST], searched)
+    return best, [each for each in of_all if each.kernel != FASTEST]
+
+
+def of_the_grid(results: Results) -> list[Crossover]:
+    """Return the crossovers of the fastest sparse kernels between sparsities of the grid."""
+    rows = metrics.of_study(results, "sweep")
+    return [each for each in crossovers(rows) if each.kernel == FASTEST]
 
 
 def _brief(

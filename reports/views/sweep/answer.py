@@ -51,7 +51,7 @@ def _size(each: Crossover) -> int:
 def _sentence(found: Crossover, points: Sequence[NetworkPoint]) -> str:
     place = found.place
     images = _images(place)
-    device = "" if place["device"] == "cpu" else f" on the {place['device'].upper()}"
+    device = "" if place["device"] == "cpu" else " on the GPU"
     other = "" if place["computes"] == "forward" else f", {PASS_TITLES[place['computes']]}"
     cold = "" if place["caches"] == "hot" else f", {place['caches']} caches"
     there = networks.at(points, **{name: place[name] for name in networks.PLACE})
@@ -75,7 +75,9 @@ def _crossing(found: Crossover) -> str:
     says = marked(_says(found.estimate), found.warnings)
     if found.estimate.kind in ("between", "always"):
         return f"on {layer} {found.top_kernel} beats {dense} {says}{_how(found)}"
-    return f"on {layer} {says}, over {dense}"
+    medians = found.by_medians
+    hint = f"; medians alone put it at {medians}" if medians.kind == "between" else ""
+    return f"on {layer} {says}, over {dense}{hint}"
 
 
 def _how(found: Crossover) -> str:

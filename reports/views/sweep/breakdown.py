@@ -26,6 +26,8 @@ from crossover.reports.tables import (
 )
 
 _TITLE = "Per-layer breakdown"
+# Of the metrics, what a breakdown is read for.
+_FIRST = {"nbytes", "time_s", "speedup", "relative_error"}
 _ALL = "all layers"
 _DENSE, _FASTEST = "fastest dense", "fastest of all"
 
@@ -139,22 +141,23 @@ def _grid(rows: pd.DataFrame, points: Sequence[NetworkPoint]) -> Grid:
     )
     totals = pd.DataFrame([line for each in points for line in _totals(each)])
     frame = pd.concat([whole, totals], ignore_index=True) if len(totals) else whole
-    return Grid(_TITLE, frame, _columns(rows, points), totals="total")
+    return Grid(_TITLE, frame, _columns(rows), totals="total")
 
 
-def _columns(rows: pd.DataFrame, points: Sequence[NetworkPoint]) -> list[Column]:
-    chosen = networks.nearest([each for each in points if each.place["pattern"] != "dense"])
+def _columns(rows: pd.DataFrame) -> list[Column]:
+    """Return the columns: what a layer is, then every figure, then where it was measured."""
     batches = sorted(rows["batch"].unique())
-    at = None if chosen is None else percent(chosen.place["network_sparsity"])
+    asked = [float(each) for each in rows["network_sparsity"].unique()]
+    at = percent(min(asked, key=lambda each: abs(each - networks.USUAL_SPARSITY)))
     several = rows[["device", "threads", "caches"]].nunique() > 1
-    places = [
-        Column(name, name, "count" if name == "threads" else "text", filtered=True)
-        for name in ("device", "threads", "caches")
-        if several[name]
-    ]
     return [
         Column("layer", "layer", filtered=True),
         Column("kernel", "kernel", filtered=True),
+        Column("shape", "shape (m × k)", "text", "outputs × inputs"),
+        Column("parameters", "parameters", "count", "weights, zeros included"),
+        Column("nnz", "nnz", "count", "stored nonzeros of W"),
+        Column("sparsity", "sparsity", "percent", "of this layer, not of the network"),
+        *sorted(metrics.columns(rows), key=lambda each: each.name not in _FIRST),
         Column("network", "network", filtered=True),
         Column("network_sparsity", "network at", "percent", "sparsity of the whole network that "
                "was asked for", filtered=True, chosen=at),
@@ -163,12 +166,11 @@ def _columns(rows: pd.DataFrame, points: Sequence[NetworkPoint]) -> list[Column]
         Column("computes", "pass", filtered=True, chosen="forward"),
         Column("which", "fastest", "text", "whether it is the problem's fastest dense or fastest "
                "sparse kernel", filtered=True, chosen="yes"),
-        *places,
-        Column("shape", "shape (m × k)", "text", "outputs × inputs"),
-        Column("parameters", "parameters", "count", "weights, zeros included"),
-        Column("nnz", "nnz", "count", "stored nonzeros of W"),
-        Column("sparsity", "sparsity", "percent", "of this layer, not of the network"),
-        *metrics.columns(rows),
+        *(
+            Column(name, name, "count" if name == "threads" else "text", filtered=True)
+            for name in ("device", "threads", "caches")
+            if several[name]
+        ),
     ]  # fmt: skip
 
 

@@ -1,53 +1,154 @@
-"""Speedup over sparsity, kernel by kernel, layer by layer."""
+"""Speedup over sparsity, kernel by kernel, with the crossover that was measured and predicted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
+from crossover.bench.statistics.rates import crossover_at_ceilings, line_through
+from crossover.reports import metrics
+from crossover.reports.crossovers import Crossover
+from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
-from crossover.reports.plots.sweep import speedup
+from crossover.reports.plots.panels import Band, Lines
 from crossover.reports.results import Results
 from crossover.reports.sections import PASS_TITLES, Part
 
+#: More lines in a panel nobody tells apart, and more panels nobody looks at.
+MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 5, 4
 # What a plot of speedups shows, as its data.
 _PLOTTED = [
     "layer", "m", "k", "batch", "sparsity", "nnz", "kernel", "speedup", "speedup_low",
     "speedup_high", "baseline", "warnings", "baseline_warnings",
 ]  # fmt: skip
+_PLACE = ["network", "device", "threads", "caches", "computes"]
 
 
-def part(results: Results, rows: pd.DataFrame) -> Part | None:
+def part(results: Results, rows: pd.DataFrame, best: Sequence[Crossover]) -> Part:
     """Return the speedups of the pass that is asked for most."""
-    return Part("Speedup over sparsity", plots=list(_plots(results, _of(rows, forward=True))))
+    shown = _of(rows, forward=True)
+    return Part("Speedup over sparsity", _left_out(shown), list(_plots(results, shown, best)))
 
 
-def other_passes(results: Results, rows: pd.DataFrame) -> Part | None:
+def other_passes(results: Results, rows: pd.DataFrame, best: Sequence[Crossover]) -> Part:
     """Return those of the other passes, folded."""
-    plots = list(_plots(results, _of(rows, forward=False)))
+    shown = _of(rows, forward=False)
+    plots = list(_plots(results, shown, best))
     return Part("Speedup over sparsity, other passes", plots=plots, folded=True)
 
 
 def _of(rows: pd.DataFrame, forward: bool) -> pd.DataFrame:
-    return rows[(rows["computes"] == "forward") == forward] if len(rows) else rows
+    if rows.empty:
+        return rows
+    is_shown = (rows["computes"] == "forward") == forward
+    return rows[is_shown & (rows["role"] != "dense") & rows["speedup"].notna()]
 
 
-def _plots(results: Results, rows: pd.DataFrame) -> Iterator[Plot]:
+def in_view(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the kernels, layers and batches that a plot has room for.
+
+    Sparse kernels and masked dense ones in the order of their highest speedup, the largest layers,
+    and batches spread from the smallest to the largest.
+    """
+    order = rows.groupby("kernel")["speedup"].max().sort_values(ascending=False)
+    masked = set(rows.loc[rows["role"] == "masked dense", "kernel"])
+    sparse = [name for name in order.index if name not in masked][:MOST_SPARSE]
+    kept = sparse + [name for name in order.index if name in masked][:MOST_MASKED]
+    sizes = (rows["m"] * rows["k"]).groupby(rows["layer"]).max().sort_values(ascending=False)
+    batches = sorted(rows["batch"].unique())
+    if len(batches) > MOST_BATCHES:
+        last = len(batches) - 1
+        batches = [batches[round(i * last / (MOST_BATCHES - 1))] for i in range(MOST_BATCHES)]
+    return rows[
+        rows["kernel"].isin(kept)
+        & rows["layer"].isin(sizes.index[:MOST_LAYERS])
+        & rows["batch"].isin(batches)
+    ]
+
+
+def _left_out(rows: pd.DataFrame) -> list[str]:
+    if rows.empty:
+        return []
+    kept = pd.concat([in_view(group) for _, group in rows.groupby(_PLACE, sort=False)])
+    missing = sorted(set(rows["kernel"]) - set(kept["kernel"]))
+    says = f" Slower ones are in the CSV alone: {', '.join(missing)}." if missing else ""
+    return [
+        "Over the fastest dense kernel of each problem, the line at 1. Bands are 95 % intervals; "
+        f"shaded: the crossover of the fastest sparse kernel.{says}"
+    ]
+
+
+def _plots(results: Results, rows: pd.DataFrame, best: Sequence[Crossover]) -> Iterator[Plot]:
     """Yield a plot per network, pass, device, number of threads, and caches."""
     if rows.empty:
         return
-    shown = rows[(rows["role"] != "dense") & rows["speedup"].notna()]
-    keys = ["network", "device", "threads", "caches", "computes"]
-    for (name, device, threads, caches, computes), group in shown.groupby(keys, sort=False):
-        where = f"CPU, {threads} threads" if device == "cpu" else "GPU"
-        title = f"{name}, {PASS_TITLES[computes]}, {where}, {caches}"
+    for key, group in rows.groupby(_PLACE, sort=False):
+        place = dict(zip(_PLACE, key, strict=True))
+        there = [each for each in best if all(each.place[n] == v for n, v in place.items())]
+        where = f"CPU, {place['threads']} threads" if place["device"] == "cpu" else "GPU"
+        computes = PASS_TITLES[str(place["computes"])]
+        title = f"{place['network']}, {computes}, {where}, {place['caches']}: speedup"
+        lines = Lines(
+            "speedup", "speedup", panels.as_factor, marked_by=("warnings", "baseline_warnings"),
+            bands=_bands(there), predicted=predicted(results, group),
+        )  # fmt: skip
+        names = place["network"], place["device"], place["threads"], place["caches"]
         yield Plot(
             title,
-            file_name("speedup", name, device, threads, caches, computes),
-            partial(speedup.draw, group, results.kernels, title),
+            file_name("speedup", *names, place["computes"]),
+            partial(panels.draw, in_view(group), results.kernels, title, lines),
             group[_PLOTTED],
-            f"{title}: speedup of each kernel over the fastest dense one, over sparsity, "
-            "with intervals.",
+            f"{title} of each kernel over the fastest dense one, over sparsity. {_said(there)}",
         )
+
+
+def _bands(found: Sequence[Crossover]) -> dict[tuple[str, int], Band]:
+    return {
+        (each.place["layer"], each.place["batch"]): Band(
+            each.estimate.low, each.estimate.high, str(each.estimate)
+        )
+        for each in found
+        if each.estimate.kind == "between"
+    }
+
+
+def _said(found: Sequence[Crossover]) -> str:
+    told = [
+        f"{each.place['layer']}, batch {each.place['batch']}: {each.text}" for each in found[:9]
+    ]
+    return f"Crossovers: {'; '.join(told)}." if told else ""
+
+
+def predicted(results: Results, rows: pd.DataFrame) -> dict[tuple[str, int], float]:
+    """Return by layer and batch where the crossover lies at the ceilings, where that is known.
+
+    The operand is that of the kernel which is the fastest at the highest sparsity.
+    """
+    fastest = metrics.fastest_sparse(rows)
+    found = {
+        (str(layer), int(batch)): _predicted(results, rows, group.to_dict("records"))
+        for (layer, batch), group in fastest.groupby(["layer", "batch"])
+    }
+    return {place: at for place, at in found.items() if at is not None}
+
+
+def _predicted(
+    results: Results, rows: pd.DataFrame, fastest: Sequence[Mapping[Any, Any]]
+) -> float | None:
+    top = max(fastest, key=lambda row: row["sparsity"])
+    limits = results.limits(top["device"], top["threads"])
+    same = rows[
+        (rows["kernel"] == top["kernel"])
+        & (rows["layer"] == top["layer"])
+        & (rows["batch"] == top["batch"])
+        & rows["nbytes"].notna()
+    ].sort_values("sparsity")
+    if limits is None or same["sparsity"].nunique() < 2:
+        return None
+    ends = [(float(row.sparsity), float(row.nbytes)) for row in same.iloc[[0, -1]].itertuples()]
+    return crossover_at_ceilings(
+        limits, top["executed_flops"], top["side_bytes"], top["dense_bytes"], line_through(*ends)
+    )

@@ -1,0 +1,1 @@
+"""Runs of several machines, versions or days side by side: equal workloads, named settings."""
