@@ -18,6 +18,7 @@ from crossover.reports.compare.differences import (
     speedup_differences,
 )
 from crossover.reports.compare.machines import Machine, differing, machines
+from crossover.reports.compare.sentences import sentences, told
 from crossover.reports.grids import Column, Grid
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.sweep import crossover_map as plot
@@ -27,7 +28,6 @@ from crossover.reports.tables import Table, marked
 from crossover.reports.views.sweep.crossover_map import cells
 
 _TITLE = "Whose crossover is where?"
-_MOST_SENTENCES = 6
 SCHEMA_VERSION = 1
 
 
@@ -44,7 +44,7 @@ def of(found: Sequence[Results]) -> Document:
     section = Section(
         "compare",
         _TITLE,
-        _sentences(compared, differences),
+        sentences(compared, differences),
         [part for part in _parts(compared, differences) if not part.empty],
         [_table(compared, differences)],
         record(compared, differences),
@@ -135,83 +135,32 @@ def _speedups(first: Machine, second: Machine) -> pd.DataFrame:
     return found if found.empty else found[kept]
 
 
-# -- what it says -----------------------------------------------------------------------------
-
-
-def _sentences(
-    compared: Sequence[Machine], differences: Sequence[tuple[Machine, CrossoverDifference]]
-) -> list[str]:
-    """Return the difference of the largest layer of each network and batch, forward, in words."""
-    told: dict[tuple[Any, ...], tuple[Machine, CrossoverDifference]] = {}
-    for machine, each in differences:
-        place = each.place
-        if place["computes"] != "forward" or place["caches"] != "hot":
-            continue
-        key = machine.name, place["network"], place["batch"], place["device"]
-        if key not in told or _size(each) > _size(told[key][1]):
-            told[key] = machine, each
-    batches = sorted({each.place["batch"] for _, each in told.values()})
-    middle = batches[len(batches) // 2] if batches else 0
-    ordered = sorted(told.values(), key=lambda each: each[1].place["batch"] != middle)
-    found = [_sentence(compared[0], *each) for each in ordered[:_MOST_SENTENCES]]
-    return found or ["No crossover of these runs is of equal workloads; speedups are."]
-
-
-def _size(each: CrossoverDifference) -> int:
-    return int(each.place["m"] * each.place["k"])
-
-
-def _sentence(first: Machine, second: Machine, found: CrossoverDifference) -> str:
-    place = found.place
-    images = "1 image" if place["batch"] == 1 else f"{place['batch']} images"
-    both = (
-        f"{_says(found.first.estimate.kind, found.first.text)} on {first.name}, "
-        f"{_says(found.second.estimate.kind, found.second.text)} on {second.name}"
-    )
-    noted = f" ({'; '.join(found.notes)})" if found.notes else ""
-    return f"{place['network']} {place['layer']}, {images}: {both}: {_verdict(found)}{noted}."
-
-
-def _says(kind: str, text: str) -> str:
-    return f"sparse is faster from {text}" if kind == "between" else text
-
-
-def _verdict(found: CrossoverDifference) -> str:
-    if found.low is None or found.high is None:
-        return "no difference is decided"
-    if found.verdict == "same within noise":
-        return "the ranges overlap, the same within noise"
-    later = found.low > 0
-    near, far = sorted((abs(found.low), abs(found.high)))
-    return (
-        f"{100 * near:.3g} to {100 * far:.3g} points {'later' if later else 'earlier'}, more than "
-        "noise"
-    )
-
-
 # -- what it shows ----------------------------------------------------------------------------
 
 
 def _parts(
     compared: Sequence[Machine], differences: Sequence[tuple[Machine, CrossoverDifference]]
 ) -> list[Part]:
-    chosen = [each for each in differences if each[1].place["computes"] == "forward"]
-    largest = max(chosen or differences, key=lambda each: _size(each[1]), default=None)
-    why = reasons.reasons(compared[0], *largest) if largest else []
+    explained = [reasons.reasons(compared[0], *each) for each in told(differences)[:1]]
+    forward, others = _maps(compared, forward=True), _maps(compared, forward=False)
     return [
-        Part("One map per machine", plots=_maps(compared)),
+        Part("One map per machine", plots=forward),
         Part("Differences", tables=[_table(compared, differences)]),
-        Part("Why", why),
+        Part("Why", [sentence for each in explained for sentence in each]),
         Part("Speedups at equal workloads", grids=_grids(compared)),
+        Part("One map per machine, other passes", plots=others, folded=True),
         Part("What only one run holds", tables=[_alone(compared)], folded=True),
     ]
 
 
-def _maps(compared: Sequence[Machine]) -> list[Plot]:
+def _maps(compared: Sequence[Machine], forward: bool) -> list[Plot]:
     """Return a plot per network, pass, device and caches, with a map per machine on one scale."""
     same = "network", "computes", "caches", "device"
     places = dict.fromkeys(
-        tuple(each.place[n] for n in same) for machine in compared for each in machine.crossovers
+        tuple(each.place[n] for n in same)
+        for machine in compared
+        for each in machine.crossovers
+        if (each.place["computes"] == "forward") == forward
     )
     found = []
     for place in places:

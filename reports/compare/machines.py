@@ -17,7 +17,7 @@ from crossover.reports.crossovers import Crossover
 from crossover.reports.results import Results
 from crossover.reports.views import sweep
 
-_NOISE = re.compile(r"\((?:R|TM|r|tm)\)|\b(?:CPU|Processor|with Radeon Graphics)\b|@.*$")
+_NOISE = re.compile(r"\((?:R|TM|r|tm)\)|\s(?:CPU|Processor|with Radeon Graphics)(?=\s|$)|@.*$")
 
 
 @dataclass(frozen=True, eq=False)
