@@ -109,7 +109,8 @@ def _answer(console: Console, shown: Sequence[Section]) -> list[str]:
     own = [
         _captured(console, partial(_say, console, each, bold=True)) for each in shown[0].sentences
     ]
-    lines, kept = 0, []
+    lines = 0
+    kept: list[str] = []
     for text in own:
         lines += text.count("\n")
         if kept and lines > SCREEN // 2:

@@ -14,8 +14,10 @@ from crossover.bench.gate import history
 from crossover.bench.options import common
 from crossover.bench.options.declaration import add_options, option
 from crossover.bench.options.parser import add_command
+from crossover.bench.records.files import write_whole
 from crossover.bench.records.store import Store
 from crossover.reports import terminal
+from crossover.reports.exports.html import html
 from crossover.reports.views import history as view
 
 
@@ -31,6 +33,9 @@ class _Options:
         convert=Path,
         help="folder of the history",
         shown="the user's cache",
+    )
+    page: Path | None = option(
+        None, "--page", metavar="DIR", convert=Path, help="write a page of the trends", shown="none"
     )
     json: bool = option(False, "--json", help="print JSON (its schema: reports/schema.json)")
     quiet: bool = option(False, "--quiet", help="no remarks")
@@ -64,6 +69,8 @@ def _run(options: argparse.Namespace, command: str) -> int:
     if frame.empty:
         raise InputError("no commit was measured here: run 'gate --base REV' first")
     found = history.trends(frame)
+    if options.page:
+        _write_page(found, options)
     if options.json:
         print(json.dumps([asdict(each) for each in found]))
     else:
@@ -71,3 +78,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
     if reason := history.unavailable():
         say(options, f"change points are not shown: {reason}")
     return EXIT_FINE
+
+
+def _write_page(found: list[history.Trend], options: argparse.Namespace) -> None:
+    path = options.page / "history.html"
+    write_whole(path, html(view.document(found)), "free space, or name another --page")
+    say(options, f"wrote {path}")

@@ -72,6 +72,8 @@ class SearchAnswer:
     #: Why the search had to stop, if a kernel failed; ``wrong`` if its result was.
     failure: str = ""
     wrong: bool = False
+    #: Whether that was a kernel which does not take part in such a problem.
+    skipped: bool = False
     _visits: dict[float, list[Visit]] = field(default_factory=dict)
 
     @property
@@ -103,6 +105,7 @@ class SearchAnswer:
                 reason = row.reason if row else "was not there"
                 self.failure = f"{name}: {reason}"
                 self.wrong = row is not None and row.status == "wrong"
+                self.skipped = row is not None and row.status == "skipped"
                 return
         sparsity = visit.problem.network_sparsity
         self.problems[sparsity] = visit.problem.problem_id

@@ -85,7 +85,9 @@ def machines(found: Sequence[Results]) -> list[Machine]:
 def conditions(run: Run) -> dict[str, str]:
     """Return everything that a run was measured under, as text by name."""
     limits = run.ceilings.values()
-    caches = next((each["cache_bytes"] for each in limits if "cache_bytes" in each), {})
+    caches: dict[str, int] = next(
+        (each["cache_bytes"] for each in limits if "cache_bytes" in each), {}
+    )
     found = {str(name): str(value) for name, value in run.machine.items()}
     found |= {f"{level} cache": f"{size / 1024:,.0f} KiB" for level, size in caches.items()}
     found |= ceiling_lines(run.ceilings)

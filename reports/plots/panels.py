@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,6 +22,8 @@ _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 # Inches: of a panel, and of the legend's four columns.
 _PANEL, _HEIGHT, _LEGEND_WIDTH, _LEGEND_LINE = 3.0, 1.95, 9.5, 0.19
 _MARK_SIZE = 16
+#: More lines in a panel nobody tells apart, and more panels nobody looks at.
+MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 5, 4
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,28 @@ def draw(rows: pd.DataFrame, kernels: Mapping[str, KernelRecord], title: str, li
         return svg(figure)
 
 
+def in_view(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the kernels, layers and batches that a plot has room for.
+
+    Sparse kernels and masked dense ones in the order of their highest speedup, the largest layers,
+    and batches spread from the smallest to the largest.
+    """
+    order = rows.groupby("kernel")["speedup"].max().sort_values(ascending=False)
+    masked = set(rows.loc[rows["role"] == "masked dense", "kernel"])
+    sparse = [name for name in order.index if name not in masked][:MOST_SPARSE]
+    kept = sparse + [name for name in order.index if name in masked][:MOST_MASKED]
+    sizes = (rows["m"] * rows["k"]).groupby(rows["layer"]).max().sort_values(ascending=False)
+    batches = sorted(rows["batch"].unique())
+    if len(batches) > MOST_BATCHES:
+        last = len(batches) - 1
+        batches = [batches[round(i * last / (MOST_BATCHES - 1))] for i in range(MOST_BATCHES)]
+    return rows[
+        rows["kernel"].isin(kept)
+        & rows["layer"].isin(sizes.index[:MOST_LAYERS])
+        & rows["batch"].isin(batches)
+    ]
+
+
 def stretched(sparsity: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where sparsities lie on an axis on which each halving of the density is a step."""
     return np.asarray(-np.log2(1.0 - np.minimum(sparsity, 0.9999)))
@@ -156,7 +181,7 @@ def _crossing(axis: Axes, place: tuple[str, int], lines: Lines) -> None:
         axis.axvline(float(stretched(np.array([at]))[0]), color=SOFT, linewidth=1, linestyle=":")
 
 
-def _limit(axes: NDArray[np.object_], rows: pd.DataFrame) -> None:
+def _limit(axes: NDArray[Any], rows: pd.DataFrame) -> None:
     """Put ticks where sparsities are, and no further than they go."""
     top = rows["sparsity"].max()
     ticks = [tick for tick in _TICKS if tick <= max(top, 0.5) + 0.003]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 
 import pandas as pd
 
@@ -11,6 +12,9 @@ from crossover.bench.gate.comparison import Comparison, latest
 from crossover.bench.gate.verdicts import POLICIES, VERDICTS, Finding
 from crossover.reports import tables
 from crossover.reports.foreign import markdown_text
+from crossover.reports.plots import forest
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table
@@ -25,6 +29,12 @@ _MARKS = {
 #: Of what only one side has, and of no change, nothing is to be read first.
 _FOLDED = "same", "new", "gone"
 _MARKDOWN_ROWS = 20
+_BRIEF = 10
+#: Colour and marker by verdict: its shape says it without colour.
+_LOOKS = {
+    "slower": ("#cf2a1a", ">"), "faster": ("#4ba45d", "<"), "ambiguous": ("#cd810f", "D"),
+    "same": ("#84939c", "o"),
+}  # fmt: skip
 
 
 def section(results: Results) -> Section | None:
@@ -38,10 +48,41 @@ def section(results: Results) -> Section | None:
     if found is None:
         return None
     shown = Table(_TITLE, table(found))
+    urgent = Table(_TITLE, table(found).head(_BRIEF))
     answers = [asdict(each) | {"environment": found.environment} for each in ordered(found)]
     sentences = [f"{sentence(found)}.", f"{libraries(found)}."]
-    parts = [Part(_TITLE, tables=[shown])]
-    return Section.of(results, "gate", _TITLE, sentences, parts, answers, [shown])
+    parts = [Part(_TITLE, plots=_plots(found), tables=[shown])]
+    return Section.of(results, "gate", _TITLE, sentences, parts, answers, [urgent])
+
+
+def _plots(found: Comparison) -> list[Plot]:
+    """Return a plot per metric: changes with their intervals, and what counts as one."""
+    plots = []
+    for metric, policy in POLICIES.items():
+        lines = [
+            {"label": each.name, "value": 100 * each.change, "low": _percent(each.low),
+             "high": _percent(each.high), "kind": each.verdict,
+             "colour": _LOOKS[each.verdict][0], "marker": _LOOKS[each.verdict][1]}
+            for each in ordered(found)
+            if each.metric == metric and each.change is not None and each.verdict in _LOOKS
+        ]  # fmt: skip
+        if not lines:
+            continue
+        data = pd.DataFrame(lines)
+        unit = "%" if policy.relative else "points"
+        at = 100 * policy.threshold
+        scale = Scale(f"change of the {policy.title}, {unit}", lambda value: f"{value:+g}",
+                      marks=((0.0, ""), (at, "slower")))  # fmt: skip
+        title = f"{found.head.title} against {found.base.title}: {policy.title}"
+        file = file_name("gate", metric)
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(data["kind"]).items())
+        drawn = partial(forest.draw, data, title, scale)
+        plots.append(Plot(title, file, drawn, data, f"{title}. {counts}."))
+    return plots
+
+
+def _percent(value: float | None) -> float:
+    return float("nan") if value is None else 100 * value
 
 
 def ordered(found: Comparison) -> list[Finding]:

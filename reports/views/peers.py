@@ -10,12 +10,17 @@ own times, ``peer_warnings`` and ``dense_warnings``.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from crossover.bench.statistics.rates import geometric_mean
 from crossover.reports import metrics
+from crossover.reports.grids import Column, Grid
+from crossover.reports.plots import forest
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table, interval_in, marked, number, percent, times
@@ -35,7 +40,12 @@ def section(results: Results) -> Section | None:
     rows = compared(results)
     together = _table(rows, ["kernel", "computes"], "All problems together", brief=True)
     parts = [
-        Part(_TITLE, tables=[_table(rows, ["network", "computes", "batch", "kernel"], _TITLE)])
+        Part(
+            _TITLE,
+            plots=_plots(results, rows),
+            tables=[_table(rows, ["network", "computes", "batch", "kernel"], _TITLE)],
+        ),
+        Part("Every problem", grids=_grids(rows), folded=True),
     ]
     answers = [_answer(row) for row in rows.to_dict("records")]
     return Section.of(results, "peers", _TITLE, _sentences(rows), parts, answers, [together])
@@ -49,6 +59,53 @@ def compared(results: Results) -> pd.DataFrame:
     figures = ["speedup", "speedup_low", "speedup_high", "baseline_warnings"]
     over = metrics.of_study(results, "peers", "peer")[[*_SAME, "baseline", *figures]]
     return dense[dense["role"] == "ours"].merge(over, on=_SAME, suffixes=("", "_peer"))
+
+
+def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
+    """Return a plot of the means over the best peers, from the worst problem to the best."""
+    if rows.empty:
+        return []
+    lines = []
+    keys = ["computes", "batch", "kernel"]
+    for (computes, batch, kernel), part in rows.dropna(subset="speedup_peer").groupby(keys):
+        look = results.kernels[str(kernel)]
+        lines.append(
+            {"label": f"{computes}, batch {batch}, {kernel} ({len(part)} problems)",
+             "value": geometric_mean(part["speedup_peer"]), "low": part["speedup_peer"].min(),
+             "high": part["speedup_peer"].max(), "kind": f"{kernel}", "colour": look.colour,
+             "marker": look.marker}
+        )  # fmt: skip
+    if not lines:
+        return []
+    data = pd.DataFrame(lines)
+    scale = Scale("times as fast as the best peer: geometric mean, from worst to best",
+                  lambda value: f"{value:g}×", log=True, marks=((1.0, ""),))  # fmt: skip
+    said = " ".join(_sentences(rows)[:3])
+    drawn = partial(forest.draw, data, _TITLE, scale)
+    return [Plot(_TITLE, file_name("peers"), drawn, data, f"{_TITLE}. {said}")]
+
+
+def _grids(rows: pd.DataFrame) -> list[Grid]:
+    """Return every problem of every kernel of ours."""
+    if rows.empty:
+        return []
+    own, peer = ("warnings", "baseline_warnings"), ("warnings", "baseline_warnings_peer")
+    columns = [
+        Column("layer", "layer", filtered=True),
+        Column("kernel", "kernel", filtered=True),
+        Column("network", "matrices", filtered=True),
+        Column("computes", "pass", filtered=True),
+        Column("batch", "batch", "count", filtered=True),
+        Column("sparsity", "sparsity", "percent"),
+        Column("time_s", "time", "seconds", "of a call", ("warnings",)),
+        Column("speedup_peer", "× best peer", "times", "over the fastest peer", peer),
+        Column("baseline_peer", "best peer"),
+        Column("speedup", "× fastest dense", "times", "over the fastest dense kernel", own),
+        Column("baseline", "fastest dense"),
+        Column("useful_gflops", "useful GFLOP/s", "number", "", ("warnings",)),
+        Column("roofline", "of roofline", "share", "", ("warnings",)),
+    ]
+    return [Grid("Every problem", rows, columns, order="speedup_peer")]
 
 
 def _sentences(rows: pd.DataFrame) -> list[str]:

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from crossover.bench.statistics.comparison import Measurement, contests, if_enough
 from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
 from crossover.bench.statistics.rates import geometric_mean, gflops
+from crossover.reports.plots import forest
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table, cells, interval, marked, number, percent, seconds
@@ -44,7 +49,7 @@ def section(results: Results) -> Section | None:
     found = scaled(results)
     table = Table.of(_TITLE, [_line(each) for each in found])
     answers = [_answer(each) for each in found]
-    parts = [Part(_TITLE, tables=[table])]
+    parts = [Part(_TITLE, plots=_plots(found), tables=[table])]
     return Section.of(results, "scaling", _TITLE, _sentences(found), parts, answers, [table])
 
 
@@ -114,6 +119,28 @@ def _line(each: Scaled) -> dict[str, str]:
         "× one thread (95 %)": marked(interval(each.speedup), one, most),
         "useful GFLOP/s": marked(number(gflops(it.useful_flops, each.most.time_s)), most),
     }
+
+
+def _plots(found: Sequence[Scaled]) -> list[Plot]:
+    """Return a plot of the speedups by threads, the least first; none of nothing."""
+    if not found:
+        return []
+    most = max(each.most.problem.threads for each in found)
+    lines = [
+        {"label": f"{it.m} × {it.k}, {percent(it.sparsity)}, {it.computes}, batch {it.batch}",
+         "value": each.speedup.median, "low": each.speedup.low, "high": each.speedup.high,
+         "kind": each.most.kernel.name, "colour": each.most.kernel.colour,
+         "marker": each.most.kernel.marker, "threads": it.threads}
+        for each in sorted(found, key=lambda each: each.speedup.median)
+        if (it := each.most.problem)
+    ]  # fmt: skip
+    data = pd.DataFrame(lines)
+    scale = Scale("times as fast as on one thread", lambda value: f"{value:g}×",
+                  marks=((1.0, ""), (float(most), f"{most} threads")))  # fmt: skip
+    title = f"What {most} threads give over one"
+    said = " ".join(_sentences(found)[:3])
+    drawn = partial(forest.draw, data, title, scale)
+    return [Plot(title, file_name("scaling"), drawn, data, f"{title}. {said}")]
 
 
 def _answer(each: Scaled) -> dict[str, Any]:

@@ -12,16 +12,24 @@ probe where it has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from crossover.bench.records.rows import Visit
+import pandas as pd
+
+from crossover.bench.records.rows import KernelRecord, Visit
 from crossover.bench.statistics.comparison import contests
 from crossover.bench.statistics.search_answers import SearchAnswer, search_answers
 from crossover.bench.statistics.warnings import WEAK_BASELINE
+from crossover.reports import metrics
+from crossover.reports.plots import forest, panels
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
+from crossover.reports.plots.panels import Band, Lines, as_factor, in_view
 from crossover.reports.results import Results
-from crossover.reports.sections import Part, Section
+from crossover.reports.sections import PASS_TITLES, Part, Section
 from crossover.reports.tables import Table, cells, marked, percent
 
 _TITLE = "Crossovers that were searched for"
@@ -41,11 +49,19 @@ def section(results: Results) -> Section | None:
     ]
     if not found:
         return None
-    table = Table.of(_TITLE, [_line(*each, results) for each in found])
+    asked = sorted((each for each in found if not each[0].skipped), key=_is_open)
+    table = Table.of(_TITLE, [_line(*each, results) for each in asked])
+    skipped = Table.of("Not asked", [_skipped(each) for each, _ in found if each.skipped])
     answers = [_answer(each, results) | {"warnings": warnings} for each, warnings in found]
-    sentences = _sentences([each for each, _ in found])
-    parts = [Part(_TITLE, tables=[table])]
-    return Section.of(results, "search", _TITLE, sentences, parts, answers, [table])
+    sentences = _sentences([each for each, _ in asked])
+    parts = [
+        Part(_TITLE, plots=_ranges(results, asked), tables=[table]),
+        Part("Speedups at the sparsities that were searched", plots=list(_probes(results, asked)),
+             folded=True),
+        Part("Kernels that take no part in a problem", tables=[skipped], folded=True),
+    ]  # fmt: skip
+    brief = [Table.of(_TITLE, [_brief(*each) for each in asked])]
+    return Section.of(results, "search", _TITLE, sentences, parts, answers, brief)
 
 
 def answers_with_warnings(results: Results, series: str) -> list[tuple[SearchAnswer, list[str]]]:
@@ -107,6 +123,102 @@ def _open(answer: SearchAnswer) -> bool:
     return not answer.failure and not answer.settled
 
 
+def _is_open(found: tuple[SearchAnswer, list[str]]) -> bool:
+    """Return whether nothing was located: such answers come last."""
+    answer = found[0]
+    return not answer.begun or answer.search.estimate().kind != "between"
+
+
+def _brief(answer: SearchAnswer, warnings: list[str]) -> dict[str, str]:
+    assert answer.problem is not None
+    return {
+        **cells(vars(answer.problem), "network", "layer", "batch", "pass"),
+        "kernel": answer.kernel,
+        f"crossover ({100 * answer.search.confidence:g} %)": marked(_found(answer), warnings),
+        "confirmed": "yes" if answer.search.confirmed else "not yet",
+    }
+
+
+def _skipped(answer: SearchAnswer) -> dict[str, str]:
+    assert answer.problem is not None
+    return {
+        **cells(vars(answer.problem), "network", "layer", "batch", "pass"),
+        "kernel": answer.kernel,
+        "reason": answer.failure,
+    }
+
+
+def _look(results: Results, answer: SearchAnswer) -> KernelRecord:
+    """Return the record of the kernel that was ahead at the highest sparsity."""
+    name = answer.ahead[max(answer.ahead)]
+    return results.kernels[name]
+
+
+def _label(answer: SearchAnswer) -> str:
+    it = answer.problem
+    assert it is not None
+    return f"{it.network} {it.layer}, batch {it.batch}, {it.computes}, {answer.kernel}"
+
+
+def _ranges(results: Results, asked: Sequence[tuple[SearchAnswer, list[str]]]) -> list[Plot]:
+    """Return a plot of the ranges that were located, the lowest first; none without any."""
+    lines = []
+    for answer, warnings in asked:
+        if not answer.begun or answer.search.estimate().kind != "between":
+            continue
+        estimate, look = answer.search.estimate(), _look(results, answer)
+        lines.append(
+            {"label": _label(answer), "value": 50 * (estimate.low + estimate.high),
+             "low": 100 * estimate.low, "high": 100 * estimate.high, "kind": look.name,
+             "colour": look.colour, "marker": look.marker, "confirmed": answer.search.confirmed,
+             "at_ceilings": _predicted(answer, results), "warnings": "; ".join(warnings)}
+        )  # fmt: skip
+    if not lines:
+        return []
+    data = pd.DataFrame(lines).sort_values("value", kind="stable")
+    scale = Scale("from which sparsity of the layer it is faster, %", lambda value: f"{value:g}")
+    said = "; ".join(
+        f"{row.label}: {row.low:.3g}-{row.high:.3g} %" for row in data.head(10).itertuples()
+    )
+    title = "Ranges of the crossovers that were located"
+    file = file_name("search", "ranges")
+    return [Plot(title, file, partial(forest.draw, data, title, scale), data, f"{title}: {said}.")]
+
+
+def _probes(results: Results, asked: Sequence[tuple[SearchAnswer, list[str]]]) -> Iterator[Plot]:
+    """Yield a plot per network and pass: the speedups at the sparsities that were tried."""
+    rows = metrics.of_study(results, "search")
+    shown = rows[rows["speedup"].notna() & (rows["role"] != "dense")] if len(rows) else rows
+    if shown.empty:
+        return
+    keys = ["network", "computes", "device", "threads", "caches"]
+    for key, group in shown.groupby(keys, sort=False):
+        there = [
+            answer
+            for answer, _ in asked
+            if answer.begun
+            and answer.problem is not None
+            and (answer.problem.network, answer.problem.computes) == key[:2]
+        ]
+        bands = {
+            (it.layer, it.batch): Band(estimate.low, estimate.high, str(estimate))
+            for answer in there
+            if (it := answer.problem) and (estimate := answer.search.estimate()).kind == "between"
+        }
+        marked_by = "warnings", "baseline_warnings"
+        lines = Lines("speedup", "speedup", as_factor, marked_by=marked_by, bands=bands)
+        title = f"{key[0]}, {PASS_TITLES[str(key[1])]}: speedups that were searched"
+        columns = ["layer", "m", "k", "batch", "sparsity", "kernel", "speedup", "speedup_low",
+                   "speedup_high", "baseline", "warnings"]  # fmt: skip
+        yield Plot(
+            title,
+            file_name("search", *key),
+            partial(panels.draw, in_view(group), results.kernels, title, lines),
+            group[columns],
+            f"{title}, over sparsity, with the ranges of the crossovers.",
+        )
+
+
 def _found(answer: SearchAnswer) -> str:
     if answer.failure:
         return f"failed: {answer.failure}"
@@ -151,6 +263,7 @@ def _answer(answer: SearchAnswer, results: Results) -> dict[str, Any]:
         "estimate": asdict(estimate) | {"text": str(estimate)} if estimate else None,
         "confirmed": answer.search.confirmed,
         "failure": answer.failure,
+        "skipped": answer.skipped,
         "wrong": answer.wrong,
         "open": _open(answer),
         "at_ceilings": _predicted(answer, results),

@@ -14,6 +14,7 @@ from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
 from crossover.reports.tables import Table
 
+_SIGNS = {"passed": "✓", "failed": "✗", "not decided": "?", "not run": "–"}
 _TITLE = "Can measurements here be trusted?"
 
 
@@ -27,9 +28,14 @@ def section(results: Results) -> Section | None:
     rest = "".join(f"; {n} {verdict}" for verdict, n in counts.items() if verdict != "passed")
     sentences = [f"{counts['passed']} of {len(found)} checks passed{rest}."]
     lines = [
-        {"check": e.name, "held to": e.holds_to, "found": e.found, "verdict": e.verdict}
+        {
+            "check": e.name,
+            "held to": e.holds_to,
+            "found": e.found,
+            "verdict": f"{_SIGNS[e.verdict]} {e.verdict}",
+        }
         for e in found
-    ]
+    ]  # fmt: skip
     table = Table.of(_TITLE, lines)
     answers = [asdict(each) for each in found]
     parts = [Part(_TITLE, tables=[table])]

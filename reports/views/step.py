@@ -7,12 +7,16 @@ weights are from), ``optimizer``, ``batch``, ``threads``, ``nnz``, ``kernel``, `
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from crossover.bench.records.rows import ProblemRecord
 from crossover.reports import metrics
+from crossover.reports.plots import forest
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
 from crossover.reports.tables import (
@@ -26,6 +30,7 @@ from crossover.reports.tables import (
     percent,
     seconds,
 )
+from crossover.reports.views import gpu
 
 _TITLE = "Training steps"
 _WEIGHTS = {
@@ -61,8 +66,38 @@ def section(results: Results) -> Section | None:
     patterns = dict.fromkeys(problem.pattern for problem in problems.values())
     origins = "; ".join(_WEIGHTS.get(pattern, pattern) for pattern in patterns)
     table = Table.of(f"{_TITLE}, {origins}", lines)
-    parts = [Part(_TITLE, tables=[table])]
+    parts = [
+        Part(_TITLE, plots=_plots(results, rows), tables=[table]),
+        *filter(None, [gpu.part(rows)]),
+    ]
     return Section.of(results, "step", _TITLE, _sentences(rows), parts, answers, [table])
+
+
+def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
+    """Return a plot of the speedups over masked dense: of the whole step, and of what is inside."""
+    if rows.empty:
+        return []
+    shown = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
+    kinds = {"speedup": ("the whole step", "#1a6fe6", "o"),
+             "speedup_inside": ("passes and updates alone", "#cd810f", "D")}  # fmt: skip
+    lines = [
+        {"label": f"{row['network']} at {percent(row['network_sparsity'])}, batch {row['batch']}, "
+                  f"{row['kernel']}",
+         "value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"],
+         "kind": kind, "colour": colour, "marker": marker}
+        for row in shown.sort_values("speedup", ascending=False).to_dict("records")
+        for name, (kind, colour, marker) in kinds.items()
+        if pd.notna(row[name])
+    ]  # fmt: skip
+    if not lines:
+        return []
+    data = pd.DataFrame(lines)
+    scale = Scale("times as fast as the fastest masked dense", lambda v: f"{v:g}×", log=True,
+                  marks=((1.0, ""),))  # fmt: skip
+    title = "Training steps against the fastest masked dense"
+    said = " ".join(_sentences(rows)[:3])
+    drawn = partial(forest.draw, data, title, scale)
+    return [Plot(title, file_name("step"), drawn, data, f"{title}. {said}")]
 
 
 def _optimizer(problem: ProblemRecord) -> str:

@@ -9,11 +9,10 @@ import pandas as pd
 
 from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
-from crossover.reports.plots.panels import Lines
+from crossover.reports.plots.panels import Lines, in_view
 from crossover.reports.results import Results
 from crossover.reports.sections import PASS_TITLES, Part
 from crossover.reports.tables import count
-from crossover.reports.views.sweep.curves import in_view
 
 _TITLE = "Break-even"
 _COLUMNS = [

@@ -13,12 +13,10 @@ from crossover.reports import metrics
 from crossover.reports.crossovers import Crossover
 from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
-from crossover.reports.plots.panels import Band, Lines
+from crossover.reports.plots.panels import Band, Lines, in_view
 from crossover.reports.results import Results
 from crossover.reports.sections import PASS_TITLES, Part
 
-#: More lines in a panel nobody tells apart, and more panels nobody looks at.
-MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 5, 4
 # What a plot of speedups shows, as its data.
 _PLOTTED = [
     "layer", "m", "k", "batch", "sparsity", "nnz", "kernel", "speedup", "speedup_low",
@@ -45,28 +43,6 @@ def _of(rows: pd.DataFrame, forward: bool) -> pd.DataFrame:
         return rows
     is_shown = (rows["computes"] == "forward") == forward
     return rows[is_shown & (rows["role"] != "dense") & rows["speedup"].notna()]
-
-
-def in_view(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the kernels, layers and batches that a plot has room for.
-
-    Sparse kernels and masked dense ones in the order of their highest speedup, the largest layers,
-    and batches spread from the smallest to the largest.
-    """
-    order = rows.groupby("kernel")["speedup"].max().sort_values(ascending=False)
-    masked = set(rows.loc[rows["role"] == "masked dense", "kernel"])
-    sparse = [name for name in order.index if name not in masked][:MOST_SPARSE]
-    kept = sparse + [name for name in order.index if name in masked][:MOST_MASKED]
-    sizes = (rows["m"] * rows["k"]).groupby(rows["layer"]).max().sort_values(ascending=False)
-    batches = sorted(rows["batch"].unique())
-    if len(batches) > MOST_BATCHES:
-        last = len(batches) - 1
-        batches = [batches[round(i * last / (MOST_BATCHES - 1))] for i in range(MOST_BATCHES)]
-    return rows[
-        rows["kernel"].isin(kept)
-        & rows["layer"].isin(sizes.index[:MOST_LAYERS])
-        & rows["batch"].isin(batches)
-    ]
 
 
 def _left_out(rows: pd.DataFrame) -> list[str]:

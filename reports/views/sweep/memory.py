@@ -9,11 +9,10 @@ import pandas as pd
 from crossover.bench.statistics.rates import line_through, memory_crossover
 from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
-from crossover.reports.plots.panels import Lines
+from crossover.reports.plots.panels import MOST_LAYERS, Lines
 from crossover.reports.results import Results
 from crossover.reports.sections import Part
 from crossover.reports.tables import Table, percent
-from crossover.reports.views.sweep.curves import MOST_LAYERS
 
 _TITLE = "Memory"
 _SAME = ["layer", "layer_index", "m", "k", "sparsity", "kernel"]

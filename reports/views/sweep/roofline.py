@@ -11,11 +11,11 @@ import pandas as pd
 from crossover.bench.machine.limits import CpuLimits, CudaLimits
 from crossover.reports.networks import USUAL_SPARSITY
 from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.panels import MOST_BATCHES, MOST_LAYERS, MOST_SPARSE
 from crossover.reports.plots.sweep import roofline
 from crossover.reports.results import Results
 from crossover.reports.sections import Part
 from crossover.reports.tables import percent, share
-from crossover.reports.views.sweep.curves import MOST_BATCHES, MOST_LAYERS, MOST_SPARSE
 
 _TITLE = "Roofline"
 _MOST_DENSE = 2
