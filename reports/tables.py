@@ -14,6 +14,8 @@ from crossover.bench.statistics.warnings import letters
 from crossover.reports.foreign import markdown_text
 
 Row = Mapping[Any, Any]
+# Of a unit: three digits of it are one of the next.
+_ROUNDS_UP = 0.9995
 #: Stands beside a figure that there is a warning about.
 MARK = "⚠"
 #: Between the names of several warnings.
@@ -64,7 +66,7 @@ def seconds(value: float) -> str:
     if not math.isfinite(value):
         return ""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if value * factor >= 1:
+        if value * factor >= _ROUNDS_UP:
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e9:.3g} ns"
 

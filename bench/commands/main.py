@@ -22,6 +22,7 @@ from crossover.bench.commands import (
     search,
     selfcheck,
     step,
+    store,
 )
 from crossover.bench.commands.output import EXIT_INTERRUPTED, EXIT_USAGE
 from crossover.bench.errors import InputError
@@ -31,7 +32,7 @@ from crossover.reports.foreign import terminal_text
 #: In the order of ``--help``.
 COMMANDS = (
     run, search, peers, step, scaling, selfcheck, gate, history, report, compare, machine,
-    kernels, networks,
+    kernels, networks, store,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from crossover.bench.errors import InputError
+from crossover.bench.records import opening
 from crossover.bench.records.codec import columns_of, decoded, encoded
 from crossover.bench.records.rows import (
     CommitRow,
@@ -34,6 +35,8 @@ SCHEMA_VERSION = 6
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"
+#: Beside it: held by who writes to it.
+LOCK_NAME = "results.lock"
 
 _Record = TypeVar("_Record")
 
@@ -53,9 +56,8 @@ class Store:
                 f"{path.parent} holds no {path.name}: measure with --out {path.parent}"
             )
         with self._readable_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            if (version := self._checked_schema()) < SCHEMA_VERSION:
+            self._connection = (opening.for_reading if readonly else opening.for_writing)(path)
+            if (version := self._checked_schema(readonly)) < SCHEMA_VERSION:
                 self._upgrade(version, in_memory=readonly)
             if readonly:
                 self._connection.execute("PRAGMA query_only = ON")
@@ -86,12 +88,19 @@ class Store:
 
     def add_visit(self, visit: Visit) -> Visit:
         """Write a visit in one transaction, and return it with the number it got."""
-        record = {**encoded(visit.record), "visit_id": None}
+        (kept,) = self.add_visits([visit])
+        return kept
+
+    def add_visits(self, visits: Iterable[Visit]) -> list[Visit]:
+        """Write visits in one transaction, and return them with the numbers they got."""
         with self._readable_errors(), self._transaction():
-            self._execute_insert("problems", [encoded(visit.problem)], "IGNORE")
-            number = self._execute_insert("visits", [record])
-            rows = [{"visit_id": number} | encoded(row) for row in visit.rows.values()]
-            self._execute_insert("rows", rows)
+            return [self._inserted(visit) for visit in visits]
+
+    def _inserted(self, visit: Visit) -> Visit:
+        self._execute_insert("problems", [encoded(visit.problem)], "IGNORE")
+        number = self._execute_insert("visits", [{**encoded(visit.record), "visit_id": None}])
+        rows = [{"visit_id": number} | encoded(row) for row in visit.rows.values()]
+        self._execute_insert("rows", rows)
         return replace(visit, record=replace(visit.record, visit_id=number))
 
     def add_commits(self, rows: Sequence[CommitRow]) -> None:
@@ -145,6 +154,10 @@ class Store:
             Visit(record, problems[record.problem_id], rows.get(record.visit_id, {}))
             for record in records
         ]
+
+    def commits(self) -> list[CommitRow]:
+        """Return what gates measured of commits, oldest commit first."""
+        return self._select(CommitRow, "SELECT * FROM commits ORDER BY committed_at, measured_at")
 
     def commit_frame(self) -> pd.DataFrame:
         """Return what gates measured of commits, oldest commit first; a column per field."""
@@ -217,15 +230,12 @@ class Store:
     def _upgrade(self, version: int, in_memory: bool) -> None:
         """Bring a file of an older ``version`` to this one's schema; or only a copy of it."""
         if in_memory:
-            copy = sqlite3.connect(":memory:", isolation_level=None)
-            self._connection.backup(copy)
-            self._connection.close()
-            self._connection = copy
+            self._connection = opening.in_memory(self._connection)
         with self._transaction():
             for statement in upgrade(version, SCHEMA_VERSION):
                 self._connection.execute(statement)
 
-    def _checked_schema(self) -> int:
+    def _checked_schema(self, readonly: bool) -> int:
         """Return the file's schema version; of an empty file this one's."""
         application, version, tables = (
             self._connection.execute(query).fetchone()[0]
@@ -236,6 +246,8 @@ class Store:
             )
         )
         if not tables and not application:
+            if readonly:
+                raise InputError(f"{self.path} holds nothing measured yet: measure into it first")
             return SCHEMA_VERSION
         if application != _APPLICATION_ID:
             raise InputError(f"{self.path} is not a results file of this suite: use another --out")

@@ -16,13 +16,12 @@ from crossover.bench.harness.visits import Visitor, visiting
 from crossover.bench.machine import ceilings, cuda_ceilings, identity
 from crossover.bench.records.files import sole_writer
 from crossover.bench.records.rows import Run, StudyRecord, Visit
-from crossover.bench.records.store import FILE_NAME, Store
+from crossover.bench.records.store import FILE_NAME, LOCK_NAME, Store
 from crossover.bench.studies.progress import Progress, Report, ignore
 from crossover.bench.studies.study import Study
 from crossover.bench.workloads.problem import identity as content_of
 from crossover.kernels.cuda.device import cupy_unavailable
 
-_LOCK_NAME = "results.lock"
 # Of a spec, what does not say what is asked.
 _NOT_ASKED = {"budget_s", "time_limit_s", "again"}
 
@@ -70,7 +69,7 @@ def conduct(
     Raises:
         InputError: if what is asked is not possible, or the folder cannot be written.
     """
-    with sole_writer(folder / _LOCK_NAME, command), _store(folder) as store:
+    with sole_writer(folder / LOCK_NAME, command), _store(folder) as store:
         run = _run(studies, store, again, report)
         done = Conducted(run.run_id)
         try:

@@ -17,7 +17,7 @@
   const seconds = (value) => {
     if (!Number.isFinite(value)) return DASH;
     for (const [factor, unit] of [[1, "s"], [1e3, "ms"], [1e6, "µs"]]) {
-      if (value * factor >= 1) return `${general(value * factor, 3)} ${unit}`;
+      if (value * factor >= 0.9995) return `${general(value * factor, 3)} ${unit}`;
     }
     return `${general(value * 1e9, 3)} ns`;
   };

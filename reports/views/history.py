@@ -37,7 +37,7 @@ def document(trends: Sequence[Trend]) -> Document:
     part = Part(
         "Where trends change",
         ["A change point is a hint where to look: figures of different days differ by what the "
-         "machine was doing. `crossover gate` measures both sides at once, and decides."],
+         "machine was doing. The gate measures both sides at once, and decides."],
         plots=_plots(changed),
     )  # fmt: skip
     section = Section(
