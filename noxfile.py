@@ -42,6 +42,14 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Write the reports of all committed runs again, and the page that documents the figures."""
+    session.install("-e", ".")
+    written = "reports/reference", "reports/METRICS.md"
+    session.run("python", "-m", "crossover.reports.exports.gallery", *written)
+
+
+@nox.session
 def selfcheck(session: nox.Session) -> None:
     """Ask whether measurements on this machine can be trusted (installs pyperf)."""
     session.install("-e", _project("selfcheck"))
