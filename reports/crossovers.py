@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +17,12 @@ from crossover.reports.tables import interval_in
 AXES = (
     "network", "layer_index", "layer", "batch", "computes", "dtype", "threads", "caches", "device",
 )  # fmt: skip
+_READ = (
+    *AXES, "pattern", "scope", "m", "k", "sparsity", "kernel", "baseline", "speedup_low", "speedup",
+    "speedup_high", "warnings", "baseline_warnings",
+)  # fmt: skip
+#: What is read of a row: the columns above.
+Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,21 @@ def crossovers(rows: pd.DataFrame) -> list[Crossover]:
     """
     if rows.empty:
         return []
-    axes = list(AXES)
     points = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
-    best = metrics.fastest_sparse(rows).groupby(axes, sort=False)
-    each = points.groupby([*axes, "kernel"], sort=False)
-    groups = [(FASTEST, group) for _, group in best] + [(key[-1], group) for key, group in each]
-    return [_crossover(kernel, part) for kernel, group in groups for part in _by_pattern(group)]
+    groups: dict[tuple[Any, ...], list[Point]] = {}
+    for row in _records(metrics.fastest_sparse(rows)):
+        groups.setdefault((FASTEST, *(row[name] for name in AXES)), []).append(row)
+    for row in _records(points):
+        key = row["kernel"], *(row[name] for name in AXES)
+        groups.setdefault(key, []).append(row)
+    return [_crossover(key[0], part) for key, group in groups.items() for part in _split(group)]
+
+
+def _records(rows: pd.DataFrame) -> Iterator[Point]:
+    """Yield rows as mappings of what a crossover is read off."""
+    columns = [rows[name].tolist() for name in _READ]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(_READ, values, strict=True))
 
 
 def narrowed(
@@ -113,15 +128,18 @@ def _narrowed(found: Crossover, answer: SearchAnswer, warnings: Sequence[str]) -
     )
 
 
-def _by_pattern(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the rows of each pattern and scope of zeros; dense weights belong to each."""
-    is_dense = rows["pattern"] == "dense"
-    patterns = rows[~is_dense].groupby(["pattern", "scope"], sort=False)
-    return [pd.concat([rows[is_dense], group]) for _, group in patterns] or [rows]
+def _split(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the points of each pattern and scope of zeros; dense weights belong to each."""
+    dense = [row for row in points if row["pattern"] == "dense"]
+    by_pattern: dict[tuple[str, str], list[Point]] = {}
+    for row in points:
+        if row["pattern"] != "dense":
+            by_pattern.setdefault((row["pattern"], row["scope"]), []).append(row)
+    return [dense + group for group in by_pattern.values()] or [list(points)]
 
 
-def _crossover(kernel: str, points: pd.DataFrame) -> Crossover:
-    ordered = points.sort_values("sparsity", kind="stable").to_dict("records")
+def _crossover(kernel: str, points: Sequence[Point]) -> Crossover:
+    ordered = sorted(points, key=lambda row: row["sparsity"])
     top = ordered[-1]
     estimate = bracket([(row["sparsity"], interval_in(row, "speedup")) for row in ordered])
     ends = (estimate.low, estimate.high)

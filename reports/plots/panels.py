@@ -21,7 +21,7 @@ from crossover.reports.plots.figure import FAINT, INK, SOFT, style, svg
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 # Inches: of a panel, and of the legend's four columns.
 _PANEL, _HEIGHT, _LEGEND_WIDTH, _LEGEND_LINE = 3.0, 1.95, 9.5, 0.19
-_MARK_SIZE = 16
+_MARK_SIZE = 4
 #: More lines in a panel nobody tells apart, and more panels nobody looks at.
 MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 5, 4
 
@@ -163,9 +163,9 @@ def _line(axis: Axes, rows: pd.DataFrame, look: KernelRecord, lines: Lines) -> N
         marked |= (rows[column].fillna("") != "").to_numpy()
     for shown, face in ((~marked, look.colour), (marked, "none")):
         if shown.any():
-            axis.scatter(
-                x[shown], y[shown], s=_MARK_SIZE, marker=look.marker, linewidths=0.9,
-                facecolors=face, edgecolors=look.colour, zorder=3,
+            axis.plot(
+                x[shown], y[shown], linestyle="none", marker=look.marker, markersize=_MARK_SIZE,
+                markerfacecolor=face, color=look.colour, markeredgewidth=0.9,
             )  # fmt: skip
 
 
