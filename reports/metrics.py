@@ -13,7 +13,7 @@ import pandas as pd
 
 from crossover.bench.records.rows import KernelRecord, ProblemRecord, Visit
 from crossover.bench.statistics import rates
-from crossover.bench.statistics.comparison import contests
+from crossover.bench.statistics.comparison import Contest
 from crossover.bench.statistics.contenders import fastest_speedups
 from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports import tables
@@ -125,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("baseline_of_bound", "baseline, of its bound", "share", "more",
            "least time of a call like the baseline's, an empty call included, over its time; below "
            "half a speedup is marked as over a weak baseline",
-           lambda it: it.baseline.call_fraction(it.limits) if it.baseline else _NAN, "share"),
+           lambda it: it.baseline_of_bound, "share"),
     Metric("useful_gflops", "useful GFLOP/s", "GFLOP/s", "more",
            "rate of work on stored weights",
            lambda it: rates.gflops(it.problem.useful_flops, it.time.median), marked_by=_OWN),
@@ -173,15 +173,15 @@ METRICS: tuple[Metric, ...] = (
 )  # fmt: skip
 
 
-def measured(results: Results, visits: Sequence[Visit], role: str | None = None) -> pd.DataFrame:
+def measured(results: Results, found: Sequence[Contest], role: str | None = None) -> pd.DataFrame:
     """Return a row per problem and kernel: the fields of both, and every metric.
 
     Speedups are over the fastest kernel of ``role``, by default as :func:`subjects` has it;
     ``sparse`` says whether the operand leaves zeros out; ``speedup_fastest`` is that of the
     problem's fastest sparse kernel, whoever it was. W's bytes in each format have columns, too.
     """
-    found = subjects(results, visits, role)
-    fastest = fastest_speedups(contests(visits, results.kernels))
+    shown = subjects(results, found, role)
+    fastest = fastest_speedups(found)
     return pd.DataFrame(
         [
             _problem(each.problem)
@@ -190,9 +190,9 @@ def measured(results: Results, visits: Sequence[Visit], role: str | None = None)
             | {"sparse": each.measurement.leaves_out}
             | _fastest(fastest.get((each.problem.problem_id, each.measurement.kernel.device)))
             | {n: v for metric in METRICS for n, v in metric.columns(each).items()}
-            for each in found
+            for each in shown
         ],
-        columns=None if found else _KNOWN,
+        columns=None if shown else _KNOWN,
     )
 
 
@@ -217,7 +217,7 @@ def not_measured(results: Results, visits: Sequence[Visit]) -> pd.DataFrame:
 @lru_cache(maxsize=64)
 def of_series(results: Results, series: str, role: str | None = None) -> pd.DataFrame:
     """Return :func:`measured` of a series, computed once."""
-    return measured(results, results.series[series], role)
+    return measured(results, results.contests_of(series), role)
 
 
 def of_study(results: Results, study: str, role: str | None = None) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,6 @@ import pandas as pd
 from crossover.bench.statistics.intervals import Interval
 from crossover.bench.statistics.network_totals import LayerTime, total_speedup
 from crossover.reports import metrics
-from crossover.reports.tables import interval_in
 
 #: Where a network runs: what all its points over sparsity share.
 PLACE = ["network", "batch", "computes", "dtype", "threads", "caches", "device"]
@@ -72,21 +72,24 @@ class NetworkPoint:
         """Return the bytes of the operands of its fastest kernels."""
         return float(self.layers["chosen_bytes"].sum())
 
-    @property
+    @cached_property
     def speedup(self) -> Interval:
         """Return how much faster the fastest kernels are than the fastest dense ones."""
-        rows = self.layers.to_dict("records")
+        names = "chosen_speedup_low", "chosen_speedup", "chosen_speedup_high"
+        ends = zip(*(self.layers[name].tolist() for name in names), strict=True)
+        times = zip(
+            self.layers["baseline_s"].tolist(), self.layers["chosen_s"].tolist(), strict=True
+        )
         return total_speedup(
-            [
-                LayerTime(row["baseline_s"], row["chosen_s"], interval_in(row, "chosen_speedup"))
-                for row in rows
-            ]
+            [LayerTime(*both, Interval(*each)) for both, each in zip(times, ends, strict=True)]
         )
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Return the warnings that its times rest on, each once."""
-        return metrics.warnings_in(self.layers.to_dict("records"))
+        return metrics.warnings_in(
+            self.layers[["warnings", "baseline_warnings"]].to_dict("records")
+        )
 
     @property
     def kernels(self) -> list[str]:

@@ -10,7 +10,7 @@ from crossover.bench.machine.limits import CpuLimits, CudaLimits, limits_of
 from crossover.bench.records.rows import KernelRecord, Run, StudyRecord, Visit
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.statistics import warnings
-from crossover.bench.statistics.comparison import Measurement
+from crossover.bench.statistics.comparison import Contest, Measurement, contests
 
 
 # Compared by identity, so that what is computed from it can be kept for the next view.
@@ -27,7 +27,24 @@ class Results:
 
     def limits(self, device: str, threads: int) -> CpuLimits | CudaLimits | None:
         """Return what the machine was measured to do at best; None where that is not known."""
-        return limits_of(self.run.ceilings, device, threads)
+        key = device, threads
+        if key not in self._limits:
+            self._limits[key] = limits_of(self.run.ceilings, device, threads)
+        return self._limits[key]
+
+    @cached_property
+    def _limits(self) -> dict[tuple[str, int], CpuLimits | CudaLimits | None]:
+        return {}
+
+    @cached_property
+    def _contests(self) -> dict[str, list[Contest]]:
+        return {}
+
+    def contests_of(self, series: str) -> list[Contest]:
+        """Return the contest of each problem of a series."""
+        if series not in self._contests:
+            self._contests[series] = contests(self.series[series], self.kernels)
+        return self._contests[series]
 
     def asked(self, study: str) -> list[StudyRecord]:
         """Return what was asked of a study, oldest first."""

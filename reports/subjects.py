@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crossover.bench.records.rows import ProblemRecord, Row, Visit
+from crossover.bench.records.rows import ProblemRecord, Row
 from crossover.bench.statistics import comparison, rates, warnings
 from crossover.bench.statistics.comparison import Contest, Measurement, Pair
 from crossover.bench.statistics.intervals import Interval
@@ -28,6 +28,8 @@ class Subject:
     warnings: tuple[str, ...]
     #: Of the baseline's own times, on which the speedup rests, too.
     baseline_warnings: tuple[str, ...]
+    #: What share of its bound the baseline reaches, an empty call being part of that.
+    baseline_of_bound: float
 
     @property
     def problem(self) -> ProblemRecord:
@@ -38,20 +40,25 @@ class Subject:
         return [v for row in self.measurement.rows if (v := values(row)) not in (None, [])]
 
 
-def subjects(results: Results, visits: Sequence[Visit], role: str | None = None) -> list[Subject]:
-    """Return each measured kernel of each problem, held against the fastest kernel of ``role``.
+def subjects(results: Results, found: Sequence[Contest], role: str | None = None) -> list[Subject]:
+    """Return each measured kernel of each contest, held against the fastest kernel of ``role``.
 
     By default that is the fastest dense kernel, and of a training step the fastest masked dense
     one.
     """
-    found = comparison.contests(visits, results.kernels)
     pairs = [
         Pair(each, contest.baseline(each, role or _usual_role(contest)))
         for contest in found
         for each in contest.measurements.values()
     ]
     measurements = [pair.candidate for pair in pairs]
-    inside = _speedups(pairs, lambda row: row.inside_samples)
+    # A kernel is the baseline of many: what is said of it is found once.
+    warned = {id(each): results.warnings_of(each) for each in measurements}
+    baselines = {id(pair.baseline): pair for pair in pairs if pair.baseline}
+    weak = {
+        key: (tuple(warnings.of_comparison(pair, _limits(results, pair))), _of_bound(results, pair))
+        for key, pair in baselines.items()
+    }
     return [
         Subject(
             pair.candidate,
@@ -60,11 +67,16 @@ def subjects(results: Results, visits: Sequence[Visit], role: str | None = None)
             speedup,
             within,
             _limits(results, pair),
-            results.warnings_of(pair.candidate),
-            _baseline_warnings(results, pair),
+            warned[id(pair.candidate)],
+            warned[id(pair.baseline)] + weak[id(pair.baseline)][0] if pair.baseline else (),
+            weak[id(pair.baseline)][1] if pair.baseline else float("nan"),
         )
         for pair, time, speedup, within in zip(
-            pairs, comparison.times(measurements), _speedups(pairs), inside, strict=True
+            pairs,
+            comparison.times(measurements),
+            _speedups(pairs),
+            _speedups(pairs, lambda row: row.inside_samples),
+            strict=True,
         )
     ]
 
@@ -90,12 +102,9 @@ def _limits(results: Results, pair: Pair) -> rates.Limits | None:
     return results.limits(pair.candidate.kernel.device, pair.candidate.problem.threads)
 
 
-def _baseline_warnings(results: Results, pair: Pair) -> tuple[str, ...]:
-    """Return the warnings about what a kernel is held against, and about its being that."""
-    if pair.baseline is None:
-        return ()
-    weak = warnings.of_comparison(pair, _limits(results, pair))
-    return results.warnings_of(pair.baseline) + tuple(weak)
+def _of_bound(results: Results, pair: Pair) -> float:
+    assert pair.baseline is not None
+    return pair.baseline.call_fraction(_limits(results, pair))
 
 
 def _usual_role(contest: Contest) -> str:

@@ -17,6 +17,7 @@ from crossover.bench.statistics.intervals import (
     VisitMedians,
     pooled_intervals,
 )
+from crossover.bench.statistics.small import median
 
 #: An interval rests on so many visits at least, by more than one process.
 LEAST_VISITS = 3
@@ -40,7 +41,7 @@ class Measurement:
     @cached_property
     def time_s(self) -> float:
         """Return the median over visits of the median time per call."""
-        return float(np.median([np.median(row.samples) for row in self.rows]))
+        return median([median(row.samples) for row in self.rows])
 
     @property
     def last(self) -> Row:
@@ -142,7 +143,7 @@ def cross_fitted(names: Sequence[str], visits: Sequence[Visit]) -> list[str]:
 
 
 def _log_time(name: str, visit: Visit) -> float:
-    return float(np.log(np.median(visit.rows[name].samples)))
+    return float(np.log(median(visit.rows[name].samples)))
 
 
 def log_ratios(

@@ -11,6 +11,7 @@ expression in microarray experiments" (limma).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
+
+from crossover.bench.statistics.small import deviation, median
 
 CONFIDENCE = 0.95
 # The standard error of a median is so many times that of a mean, of normal values.
@@ -62,11 +65,11 @@ class VisitMedians:
         Raises:
             ValueError: if there is no visit, or a value is not finite.
         """
-        rounds = [np.asarray(visit, float) for visit in visits]
-        if not rounds or not all(each.size and np.isfinite(each).all() for each in rounds):
+        rounds = [np.asarray(visit, float).tolist() for visit in visits]
+        if not rounds or not all(each and all(map(math.isfinite, each)) for each in rounds):
             raise ValueError(f"{len(rounds)} visits, not all with finite values: need at least one")
         return cls(
-            np.array([np.median(each) for each in rounds]),
+            np.array([median(each) for each in rounds]),
             np.array([_median_error(each) for each in rounds]),
         )
 
@@ -77,6 +80,8 @@ class VisitMedians:
         are no independent witnesses.
         """
         distinct = list(dict.fromkeys(processes))
+        if len(distinct) == len(processes):
+            return self
         own = [np.array([each == name for each in processes]) for name in distinct]
         return VisitMedians(
             np.array([self.medians[visits].mean() for visits in own]),
@@ -131,7 +136,7 @@ class _Scatter:
         if not repeated:
             return cls(0, 0, 0.0, float("inf"))
         freedoms = np.array([each.size - 1 for each in repeated], float)
-        variances = np.array([each.var(ddof=1) for each in repeated])
+        variances = np.array([deviation(each.tolist()) ** 2 for each in repeated])
         freedom, pooled = int(freedoms.sum()), float(np.average(variances, weights=freedoms))
         alike = cls(len(repeated), freedom, pooled, float("inf"))
         if len(repeated) < _LEAST_QUANTITIES or pooled == 0:
@@ -151,7 +156,7 @@ class _Scatter:
         if np.isinf(self.worth):
             return self.variance, self.freedom
         own = quantity.medians.size - 1
-        squares = float(((quantity.medians - quantity.medians.mean()) ** 2).sum())
+        squares = deviation(quantity.medians.tolist()) ** 2 * own if own else 0.0
         known = self.worth + own
         return (self.worth * self.variance + squares) / known, min(known, self.freedom)
 
@@ -161,14 +166,15 @@ def _trigamma(value: float) -> float:
 
 
 def _interval(quantity: VisitMedians, scatter: _Scatter, confidence: float) -> Interval:
-    count = quantity.medians.size
+    medians, errors = quantity.medians.tolist(), quantity.errors.tolist()
+    count = len(medians)
     between, freedom = scatter.moderated(quantity)
-    inside = float(np.mean(quantity.errors**2))
-    error = float(np.sqrt(max(between, inside) / count))
-    middle = float(quantity.medians.mean())
+    inside = sum(error**2 for error in errors) / count
+    error = math.sqrt(max(between, inside) / count)
+    middle = sum(medians) / count
     half = _student((1 + confidence) / 2, freedom or max(1, 5 * count)) * error
-    low, high = (float(np.exp(np.clip(end, -700, 700))) for end in (middle - half, middle + half))
-    return Interval(low, float(np.exp(middle)), high)
+    low, high = (math.exp(min(700.0, max(-700.0, e))) for e in (middle - half, middle + half))
+    return Interval(low, math.exp(middle), high)
 
 
 @lru_cache(maxsize=4096)
@@ -176,10 +182,10 @@ def _student(share: float, freedom: float) -> float:
     return float(stats.t.ppf(share, freedom))
 
 
-def _median_error(values: NDArray[np.float64]) -> float:
-    if values.size < 2:
+def _median_error(values: Sequence[float]) -> float:
+    if len(values) < 2:
         return float("inf")
-    return float(_MEDIAN_ERROR * values.std(ddof=1) / np.sqrt(values.size))
+    return _MEDIAN_ERROR * deviation(values) / math.sqrt(len(values))
 
 
 def order_half_width(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -16,6 +17,7 @@ from crossover.bench.records.rows import Visit
 from crossover.bench.statistics import rates
 from crossover.bench.statistics.comparison import Measurement, Pair
 from crossover.bench.statistics.intervals import order_half_width
+from crossover.bench.statistics.small import median
 
 _NOISY = 0.10
 # Of halves that differ by chance alone, so many are taken for a drift.
@@ -58,7 +60,7 @@ class Evidence:
     vendor: str = ""
     made_for: str = ""
 
-    @property
+    @cached_property
     def together(self) -> Sequence[float]:
         """Return all samples."""
         return [value for visit in self.samples for value in visit]
@@ -72,7 +74,7 @@ class Evidence:
         if not seconds or (part == _GPU) != (self.device == "cuda"):
             return False
         usual_s = self.usual_canary_s.get(part, float("inf"))
-        return float(np.median(seconds)) > (1 + _THROTTLE[part]) * usual_s
+        return median(seconds) > (1 + _THROTTLE[part]) * usual_s
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ WARNINGS = (
         "give more --budget",
         lambda e: (
             min(map(len, e.samples)) < _FEWEST_ROUNDS
-            or float(np.median(e.together)) * e.loops < _SHORTEST_SAMPLE_S
+            or median(e.together) * e.loops < _SHORTEST_SAMPLE_S
         ),
     ),
     _throttled(
@@ -247,9 +249,9 @@ def usual_canary_s(visits: Iterable[Visit]) -> UsualCanary:
     for visit in visits:
         parts = seen.setdefault(visit.problem.threads, {})
         for part, seconds in visit.record.canary.items():
-            parts.setdefault(part, []).append(float(np.median(seconds)))
+            parts.setdefault(part, []).append(median(seconds))
     return {
-        threads: {part: float(np.median(medians)) for part, medians in parts.items()}
+        threads: {part: median(medians) for part, medians in parts.items()}
         for threads, parts in seen.items()
     }
 
@@ -274,10 +276,10 @@ def _drifts(visits: Sequence[Sequence[float]]) -> bool:
     for samples in visits:
         half = len(samples) // 2
         if half >= _LEAST_ROUNDS // 2:
-            visit = np.asarray(samples) / np.median(samples)
-            before.extend(visit[:half])
-            after.extend(visit[-half:])
+            usual = median(samples)
+            before.extend(value / usual for value in samples[:half])
+            after.extend(value / usual for value in samples[-half:])
     if not before:
         return False
-    change = abs(float(np.median(after) / np.median(before)) - 1)
+    change = abs(median(after) / median(before) - 1)
     return change > _DRIFT and stats.mannwhitneyu(before, after).pvalue < _DRIFT_ERROR

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from crossover.bench.records.rows import Row, Visit
+from crossover.bench.statistics.comparison import contests
 from crossover.reports import metrics, page
 from crossover.reports.metrics import METRICS, Metric
 from crossover.reports.results import Results
@@ -23,7 +24,7 @@ from tests.reports.test_grids import unpacked
 def measured(folder: Path, *visits: Visit, role: str | None = None) -> pd.DataFrame:
     """Return the metrics of visits of a sweep, by kernel."""
     found = made.results(folder, visits, [made.study("sweep")])
-    return metrics.measured(found, list(visits), role).set_index("kernel")
+    return metrics.measured(found, contests(visits, found.kernels), role).set_index("kernel")
 
 
 def test_a_new_metric_appears_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

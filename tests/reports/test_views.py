@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crossover.bench.records.rows import Row, Visit
+from crossover.bench.statistics.comparison import contests
 from crossover.bench.statistics.search_answers import FASTEST
 from crossover.reports.crossovers import crossovers
 from crossover.reports.metrics import measured
@@ -89,7 +90,7 @@ def test_patterns_do_not_share_a_crossover(tmp_path: Path) -> None:
     found = made.results(tmp_path, visits, [made.study("sweep")])
     kinds = {
         (each.kernel, each.place["pattern"]): str(each.estimate)
-        for each in crossovers(measured(found, visits))
+        for each in crossovers(measured(found, contests(visits, found.kernels)))
     }
     assert kinds == {
         (FASTEST, "gradual"): "0-80 %", (FASTEST, "block"): "never in [0, 90] %",
@@ -105,7 +106,10 @@ def test_the_fastest_sparse_kernel_may_be_another_at_each_sparsity(tmp_path: Pat
     points = (0.5, 2e-4, 3e-4), (0.8, 2e-4, 5e-5), (0.9, 1e-5, 5e-5)
     visits = [visit for point in points for visit in visits_to(*point)]
     found = made.results(tmp_path, visits, [made.study("sweep")])
-    texts = {e.kernel: (str(e.estimate), e.top_kernel) for e in crossovers(measured(found, visits))}
+    texts = {
+        e.kernel: (str(e.estimate), e.top_kernel)
+        for e in crossovers(measured(found, contests(visits, found.kernels)))
+    }
     assert texts == {
         FASTEST: ("50-80 %", "csr"), "csr": ("80-90 %", "csr"), "blocks": ("50-80 %", "blocks"),
     }  # fmt: skip
