@@ -21,6 +21,8 @@ _READ = (
     *AXES, "pattern", "scope", "m", "k", "sparsity", "kernel", "baseline", "speedup_low", "speedup",
     "speedup_high", "warnings", "baseline_warnings",
 )  # fmt: skip
+# In JSON: its parts stand beside it, or it is a guess.
+_NOT_SHOWN = {"place", "by_medians"}
 #: What is read of a row: the columns above.
 Point = Mapping[str, Any]
 
@@ -60,9 +62,8 @@ class Crossover:
     def record(self) -> dict[str, Any]:
         """Return it for JSON."""
         estimate = asdict(self.estimate) | {"text": str(self.estimate)}
-        content = asdict(self)
-        del content["by_medians"]
-        return {**content.pop("place"), **content, "estimate": estimate}
+        content = {name: value for name, value in vars(self).items() if name not in _NOT_SHOWN}
+        return {**self.place, **content, "estimate": estimate}
 
 
 def crossovers(rows: pd.DataFrame) -> list[Crossover]:

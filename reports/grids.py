@@ -102,7 +102,10 @@ def _warnings(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
 
 
 def _numbers(values: pd.Series) -> list[float | int | str | None]:
-    return [rounded(each) for each in pd.to_numeric(values).tolist()]
+    # Most columns have few values, of which each is rounded once.
+    codes, distinct = pd.factorize(pd.to_numeric(values), use_na_sentinel=False)
+    known = [rounded(each) for each in distinct.tolist()]
+    return [known[code] for code in codes.tolist()]
 
 
 def rounded(value: float) -> float | int | str | None:

@@ -44,13 +44,17 @@ class Metric:
     #: Whose warnings mark it: those of the columns of these names.
     marked_by: tuple[str, ...] = ()
 
-    def columns(self, subject: Subject) -> dict[str, float | str]:
+    def columns(self, shown: Sequence[Subject]) -> dict[str, list[float | str]]:
         """Return its raw values: of an interval the median, and both ends beside it."""
-        value = self.compute(subject)
-        if isinstance(value, Interval):
-            low, high = f"{self.name}_low", f"{self.name}_high"
-            return {self.name: value.median, low: value.low, high: value.high}
-        return {self.name: value}
+        values = [self.compute(subject) for subject in shown]
+        intervals = [each for each in values if isinstance(each, Interval)]
+        if not intervals:
+            return {self.name: [each for each in values if not isinstance(each, Interval)]}
+        return {
+            self.name: [each.median for each in intervals],
+            f"{self.name}_low": [each.low for each in intervals],
+            f"{self.name}_high": [each.high for each in intervals],
+        }
 
     def cell(self, row: Mapping[Any, Any]) -> str:
         """Return it as a table shows it, from its raw values, marked where there is a warning."""
@@ -181,19 +185,31 @@ def measured(results: Results, found: Sequence[Contest], role: str | None = None
     problem's fastest sparse kernel, whoever it was. W's bytes in each format have columns, too.
     """
     shown = subjects(results, found, role)
+    if not shown:
+        return pd.DataFrame(columns=_KNOWN)
     fastest = fastest_speedups(found)
-    return pd.DataFrame(
-        [
-            _problem(each.problem)
-            | _kernel(each.measurement.kernel)
-            | {"status": "measured", "reason": "", "visits": len(each.measurement.visits)}
-            | {"sparse": each.measurement.leaves_out}
-            | _fastest(fastest.get((each.problem.problem_id, each.measurement.kernel.device)))
-            | {n: v for metric in METRICS for n, v in metric.columns(each).items()}
-            for each in shown
-        ],
-        columns=None if shown else _KNOWN,
-    )
+    described = {id(each.problem): _problem(each.problem) for each in shown}
+    kernels = {each.measurement.kernel.name: _kernel(each.measurement.kernel) for each in shown}
+    # Column by column: a frame from a dictionary per row takes as long as all that is computed.
+    columns: dict[str, list[Any]] = _columns([described[id(each.problem)] for each in shown])
+    columns |= _columns([kernels[each.measurement.kernel.name] for each in shown])
+    columns |= {
+        "status": ["measured"] * len(shown),
+        "reason": [""] * len(shown),
+        "visits": [len(each.measurement.visits) for each in shown],
+        "sparse": [each.measurement.leaves_out for each in shown],
+    }
+    best = [fastest.get((e.problem.problem_id, e.measurement.kernel.device)) for e in shown]
+    columns |= _columns([_fastest(each) for each in best])
+    for metric in METRICS:
+        columns |= metric.columns(shown)
+    return pd.DataFrame(columns)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return mappings as columns; what one of them lacks is not known."""
+    names = dict.fromkeys(name for row in {id(row): row for row in rows}.values() for name in row)
+    return {name: [row.get(name, _NAN) for row in rows] for name in names}
 
 
 def not_measured(results: Results, visits: Sequence[Visit]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,9 @@ def load(place: Path, run_id: str | None = None) -> Results:
         InputError: if there is no such run, or the file cannot be read.
     """
     store = Store(place if place.is_file() else place / FILE_NAME, readonly=True)
+    # What is read stays until the end: to look for garbage in it, again and again, takes as long
+    # as all else.
+    gc.disable()
     try:
         run = store.run(run_id)
         series: dict[str, list[Visit]] = {}
@@ -90,3 +94,5 @@ def load(place: Path, run_id: str | None = None) -> Results:
         return Results(run, store.kernels(run.run_id), store.studies(run.run_id), series)
     finally:
         store.close()
+        gc.freeze()
+        gc.enable()

@@ -9,7 +9,7 @@ from typing import Any
 from crossover.bench.records.rows import ProblemRecord, Row
 from crossover.bench.statistics import comparison, rates, warnings
 from crossover.bench.statistics.comparison import Contest, Measurement, Pair
-from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports.results import Results
 
 
@@ -75,10 +75,17 @@ def subjects(results: Results, found: Sequence[Contest], role: str | None = None
             pairs,
             comparison.times(measurements),
             _speedups(pairs),
-            _speedups(pairs, lambda row: row.inside_samples),
+            _inside(pairs),
             strict=True,
         )
     ]
+
+
+def _inside(pairs: Sequence[Pair]) -> list[Interval]:
+    """Return each speedup of passes and updates alone, of training steps."""
+    if not any(row.inside_samples for pair in pairs for row in pair.candidate.rows):
+        return [NOTHING] * len(pairs)
+    return _speedups(pairs, lambda row: row.inside_samples)
 
 
 def _speedups(

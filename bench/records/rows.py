@@ -194,7 +194,11 @@ class Visit:
 
     def measured(self, *kernels: str) -> bool:
         """Return whether every one of ``kernels`` was measured in it."""
-        return all(n in self.rows and self.rows[n].status == "measured" for n in kernels)
+        for name in kernels:
+            row = self.rows.get(name)
+            if row is None or row.status != "measured":
+                return False
+        return True
 
 
 @dataclass(frozen=True)

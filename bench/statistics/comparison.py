@@ -160,7 +160,7 @@ def log_ratios(
     found = []
     for visit in visits:
         if visit.measured(baseline, candidate):
-            one, two = (samples(visit.rows[name]) for name in (baseline, candidate))
+            one, two = samples(visit.rows[baseline]), samples(visit.rows[candidate])
             rounds = min(len(one), len(two))
             if rounds:
                 found.append(np.log(one[:rounds]) - np.log(two[:rounds]))

@@ -23,7 +23,7 @@ _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 _PANEL, _HEIGHT, _LEGEND_WIDTH, _LEGEND_LINE = 3.0, 1.95, 9.5, 0.19
 _MARK_SIZE = 4
 #: More lines in a panel nobody tells apart, and more panels nobody looks at.
-MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 5, 4
+MOST_SPARSE, MOST_MASKED, MOST_LAYERS, MOST_BATCHES = 6, 1, 4, 3
 
 
 @dataclass(frozen=True)

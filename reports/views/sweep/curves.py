@@ -22,6 +22,11 @@ _PLOTTED = [
     "layer", "m", "k", "batch", "sparsity", "nnz", "kernel", "speedup", "speedup_low",
     "speedup_high", "baseline", "warnings", "baseline_warnings",
 ]  # fmt: skip
+# What a prediction is made from.
+_BYTES = [
+    "layer", "batch", "sparsity", "kernel", "nbytes", "dense_bytes", "device", "threads",
+    "executed_flops", "side_bytes",
+]  # fmt: skip
 _PLACE = ["network", "device", "threads", "caches", "computes"]
 
 
@@ -69,7 +74,7 @@ def _plots(results: Results, rows: pd.DataFrame, best: Sequence[Crossover]) -> I
         title = f"{place['network']}, {computes}, {where}, {place['caches']}: speedup"
         lines = Lines(
             "speedup", "speedup", panels.as_factor, marked_by=("warnings", "baseline_warnings"),
-            bands=_bands(there), predicted=predicted(results, group),
+            bands=_bands(there), predicted=predicted(results, in_view(group)),
         )  # fmt: skip
         names = place["network"], place["device"], place["threads"], place["caches"]
         yield Plot(
@@ -101,30 +106,27 @@ def _said(found: Sequence[Crossover]) -> str:
 def predicted(results: Results, rows: pd.DataFrame) -> dict[tuple[str, int], float]:
     """Return by layer and batch where the crossover lies at the ceilings, where that is known.
 
-    The operand is that of the kernel which is the fastest at the highest sparsity.
+    ``rows`` are of one network, pass and setting. The operand is that of the kernel which is the
+    fastest at the highest sparsity.
     """
-    fastest = metrics.fastest_sparse(rows)
-    found = {
-        (str(layer), int(batch)): _predicted(results, rows, group.to_dict("records"))
-        for (layer, batch), group in fastest.groupby(["layer", "batch"])
-    }
+    fastest = metrics.fastest_sparse(rows)[["layer", "batch", "sparsity", "kernel"]]
+    tops = fastest.sort_values("sparsity").drop_duplicates(["layer", "batch"], keep="last")
+    kernels = {(row.layer, row.batch): row.kernel for row in tops.itertuples()}
+    points: dict[tuple[str, int], list[dict[Any, Any]]] = {}
+    for row in rows[_BYTES].dropna(subset="nbytes").to_dict("records"):
+        place = row["layer"], row["batch"]
+        if kernels.get(place) == row["kernel"]:
+            points.setdefault(place, []).append(row)
+    found = {place: _predicted(results, group) for place, group in points.items()}
     return {place: at for place, at in found.items() if at is not None}
 
 
-def _predicted(
-    results: Results, rows: pd.DataFrame, fastest: Sequence[Mapping[Any, Any]]
-) -> float | None:
-    top = max(fastest, key=lambda row: row["sparsity"])
+def _predicted(results: Results, rows: Sequence[Mapping[Any, Any]]) -> float | None:
+    low, top = (pick(rows, key=lambda row: row["sparsity"]) for pick in (min, max))
     limits = results.limits(top["device"], top["threads"])
-    same = rows[
-        (rows["kernel"] == top["kernel"])
-        & (rows["layer"] == top["layer"])
-        & (rows["batch"] == top["batch"])
-        & rows["nbytes"].notna()
-    ].sort_values("sparsity")
-    if limits is None or same["sparsity"].nunique() < 2:
+    if limits is None or low["sparsity"] == top["sparsity"]:
         return None
-    ends = [(float(row.sparsity), float(row.nbytes)) for row in same.iloc[[0, -1]].itertuples()]
+    ends = [(float(row["sparsity"]), float(row["nbytes"])) for row in (low, top)]
     return crossover_at_ceilings(
         limits, top["executed_flops"], top["side_bytes"], top["dense_bytes"], line_through(*ends)
     )

@@ -60,7 +60,9 @@ def _plot(results: Results, name: str, device: str, rows: pd.DataFrame) -> Plot:
 def _table(rows: pd.DataFrame) -> Table:
     """Return the memory crossover of each kernel, on the line through its extreme sparsities."""
     lines: dict[str, dict[str, str]] = {}
-    for (kernel, _, layer), group in rows.groupby(["kernel", "layer_index", "layer"], sort=True):
+    narrow = rows[["kernel", "layer_index", "layer", "sparsity", "nbytes", "dense_bytes"]]
+    by_layer = narrow.drop_duplicates().groupby(["kernel", "layer_index", "layer"], sort=True)
+    for (kernel, _, layer), group in by_layer:
         ends = group.sort_values("sparsity").iloc[[0, -1]]
         (low, at_low), (high, at_high) = (
             (float(row.sparsity), float(row.nbytes)) for row in ends.itertuples()
