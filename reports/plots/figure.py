@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 
 #: Of lines and text; a page may put its own in their place, by theme.
 INK, SOFT, LINE, FAINT = "#20262d", "#3a4450", "#9aa3ad", "#e3e7eb"
+_LONGEST_NAME = 100
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossover",
@@ -64,9 +66,13 @@ class Plot:
 
 
 def file_name(*parts: object) -> str:
-    """Return the name of an SVG file made of ``parts``."""
-    words = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(map(str, parts)))
-    return f"{words.strip('-')[:120]}.svg"
+    """Return the name of an SVG file made of ``parts``, another one for other parts."""
+    text = "-".join(map(str, parts))
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-")
+    # What a file name cannot hold must not make two of them one.
+    if len(words) > _LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9._ -]*", text):
+        words = f"{words[:_LONGEST_NAME]}-{zlib.crc32(text.encode()):08x}".lstrip("-")
+    return f"{words}.svg"
 
 
 @contextmanager

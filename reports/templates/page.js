@@ -21,7 +21,9 @@
     }
     return `${general(value * 1e9, 3)} ns`;
   };
-  const count = (value) => Math.round(value).toLocaleString("en-US");
+  // A half goes to the even number, as in Python.
+  const whole = (value) => (Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
+  const count = (value) => whole(value).toLocaleString("en-US");
   const WRITERS = {
     "text": String,
     "seconds": seconds,
@@ -297,14 +299,16 @@
   openTarget();
 
   // On paper everything is open, and a grid shows its first rows.
-  let opened = [];
+  const opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("main details:not([open])")];
-    for (const each of opened) each.open = true;
+    for (const each of document.querySelectorAll("main details:not([open])")) {
+      each.open = true;
+      opened.push(each);
+    }
     for (const grid of grids.values()) if (grid) grid.draw(true);
   });
   addEventListener("afterprint", () => {
-    for (const each of opened) each.open = false;
+    for (const each of opened.splice(0)) each.open = false;
     for (const grid of grids.values()) if (grid) { grid.drawn = ""; grid.draw(); }
   });
 

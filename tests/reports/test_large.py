@@ -10,7 +10,6 @@ import pytest
 from crossover.reports import page, results
 from tests.reports import large
 
-
 #: Of a kernel in a problem; three visits are three rows of the store.
 MOST_BYTES = 120
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from crossover.reports.plots.figure import LINE, SOFT, style, svg
@@ -17,6 +17,8 @@ from crossover.reports.plots.figure import LINE, SOFT, style, svg
 # Fixed, whatever the theme: the colour is the figure.
 _MAP = mpl.colormaps["cividis"]
 _ON_DARK, _ON_LIGHT = "#fdfdfd", "#0b0d10"
+# The luminance on which black and white stand out alike.
+_HALF = 0.179
 _CELL, _PANEL_GAP = 0.42, 0.35
 
 
@@ -59,7 +61,7 @@ def _panel(
         middle = _middle(cell["kind"], cell["low"], cell["high"])
         face = "none" if middle is None else to_hex(_MAP(middle))
         axis.add_patch(Rectangle((x, y), 0.97, 0.94, facecolor=face, edgecolor=LINE, linewidth=0.6))
-        ink = SOFT if middle is None else _ON_DARK if middle < 0.55 else _ON_LIGHT
+        ink = SOFT if middle is None else _ink(face)
         text = "\n".join(textwrap.wrap(cell["text"], 17)[:2])
         axis.text(x + 0.485, y + 0.48, text, ha="center", va="center", fontsize=8, color=ink)
     axis.set_xlim(0, len(batches))
@@ -71,6 +73,12 @@ def _panel(
     axis.tick_params(length=0, pad=2)
     axis.spines[:].set_visible(False)
     axis.set_title(name, fontsize=9, loc="left", pad=16)
+
+
+def _ink(face: str) -> str:
+    """Return which of both inks stands out more on a colour, by its relative luminance."""
+    red, green, blue = (part**2.2 for part in to_rgb(face))
+    return _ON_LIGHT if 0.2126 * red + 0.7152 * green + 0.0722 * blue > _HALF else _ON_DARK
 
 
 def _middle(kind: str, low: float, high: float) -> float | None:
