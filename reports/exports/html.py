@@ -6,6 +6,7 @@ import base64
 import gzip
 import html as html_module
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _packed(text: str) -> str:
 
 def _figure(plot: Plot, number: int) -> Markup:
     """Return a plot's SVG for a page that holds many: its ids its own, its colours the theme's."""
-    return Markup(themed(_own_ids(_compact(plot.svg), f"p{number}-")))
+    prefix = f"p{number}-"
+    return Markup(themed(_with_classes(_own_ids(_compact(plot.svg), prefix), prefix)))
 
 
 def themed(svg: str) -> str:
@@ -81,17 +83,37 @@ def themed(svg: str) -> str:
 
 
 def _own_ids(svg: str, prefix: str) -> str:
-    """Return an SVG whose ids begin with ``prefix``: two plots on a page share none."""
-    found = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
+    """Return an SVG that names what it refers to alone, with ``prefix``: no two plots share it."""
+    named = set(re.findall(r'href="#([^"]+)"', svg)) | set(re.findall(r"url\(#([^)]+)\)", svg))
+    found = re.sub(
+        r' id="([^"]+)"', lambda it: f' id="{prefix}{it[1]}"' if it[1] in named else "", svg
+    )
     found = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', found)
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", found)
+
+
+def _with_classes(svg: str, prefix: str) -> str:
+    """Return an SVG that says each style once, as a class."""
+    counts = Counter(re.findall(r'style="([^"]+)"', svg))
+    classes = {
+        style: f"{prefix}{number}"
+        for number, (style, count) in enumerate(counts.items())
+        if count > 1
+    }
+    found = re.sub(
+        r'style="([^"]+)"',
+        lambda it: f'class="{classes[it[1]]}"' if it[1] in classes else it[0],
+        svg,
+    )
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    return found.replace("</style>", f"{rules}</style>", 1)
 
 
 def _compact(svg: str) -> str:
     """Return an SVG with a decimal per coordinate, and without metadata."""
     found = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     found = _DECIMALS.sub(r".\1", found)
-    return re.sub(r"\n\s*", "\n", found)
+    return re.sub(r"\s*\n\s*", " ", found).replace("> <", "><")
 
 
 def _table(frame: pd.DataFrame, title: str) -> Markup:

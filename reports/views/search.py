@@ -37,6 +37,8 @@ _PROBLEM = (
     "network", "layer", "m", "k", "batch", "computes", "pattern", "threads", "caches", "zeros_x",
     "zeros_dy",
 )  # fmt: skip
+# What stands beside an answer.
+_BESIDE = "against", "at the ceilings", "smaller from", "conversion repaid"
 _COLUMNS = "network", "layer", "batch", "pass", "pattern", "zeros in X, dY", "threads"
 
 
@@ -50,7 +52,8 @@ def section(results: Results) -> Section | None:
     if not found:
         return None
     asked = sorted((each for each in found if not each[0].skipped), key=_is_open)
-    table = Table.of(_TITLE, [_line(*each, results) for each in asked])
+    table = Table.of(_TITLE, [_short(*each, results) for each in asked])
+    whole = Table.of("All of each answer", [_line(*each, results) for each in asked])
     skipped = Table.of("Not asked", [_skipped(each) for each, _ in found if each.skipped])
     answers = [_answer(each, results) | {"warnings": warnings} for each, warnings in found]
     sentences = _sentences([each for each, _ in asked])
@@ -58,6 +61,7 @@ def section(results: Results) -> Section | None:
         Part(_TITLE, plots=_ranges(results, asked), tables=[table]),
         Part("Speedups at the sparsities that were searched", plots=list(_probes(results, asked)),
              folded=True),
+        Part("All of each answer", tables=[whole], folded=True),
         Part("Kernels that take no part in a problem", tables=[skipped], folded=True),
     ]  # fmt: skip
     brief = [Table.of(_TITLE, [_brief(*each) for each in asked])]
@@ -137,6 +141,11 @@ def _brief(answer: SearchAnswer, warnings: list[str]) -> dict[str, str]:
         f"crossover ({100 * answer.search.confidence:g} %)": marked(_found(answer), warnings),
         "confirmed": "yes" if answer.search.confirmed else "not yet",
     }
+
+
+def _short(answer: SearchAnswer, warnings: list[str], results: Results) -> dict[str, str]:
+    line = _line(answer, warnings, results)
+    return _brief(answer, warnings) | {name: line[name] for name in _BESIDE}
 
 
 def _skipped(answer: SearchAnswer) -> dict[str, str]:
