@@ -22,11 +22,12 @@ def encoded(record: Any) -> dict[str, Any]:
 
 def decoded(record: type[_Record], values: dict[str, Any]) -> _Record:
     """Return the record whose fields were stored as ``values``."""
-    for name in _json_fields(record):
+    kind: Any = record
+    for name in _json_fields(kind):
         text = values[name]
         # Most lists of a row are empty: to parse them takes longer than all else.
         values[name] = [] if text == "[]" else json.loads(text)
-    for name in _bool_fields(record):
+    for name in _bool_fields(kind):
         values[name] = bool(values[name])
     return record(**values)
 

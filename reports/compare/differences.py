@@ -53,10 +53,13 @@ def crossover_differences(first: Machine, second: Machine) -> list[CrossoverDiff
         if _zeros(pair[0]) != _zeros(pair[1]):
             # One was searched on its own weights, the other was not: the grids are alike.
             pair = own_grid[place], their_grid[place]
+            grids = ["between sparsities of the grid: not both were searched"]
+        else:
+            grids = []
         if _zeros(pair[0]) == _zeros(pair[1]):
             notes = _notes(first, second, *pair)
             if notes is not None:
-                found.append(_difference(*pair, notes))
+                found.append(_difference(*pair, [*notes, *grids]))
     return found
 
 

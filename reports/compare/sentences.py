@@ -34,7 +34,11 @@ def told(
             found[key] = machine, each
     batches = sorted({each.place["batch"] for _, each in found.values()})
     middle = batches[len(batches) // 2] if batches else 0
-    return sorted(found.values(), key=lambda each: each[1].place["batch"] != middle)
+
+    def order(each: tuple[Machine, CrossoverDifference]) -> tuple[bool, bool]:
+        return each[1].verdict == "not decided", each[1].place["batch"] != middle
+
+    return sorted(found.values(), key=order)
 
 
 def size(each: CrossoverDifference) -> int:

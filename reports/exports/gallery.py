@@ -21,6 +21,7 @@ from crossover.reports.exports.html import html
 from crossover.reports.exports.markdown import PLOTS, markdown
 from crossover.reports.foreign import markdown_text
 from crossover.reports.results import Results
+from crossover.reports.views import sweep
 
 NOTE = "NOTE.md"
 #: Of a report, what is too large to be committed.
@@ -70,13 +71,15 @@ def _comparison(runs: dict[str, Results], folder: Path) -> list[Path]:
 
 
 def _of_the_same(runs: dict[str, Results]) -> dict[str, Results]:
-    """Return the runs that share a workload, at least by its recipe, with the first of them."""
+    """Return the runs that decided a crossover, and share workloads with the first of them."""
     recipes = {
         name: {recipe_key(visit.problem.recipe) for visit in run.visits_of("sweep")}
         for name, run in runs.items()
+        if any(each.estimate.kind == "between" for each in sweep.found(run)[0])
     }
     first = next(iter(recipes.values()), set())
-    return {name: run for name, run in runs.items() if len(recipes[name] & first) > _LEAST_SHARED}
+    alike = (name for name, own in recipes.items() if len(own & first) > _LEAST_SHARED)
+    return {name: runs[name] for name in alike}
 
 
 def _index(runs: dict[str, Results], folder: Path, compared: bool) -> str:
