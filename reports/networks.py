@@ -92,10 +92,15 @@ class NetworkPoint:
         )
 
     @property
-    def kernels(self) -> list[str]:
-        """Return its kernels, that of the largest layer first."""
-        sizes = self.layers["m"] * self.layers["k"]
-        return list(dict.fromkeys(self.layers.loc[sizes.sort_values(ascending=False).index].chosen))
+    def kernels(self) -> str:
+        """Return its kernels in words, each with its layers if there are several."""
+        by_kernel: dict[str, list[str]] = {}
+        for row in self.layers.itertuples():
+            by_kernel.setdefault(row.chosen, []).append(row.layer)
+        if len(by_kernel) == 1:
+            return next(iter(by_kernel))
+        told = [f"{kernel} ({', '.join(layers)})" for kernel, layers in by_kernel.items()]
+        return f"{', '.join(told[:-1])} and {told[-1]}"
 
 
 def points(rows: pd.DataFrame) -> list[NetworkPoint]:

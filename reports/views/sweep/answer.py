@@ -106,7 +106,7 @@ def _pruned(chosen: NetworkPoint, points: Sequence[NetworkPoint]) -> str:
     return (
         f"pruned to {percent(chosen.place['network_sparsity'])} it has {accuracy(chosen.error)} "
         f"error{beside}, and all its layers together are {faster} as fast and "
-        f"{smaller:.1f} × smaller, by {' and '.join(chosen.kernels)}"
+        f"{smaller:.1f} × smaller, by {chosen.kernels}"
     )
 
 
