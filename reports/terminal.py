@@ -58,11 +58,11 @@ def summary(results: Results, study: str | None = None) -> None:
     ends += _answer(console, shown)
     room = SCREEN - sum(text.count("\n") for text in ends)
     printed = []
-    for block in _blocks(console, results, shown):
-        text = _captured(console, block)
-        if text.count("\n") <= room:
-            room -= text.count("\n")
-            printed.append(text)
+    for sizes in _blocks(console, results, shown):
+        texts = (_captured(console, block) for block in sizes)
+        if fitting := next((text for text in texts if text.count("\n") <= room), ""):
+            room -= fitting.count("\n")
+            printed.append(fitting)
     console.file.write("".join([*printed, *ends]))
 
 
@@ -92,16 +92,17 @@ def output() -> Console:
 
 def _blocks(
     console: Console, results: Results, shown: Sequence[Section]
-) -> Iterator[Callable[[], None]]:
-    """Yield what stands above the answer, the most important first."""
-    yield partial(_say, console, results.run.machine_title, bold=True)
+) -> Iterator[list[Callable[[], None]]]:
+    """Yield what stands above the answer, the most important first, each in ever smaller sizes."""
+    yield [partial(_say, console, results.run.machine_title, bold=True)]
     for section in shown[:1]:
         if section.chart and section.chart.bars:
-            yield partial(_print_chart, console, section.chart)
+            yield [partial(_print_chart, console, section.chart)]
     for section in shown:
         for each in section.brief:
             if len(each.frame):
-                yield partial(_print_table, console, each.frame, each.title, _BRIEF_LINES)
+                draw = partial(_print_table, console, each.frame, each.title)
+                yield [partial(draw, lines) for lines in (_BRIEF_LINES, _BRIEF_LINES // 2, 2)]
 
 
 def _answer(console: Console, shown: Sequence[Section]) -> list[str]:

@@ -48,11 +48,20 @@ def section(results: Results) -> Section | None:
     if found is None:
         return None
     shown = Table(_TITLE, table(found))
-    urgent = Table(_TITLE, table(found).head(_BRIEF))
+    urgent = Table(_TITLE, _urgent(found))
     answers = [asdict(each) | {"environment": found.environment} for each in ordered(found)]
     sentences = [f"{sentence(found)}.", f"{libraries(found)}."]
     parts = [Part(_TITLE, plots=_plots(found), tables=[shown])]
     return Section.of(results, "gate", _TITLE, sentences, parts, answers, [urgent])
+
+
+def _urgent(found: Comparison) -> pd.DataFrame:
+    """Return the lines to be read first, why a verdict fell as it did beside it."""
+    lines = table(found)
+    chosen = lines[~lines["verdict"].isin(_FOLDED)]
+    first = ["verdict", "of", "change (95 %)", "note"]
+    columns = [*first, *lines.columns.difference(first, sort=False)]
+    return (chosen if len(chosen) else lines)[columns].head(_BRIEF)
 
 
 def _plots(found: Comparison) -> list[Plot]:
