@@ -6,8 +6,6 @@ Dense is what every sparse kernel is held against, so each batch and pass has th
 
 from __future__ import annotations
 
-# Columns of X up to which vectors go along W, beyond which they go along the batch.
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,7 +25,8 @@ from .simd.tiles import sum_tiles, sum_tiles_transposed
 from .simd.vectors import LANES, TILE, address
 from .threads import require_layout, rows_of, serial_loads
 
-_FEW = int(os.environ.get("FEW", "12"))
+# Columns of X up to which vectors go along W, beyond which they go along the batch.
+_FEW = 12
 # Block rows that stay in a cache while the columns of X go by.
 _TOGETHER = 8
 # Reads of a row of X by a thread, below which packing costs more than it gives.
