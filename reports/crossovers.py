@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket, from_signs
+from crossover.bench.statistics.network_totals import UNPRUNED
 from crossover.bench.statistics.search_answers import FASTEST, SearchAnswer
 from crossover.reports import metrics
 from crossover.reports.tables import interval_in
@@ -130,11 +131,11 @@ def _narrowed(found: Crossover, answer: SearchAnswer, warnings: Sequence[str]) -
 
 
 def _split(points: Sequence[Point]) -> list[list[Point]]:
-    """Return the points of each pattern and scope of zeros; dense weights belong to each."""
-    dense = [row for row in points if row["pattern"] == "dense"]
+    """Return the points of each pattern and scope of zeros; what we did not prune is in each."""
+    dense = [row for row in points if row["pattern"] in UNPRUNED]
     by_pattern: dict[tuple[str, str], list[Point]] = {}
     for row in points:
-        if row["pattern"] != "dense":
+        if row["pattern"] not in UNPRUNED:
             by_pattern.setdefault((row["pattern"], row["scope"]), []).append(row)
     return [dense + group for group in by_pattern.values()] or [list(points)]
 

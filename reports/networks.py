@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.intervals import Interval
-from crossover.bench.statistics.network_totals import LayerTime, total_speedup
+from crossover.bench.statistics.network_totals import SCOPES, UNPRUNED, LayerTime, total_speedup
 from crossover.reports import metrics
 
 #: Where a network runs: what all its points over sparsity share.
@@ -19,6 +20,8 @@ PLACE = ["network", "batch", "computes", "dtype", "threads", "caches", "device"]
 PRUNED = ["network_sparsity", "pattern", "scope", "accuracy"]
 #: The sparsity that reports look at first, if it was measured; else the nearest.
 USUAL_SPARSITY = 0.9
+# From here on a network that was brought is a pruned one.
+_SPARSE = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,13 @@ class NetworkPoint:
 
     @property
     def error(self) -> float:
-        """Return the share of test images that it gets wrong."""
+        """Return the share of test images that it gets wrong; NaN where it is not known."""
         return 1 - float(self.place["accuracy"])
+
+    @property
+    def pruned_here(self) -> bool:
+        """Return whether it was pruned by us: it is not dense, nor as it was brought."""
+        return self.place["pattern"] not in UNPRUNED
 
     @property
     def dense_s(self) -> float:
@@ -106,22 +114,29 @@ class NetworkPoint:
 def points(rows: pd.DataFrame) -> list[NetworkPoint]:
     """Return every point of every network of which all layers were measured there.
 
-    ``rows`` are those of :func:`metrics.measured`. A network is what has an accuracy; a group of
-    matrices has no total.
+    ``rows`` are those of :func:`metrics.measured`. A network has an accuracy, or a scope that only
+    networks have; a group of matrices has no total.
     """
     if rows.empty:
         return []
-    known = rows[rows["accuracy"].notna()]
+    known = rows[rows["accuracy"].notna() | rows["scope"].isin(SCOPES)]
     fastest = metrics.fastest_sparse(known)
     if fastest.empty:
         return []
     layers = known.groupby("network")["layer"].nunique()
-    groups = _with_choice(fastest, known).groupby([*PLACE, *PRUNED], sort=False)
+    groups = _with_choice(fastest, known).groupby([*PLACE, *PRUNED], sort=False, dropna=False)
     return [
         NetworkPoint(dict(zip([*PLACE, *PRUNED], key, strict=True)), _by_layer(part))
         for key, part in groups
         if part["layer"].nunique() == layers[key[0]]
     ]
+
+
+def shown_first(found: Iterable[NetworkPoint]) -> NetworkPoint | None:
+    """Return the point that is shown first: brought with zeros, or near 90 %; None of none."""
+    sparse = [each for each in found if each.place["pattern"] != "dense"]
+    brought = [e for e in sparse if not e.pruned_here and e.place["network_sparsity"] >= _SPARSE]
+    return brought[0] if brought else nearest(sparse)
 
 
 def nearest(found: Sequence[NetworkPoint], sparsity: float = USUAL_SPARSITY) -> NetworkPoint | None:
@@ -135,10 +150,10 @@ def at(found: Iterable[NetworkPoint], **place: Any) -> list[NetworkPoint]:
     return sorted(chosen, key=lambda each: float(each.place["network_sparsity"]))
 
 
-def dense_error(found: Iterable[NetworkPoint], network: str) -> float | None:
-    """Return the error of a network that was not pruned, None where that was not measured."""
-    dense = [e for e in found if e.place["network"] == network and e.place["pattern"] == "dense"]
-    return dense[0].error if dense else None
+def unpruned_error(found: Iterable[NetworkPoint], network: str) -> float | None:
+    """Return the error of a network that was not pruned by us, None where that is not known."""
+    own = [e for e in found if e.place["network"] == network and not e.pruned_here]
+    return own[0].error if own and not math.isnan(own[0].error) else None
 
 
 def _by_layer(part: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from crossover.bench.studies.progress import Progress
+from crossover.bench.studies.study import Progress
 
 _PLAIN_EVERY_S = 15.0
 

@@ -11,6 +11,7 @@ from crossover.bench.commands.conducting import StudyOptions, conduct_and_show
 from crossover.bench.options.declaration import add_options, from_options
 from crossover.bench.options.parser import add_command
 from crossover.bench.studies.narrow import ANSWER_WIDTH, Narrow
+from crossover.bench.studies.networks import source_of
 from crossover.bench.studies.search import SearchSpec
 from crossover.bench.studies.study import Study
 from crossover.bench.studies.sweep import Sweep, SweepSpec
@@ -55,12 +56,13 @@ def studies(spec: SweepSpec) -> Sequence[Study]:
         width=ANSWER_WIDTH,
         budget_s=narrowing_s / len(spec.networks),
         seed=spec.seed,
+        inputs=spec.inputs,
         modules=spec.modules,
     )
     return [
         sweep,
         *(
-            Narrow(replace(asked, network=name), sweep.contenders_of(name))
+            Narrow(replace(asked, network=name), sweep.contenders_of(source_of(name).name))
             for name in spec.networks
         ),
     ]

@@ -27,8 +27,7 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.studies.conduct import conduct
-from crossover.bench.studies.progress import Progress, Report, ignore
-from crossover.bench.studies.study import threads_or_all
+from crossover.bench.studies.study import Progress, Report, ignore, threads_or_all
 
 #: Changes the exported kernels before they are measured: what a self-check plants.
 Plant = Callable[[Revisions], None]

@@ -9,17 +9,41 @@ from typing import Any
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import duration, non_negative_int, one_pass, positive_int, share
 from crossover.bench.workloads.networks import NETWORKS
+from crossover.bench.workloads.readers import READERS
 from crossover.kernels.base import PASSES
+
+_OWN = f"or sizes as 784-300-10, or a file of your own ({' '.join(READERS)}), or a folder of them"
 
 
 def networks(default: tuple[str, ...]) -> Any:
-    """Return the option that names networks."""
-    return option(default, "--network", metavar="NAME", help=f"networks: {', '.join(NETWORKS)}")
+    """Return the option that names networks, of ours or of the user's."""
+    text = f"networks: {', '.join(NETWORKS)}, {_OWN}"
+    return option(default, "--network", metavar="NAME", help=text)
 
 
 def network_name(default: str) -> Any:
-    """Return the option that names one network."""
-    return option(default, "--network", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    """Return the option that names one network, of ours or of the user's."""
+    return option(default, "--network", metavar="NAME", help=f"{', '.join(NETWORKS)}, {_OWN}")
+
+
+def trainable_name(default: str) -> Any:
+    """Return the option that names one network of ours, which is trained on MNIST."""
+    text = f"of {', '.join(NETWORKS)}, or sizes from 784 to 10 as 784-300-10"
+    return option(default, "--network", metavar="NAME", help=text)
+
+
+def inputs() -> Any:
+    """Return the option that names inputs for a network of the user's."""
+    text = "inputs of a network of your own, (items, ...) as numpy.save writes them"
+    return option(
+        None, "--inputs", metavar="FILE", convert=Path, help=text, shown="drawn activations"
+    )
+
+
+def labels() -> Any:
+    """Return the option that names the classes of these inputs."""
+    text = "the class of each input, which tells the accuracy"
+    return option(None, "--labels", metavar="FILE", convert=Path, help=text, shown="not known")
 
 
 def sparsities(default: tuple[float, ...]) -> Any:

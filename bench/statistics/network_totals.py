@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 from crossover.bench.statistics.intervals import Interval
 
+#: Over what a whole network was pruned: all layers together, or each; or it was brought as it is.
+#: What has another scope, and no accuracy, is a layer or a matrix alone.
+SCOPES = "global", "each layer", "as it is"
+#: Patterns of networks that were not pruned here: dense ones, and those that a user brought.
+UNPRUNED = "dense", "given"
+
 
 @dataclass(frozen=True)
 class LayerTime:

@@ -17,8 +17,7 @@ from crossover.bench.machine import ceilings, cuda_ceilings, identity
 from crossover.bench.records.files import sole_writer
 from crossover.bench.records.rows import Run, StudyRecord, Visit
 from crossover.bench.records.store import FILE_NAME, LOCK_NAME, Store
-from crossover.bench.studies.progress import Progress, Report, ignore
-from crossover.bench.studies.study import Study
+from crossover.bench.studies.study import Progress, Report, Study, ignore
 from crossover.bench.workloads.problem import identity as content_of
 from crossover.kernels.cuda.device import cupy_unavailable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from crossover.bench.studies.networks import trained
-from crossover.bench.studies.progress import Report
+from crossover.bench.studies.study import Report
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.checkpoints import TrainingRecipe, checkpoint_path
 from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from crossover.bench.statistics.search_answers import FASTEST_SERIES
 from crossover.bench.studies.search import Question, Search, SearchSpec
-from crossover.bench.workloads.checkpoints import TrainingRecipe
-from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.problem import Workload
 from crossover.bench.workloads.recipes import PrunedLayer
 
@@ -40,21 +39,17 @@ class Narrow(Search):
 
     def is_urgent(self, question: Question) -> bool:
         """Return whether it is what a sweep is known for: that has every other turn."""
-        layers = {layer.name: math.prod(layer.shape) for layer in network(self.spec.network).layers}
+        layers = {layer.name: math.prod(layer.shape) for layer in self.network.layers}
         batches = sorted(self.spec.batches)
         known_for = max(layers, key=lambda name: layers[name]), batches[len(batches) // 2]
         asked = question.layer.labels.layer, question.workload.batch
         return self.visits_made % 2 == 0 and asked == known_for
 
-    def listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[Question]:
+    def listed(self, layers: Sequence[PrunedLayer | GivenLayer]) -> Iterator[Question]:
         """Yield a question per layer, batch and number of threads with contenders on both sides."""
-        layers = enumerate(network(self.spec.network).layers)
-        for (index, layer), batch, threads in itertools.product(
-            list(layers), self.spec.batches, self.threads
-        ):
-            dense, sparse = self._contenders(layer.name, batch, threads)
-            weights = PrunedLayer(recipe, index, digest, seed=self.spec.seed)
-            large = all(s >= least for s, least in zip(layer.shape, _LEAST_SHAPE, strict=True))
+        for weights, batch, threads in itertools.product(layers, self.spec.batches, self.threads):
+            dense, sparse = self._contenders(weights.labels.layer, batch, threads)
+            large = all(s >= least for s, least in zip(weights.shape, _LEAST_SHAPE, strict=True))
             if dense and sparse and large:
                 workload = Workload(weights, "forward", batch, seed=self.spec.seed)
                 yield self.question(workload, weights, threads, sparse, dense)

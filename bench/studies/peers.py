@@ -17,13 +17,13 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import non_negative_int
 from crossover.bench.studies.networks import trained
-from crossover.bench.studies.progress import Report
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, threads_or_all
-from crossover.bench.workloads import checkpoints, files, mnist
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
+from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import PrunedPattern, TrainingRecipe
 from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix, pattern_file
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.problem import Problem, Setting, Workload
+from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import WeightRecipe, trained_layers
 from crossover.kernels.base import PASSES, Pass
 
@@ -92,7 +92,7 @@ class Peers(PlannedStudy):
         if not (spec.networks or spec.squares or spec.dlmc):
             raise InputError("nothing to compare on: give --network, --squares or --dlmc")
         self._threads = threads_or_all([spec.threads] if spec.threads else ())
-        self._files = files.patterns(spec.dlmc) if spec.dlmc else []
+        self._files = smtx.patterns(spec.dlmc) if spec.dlmc else []
         check_room([(side, side) for side in spec.squares], spec.batches)
         checkpoints.check_cache()
 

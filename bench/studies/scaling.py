@@ -13,10 +13,10 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import shape
 from crossover.bench.studies.peers import check_room
-from crossover.bench.studies.progress import Report
 from crossover.bench.studies.study import (
     PlannedStudy,
     PlannedVisit,
+    Report,
     balanced_orders,
     threads_or_all,
 )

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from crossover.bench.errors import InputError
@@ -22,12 +23,9 @@ from crossover.bench.records.rows import Visit
 from crossover.bench.statistics.intervals import CONFIDENCE
 from crossover.bench.statistics.search_answers import SearchAnswer, question_key, raced
 from crossover.bench.statistics.sign_search import WIDTH, SignSearch
-from crossover.bench.studies.networks import check_batches, trained
-from crossover.bench.studies.progress import Progress, Report
-from crossover.bench.studies.study import Study, threads_or_all
-from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import TrainingRecipe
-from crossover.bench.workloads.networks import network
+from crossover.bench.studies.networks import source_of
+from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
+from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.problem import Problem, Setting, Workload, identity
 from crossover.bench.workloads.recipes import LAYER_PATTERNS, LayerPattern, PrunedLayer
 from crossover.kernels.base import Kernel, Pass
@@ -78,6 +76,7 @@ class SearchSpec:
     )
     budget_s: float = common.budget(120.0, "time for the measuring, spent where answers are widest")
     seed: int = common.seed()
+    inputs: Path | None = common.inputs()
     modules: tuple[str, ...] = common.modules()
     #: Searches that differ in this alone share nothing.
     repetition: int = 0
@@ -88,7 +87,7 @@ class Question:
     """A question as it is asked: its workload at any sparsity, and its answer so far."""
 
     workload: Workload
-    layer: PrunedLayer
+    layer: PrunedLayer | GivenLayer
     setting: Setting
     answer: SearchAnswer
     visited_at: float = float("-inf")
@@ -123,7 +122,8 @@ class Search(Study):
             InputError: if a part of it is not possible; nothing was done yet.
         """
         self.spec = spec
-        layers = [layer.name for layer in network(spec.network).layers]
+        self.network = source_of(spec.network, inputs=spec.inputs)
+        layers = [layer.name for layer in self.network.layers]
         for layer in spec.layers:
             if layer not in layers:
                 raise InputError(f"unknown layer {layer!r}: {spec.network} has {', '.join(layers)}")
@@ -138,9 +138,8 @@ class Search(Study):
             raise InputError(f"confidence {spec.confidence:g} is outside [0.5, 1): give 0.95, say")
         if not 0.001 <= spec.width <= 0.2:
             raise InputError(f"width {spec.width:g} is outside [0.001, 0.2]: give 0.02, say")
-        check_batches(spec.batches, len(mnist.load().test_images))
+        self.network.check_batches(spec.batches)
         self._threads = threads_or_all(spec.threads)
-        checkpoints.check_cache()
         self._questions: dict[str, Question] = {}
         self._unsupported: list[str] = []
         self._visits = 0
@@ -176,9 +175,8 @@ class Search(Study):
         Raises:
             InputError: if no sparse kernel can run.
         """
-        recipe = TrainingRecipe(self.spec.network, mnist.load().digest, seed=self.spec.seed)
-        (model,) = trained([recipe], mnist.load(), report)
-        self._questions = {each.key: each for each in self.listed(recipe, model.digest)}
+        layers = self.network.prunable(self.spec.pattern, self.spec.seed, report)
+        self._questions = {each.key: each for each in self.listed(layers)}
         if not self._questions and not self.may_ask_nothing:
             why = "; ".join(self._unsupported) or "no sparse kernel can run here"
             raise InputError(f"nothing to search: {why.rstrip('.')} (see 'kernels list')")
@@ -241,21 +239,16 @@ class Search(Study):
         expected = max(self._visits + self.unfinished, _USUAL_VISITS * len(self._questions))
         return Progress(self.phase, f"{self.unfinished} open", self._visits, max(1, expected))
 
-    def listed(self, recipe: TrainingRecipe, digest: str) -> Iterator[Question]:
-        """Yield the questions about the layers of a trained network."""
+    def listed(self, layers: Sequence[PrunedLayer | GivenLayer]) -> Iterator[Question]:
+        """Yield the questions about the layers of a network."""
         spec = self.spec
         running = {n: kernel for n, kernel in self.kernels.items() if not kernel.unavailable()}
         asked = spec.kernels or [n for n, kernel in running.items() if not kernel.stores_zeros]
-        layers = [
-            index
-            for index, layer in enumerate(network(spec.network).layers)
-            if not spec.layers or layer.name in spec.layers
-        ]
-        for threads, index, batch, pass_, share, name in itertools.product(
-            self._threads, layers, spec.batches, spec.passes, spec.zeros, asked
+        wanted = [e for e in layers if not spec.layers or e.labels.layer in spec.layers]
+        for threads, layer, batch, pass_, share, name in itertools.product(
+            self._threads, wanted, spec.batches, spec.passes, spec.zeros, asked
         ):
             against = (spec.against,) if spec.against else dense_of(running, running[name])
-            layer = PrunedLayer(recipe, index, digest, pattern=spec.pattern, seed=spec.seed)
             (m, k), n = layer.shape, layer.columns(batch)
             unsupported = running[name].unsupported(Product(pass_, m, k, n, m * k))
             if unsupported:
@@ -268,7 +261,7 @@ class Search(Study):
     def question(
         self,
         workload: Workload,
-        layer: PrunedLayer,
+        layer: PrunedLayer | GivenLayer,
         threads: int,
         candidates: Sequence[str],
         baselines: Sequence[str],

@@ -16,9 +16,8 @@ import numpy as np
 from crossover.bench.harness.task import Task
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.statistics import checks
-from crossover.bench.studies.progress import Report
 from crossover.bench.studies.search import Search, SearchSpec
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Study, balanced_orders
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, Study, balanced_orders
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.bench.workloads.problem import IdleThreads, Problem, Setting, Workload

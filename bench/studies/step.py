@@ -12,8 +12,7 @@ from crossover.bench.harness.sources import runnable
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.studies.networks import check_batches, trained
-from crossover.bench.studies.progress import Report
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, threads_or_all
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.networks import network
@@ -30,7 +29,7 @@ _VISITS = 3
 class StepSpec:
     """Which network, with which batches, by which kernels."""
 
-    network: str = common.network_name("wide")
+    network: str = common.trainable_name("wide")
     sparsities: tuple[float, ...] = common.sparsities((0.9,))
     batches: tuple[int, ...] = common.batches((64, 256))
     kernels: tuple[str, ...] = common.kernels((), "all of the CPU that train")

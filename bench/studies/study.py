@@ -7,7 +7,7 @@ goes on where it stopped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -22,11 +22,27 @@ from crossover.bench.harness.worker import TIME_LIMIT_S
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.records.rows import KernelRecord, Visit
 from crossover.bench.statistics.comparison import sole_process
-from crossover.bench.studies.progress import Progress, Report
 from crossover.bench.workloads.problem import Problem
 from crossover.kernels.base import Kernel
 
 Contender = TypeVar("Contender")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows: a phase (``train`` or ``measure``), and how much is done."""
+
+    phase: str
+    title: str
+    done: float
+    total: float
+
+
+Report = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """Show nothing."""
 
 
 class Spec(Protocol):

@@ -27,15 +27,11 @@ from crossover.bench.statistics.comparison import (
 from crossover.bench.statistics.contenders import curve_contenders, leaders
 from crossover.bench.studies import gpu_preset
 from crossover.bench.studies.narrow import Contenders
-from crossover.bench.studies.networks import check_batches, trained
-from crossover.bench.studies.progress import Progress, Report
-from crossover.bench.studies.study import Study, threads_or_all
-from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import PRUNED_PATTERNS, PrunedPattern, TrainingRecipe
-from crossover.bench.workloads.networks import network
+from crossover.bench.studies.networks import Pruning, source_of
+from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
+from crossover.bench.workloads.checkpoints import PRUNED_PATTERNS, PrunedPattern
 from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
 from crossover.bench.workloads.pruning import Scope
-from crossover.bench.workloads.recipes import trained_layers
 from crossover.kernels.base import PASSES, Pass
 
 Preset = Literal["default", "gpu"]
@@ -84,6 +80,8 @@ class SweepSpec:
     )
     seed: int = common.seed()
     data: Path | None = common.data()
+    inputs: Path | None = common.inputs()
+    labels: Path | None = common.labels()
     modules: tuple[str, ...] = common.modules()
 
 
@@ -107,12 +105,12 @@ class Sweep(Study):
         known(self.source, spec.kernels)
         if spec.preset == "gpu" and (reason := gpu_preset.unavailable(self.kernels)):
             raise InputError(f"preset gpu needs an NVIDIA GPU: {reason}")
-        for name in spec.networks:
-            network(name)
-        dataset = mnist.load(spec.data)
-        check_batches(spec.batches, len(dataset.test_images))
+        self._networks = [
+            source_of(name, spec.data, spec.inputs, spec.labels) for name in spec.networks
+        ]
+        for each in self._networks:
+            each.check_batches(spec.batches)
         self._threads = threads_or_all(spec.threads)
-        checkpoints.check_cache()
         self._problems: dict[str, Problem] = {}
         self._visits: dict[str, list[Visit]] = {}
         self._widths: dict[str, float] = {}
@@ -241,20 +239,13 @@ class Sweep(Study):
         return int(problem_id, 16), self.spec.seed, len(self._visits.get(problem_id, ()))
 
     def _problems_of_networks(self, report: Report) -> list[Problem]:
-        spec, dataset = self.spec, mnist.load(self.spec.data)
-        recipes = [
-            TrainingRecipe(name, dataset.digest, sparsity, spec.pattern, spec.scope, spec.seed)
-            for name in spec.networks
-            for sparsity in sorted(set(spec.sparsities))
-        ]
+        spec = self.spec
+        asked = Pruning(sorted(set(spec.sparsities)), spec.pattern, spec.scope, spec.seed)
         return [
             Problem(Workload(layer, pass_, batch), Setting(threads, caches))
-            for model in trained(recipes, dataset, report)
+            for each in self._networks
+            for layers in each.at(asked, report)
             for threads, caches, batch, layer, pass_ in itertools.product(
-                self._threads,
-                spec.caches,
-                spec.batches,
-                trained_layers(model, spec.data),
-                spec.passes,
+                self._threads, spec.caches, spec.batches, layers, spec.passes
             )
         ]

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover.bench.errors import InputError
-from crossover.bench.workloads import files, pruning
+from crossover.bench.workloads import pruning
 from crossover.bench.workloads.checkpoints import BLOCK
 from crossover.bench.workloads.execution import LayerOperands
+from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import OUTSIDE_IDENTITY, Labels
 from crossover.kernels.base import Weight
 
@@ -96,9 +97,9 @@ def pattern_file(path: Path, folder: Path, seed: int) -> PatternFile:
     Raises:
         InputError: if the file is not a consistent ``.smtx``.
     """
-    drawn = files.weight(path, np.random.default_rng(seed))
+    drawn = smtx.weight(path, np.random.default_rng(seed))
     (m, k), name = drawn.shape, path.relative_to(folder).as_posix()
-    return PatternFile(name, files.digest(path), m, k, drawn.sparsity, seed, path)
+    return PatternFile(name, smtx.digest(path), m, k, drawn.sparsity, seed, path)
 
 
 def drawn_operands(shape: tuple[int, int], n: int, seed: int) -> LayerOperands:
@@ -132,9 +133,9 @@ def _drawn_pattern(
 
 @lru_cache(maxsize=1)
 def _file_weight(recipe: PatternFile) -> Weight:
-    if files.digest(recipe.path) != recipe.digest:
+    if smtx.digest(recipe.path) != recipe.digest:
         raise InputError(f"{recipe.path} changed while it was measured: leave it as it is")
-    return files.weight(recipe.path, np.random.default_rng(recipe.seed))
+    return smtx.weight(recipe.path, np.random.default_rng(recipe.seed))
 
 
 @lru_cache(maxsize=_KEPT_SIDES)

@@ -8,7 +8,8 @@ the arrays belong to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -145,12 +146,30 @@ NETWORKS = {
 }
 
 
+_SIZES = re.compile(rf"{PIXELS}(?:-[1-9]\d{{0,5}}){{0,20}}-{CLASSES}")
+# Passes over the training set, dense and for each halving of the density, by parameters.
+_TRAINING = ((500_000, 15, 4.0), (3_000_000, 10, 2.0), (10**9, 3, 0.5))
+
+
+def is_trainable(name: str) -> bool:
+    """Return whether ``name`` is that of a network that is trained on MNIST."""
+    return name in NETWORKS or bool(_SIZES.fullmatch(name))
+
+
 def network(name: str) -> Network:
-    """Return the network called ``name``.
+    """Return the network called ``name``: one of ours, or sizes from 784 to 10 as 784-300-10.
 
     Raises:
         InputError: if there is none.
     """
-    if name not in NETWORKS:
-        raise InputError(f"unknown network {name!r}: choose from {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if not _SIZES.fullmatch(name):
+        raise InputError(
+            f"unknown network {name!r}: choose from {', '.join(NETWORKS)}, or give sizes as "
+            "784-300-10, or a file of a network (safetensors, ONNX, PyTorch, Keras, .npz, .mtx)"
+        )
+    layers = _fully_connected(*map(int, name.split("-")))
+    made = Network(name, layers, 0, 0)
+    _, epochs, prune_epochs = next(each for each in _TRAINING if made.parameters <= each[0])
+    return replace(made, epochs=epochs, prune_epochs=prune_epochs)

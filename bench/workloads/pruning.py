@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,46 @@ def magnitude_masks(
     Source: Han et al. 2015, "Learning both Weights and Connections"; globally, See et al. 2016.
     """
     return _keep_largest([np.abs(layer) for layer in values], sparsity, scope)
+
+
+def kept_by_layer(layers: Iterable[Callable[[], Values]], sparsity: float) -> list[int]:
+    """Return how many entries of each layer are among the largest magnitudes of all together.
+
+    As :func:`magnitude_masks` has it, but a layer at a time: magnitudes are counted by the bits of
+    a float, the upper half first, so that no two layers are in memory together.
+    """
+    sources = list(layers)
+    sizes = [read().size for read in sources]
+    wanted = kept(sum(sizes), sparsity)
+    upper, above = _bit_of_rank(sources, wanted, lambda bits: bits >> 16)
+    lower, more = _bit_of_rank(
+        sources, wanted - above, lambda bits: (bits & 0xFFFF)[bits >> 16 == upper]
+    )
+    threshold, ties = upper << 16 | lower, wanted - above - more
+    found = []
+    for read in sources:
+        bits = _bits(read())
+        equal = min(ties, int(np.count_nonzero(bits == threshold)))
+        ties -= equal
+        found.append(int(np.count_nonzero(bits > threshold)) + equal)
+    return found
+
+
+def _bit_of_rank(
+    sources: Sequence[Callable[[], Values]], rank: int, part: Callable[[Any], Any]
+) -> tuple[int, int]:
+    """Return the half of bits that the entry of ``rank`` has, and how many have a larger one."""
+    counts = np.zeros(1 << 16, np.int64)
+    for read in sources:
+        counts += np.bincount(part(_bits(read())), minlength=1 << 16)
+    at_least = np.cumsum(counts[::-1])[::-1]
+    half = int(np.flatnonzero(at_least >= rank)[-1])
+    return half, int(at_least[half] - counts[half])
+
+
+def _bits(values: Values) -> NDArray[np.uint32]:
+    """Return the bits of magnitudes, which are in the order of these."""
+    return np.abs(np.asarray(values, np.float32)).ravel().view(np.uint32)
 
 
 def random_masks(

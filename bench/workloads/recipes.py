@@ -136,11 +136,11 @@ class PrunedLayer(_NetworkLayer):
     def weight(self) -> Weight:
         values = self._state().weight.values
         rng = np.random.default_rng([self.seed, self.layer_index])
-        mask = _LAYER_MASKS[self.pattern](values, self.sparsity, rng)
+        mask = LAYER_MASKS[self.pattern](values, self.sparsity, rng)
         return Weight(np.where(mask, values, 0), mask)
 
 
-_LAYER_MASKS: Mapping[LayerPattern, Callable[[Any, float, np.random.Generator], pruning.Mask]] = {
+LAYER_MASKS: Mapping[LayerPattern, Callable[[Any, float, np.random.Generator], pruning.Mask]] = {
     "trained": lambda values, sparsity, _: pruning.magnitude_masks([values], sparsity)[0],
     "random": lambda values, sparsity, rng: pruning.random_masks([values.shape], sparsity, rng)[0],
     "row-skewed": lambda values, sparsity, rng: pruning.row_skewed_masks(

@@ -16,7 +16,7 @@ from crossover.bench.records.files import sole_writer
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.studies import conduct as conducting
 from crossover.bench.studies.conduct import Conducted, asked, conduct, study_record
-from crossover.bench.studies.progress import Progress
+from crossover.bench.studies.study import Progress
 from tests.in_process import InProcess
 from tests.small_studies import STUDIES, scaled, searching, selfcheck_part, sweep
 

@@ -12,7 +12,7 @@ from crossover.bench.harness.visits import Visitor
 from crossover.bench.statistics.search_answers import FASTEST, search_answers
 from crossover.bench.studies import narrow
 from crossover.bench.studies.narrow import ANSWER_WIDTH, Narrow
-from crossover.bench.studies.progress import ignore
+from crossover.bench.studies.study import ignore
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 from tests.small_studies import FAKES, searching, sweep
 

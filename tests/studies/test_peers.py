@@ -9,7 +9,7 @@ import pytest
 
 from crossover.bench.errors import InputError
 from crossover.bench.studies.peers import Peers, PeersSpec
-from crossover.bench.studies.progress import ignore
+from crossover.bench.studies.study import ignore
 from crossover.bench.workloads.matrices import PatternFile
 from tests.small_studies import peers
 

@@ -9,8 +9,7 @@ import pytest
 from crossover.bench.harness.task import Task
 from crossover.bench.harness.visits import Visitor
 from crossover.bench.records.rows import Visit
-from crossover.bench.studies.progress import ignore
-from crossover.bench.studies.study import Study
+from crossover.bench.studies.study import Study, ignore
 from tests.small_studies import STUDIES
 
 Asked = list[tuple[str, tuple[str, ...], tuple[int, int], tuple[int, ...]]]

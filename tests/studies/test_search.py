@@ -11,8 +11,8 @@ from crossover.bench.errors import InputError
 from crossover.bench.harness.sources import Discovered
 from crossover.bench.harness.visits import Visitor
 from crossover.bench.statistics.search_answers import search_answers
-from crossover.bench.studies.progress import ignore
 from crossover.bench.studies.search import Search, dense_of
+from crossover.bench.studies.study import ignore
 from crossover.bench.workloads.recipes import LAYER_PATTERNS, LayerPattern, PrunedLayer
 from crossover.kernels.base import FP32, TF32
 from tests.fakes import Halving, Steady

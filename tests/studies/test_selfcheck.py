@@ -10,8 +10,8 @@ from crossover.bench.harness.sources import Discovered
 from crossover.bench.harness.visits import visiting
 from crossover.bench.statistics import checks
 from crossover.bench.studies import selfcheck
-from crossover.bench.studies.progress import ignore
 from crossover.bench.studies.selfcheck import SelfcheckPart
+from crossover.bench.studies.study import ignore
 from crossover.kernels.cpu.mkl import MklCsrHinted
 from tests.in_process import matrix_task, outcome
 from tests.small_studies import sweep

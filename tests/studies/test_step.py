@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.studies.progress import ignore
 from crossover.bench.studies.step import Step, StepSpec
+from crossover.bench.studies.study import ignore
 from crossover.bench.workloads import checkpoints, training
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.recipes import NetworkWeights

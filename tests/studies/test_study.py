@@ -9,8 +9,7 @@ import pytest
 from crossover.bench.errors import InputError
 from crossover.bench.records.rows import Row
 from crossover.bench.studies import study as studies
-from crossover.bench.studies.progress import Report, ignore
-from crossover.bench.studies.study import PlannedStudy, PlannedVisit, threads_or_all
+from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, ignore, threads_or_all
 from crossover.bench.workloads.problem import Setting
 from tests.examples import measured, problem, visit
 from tests.in_process import matrix_task

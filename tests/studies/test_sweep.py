@@ -12,7 +12,7 @@ import pytest
 from crossover.bench.errors import InputError
 from crossover.bench.records.rows import Row, Visit
 from crossover.bench.studies import gpu_preset
-from crossover.bench.studies.progress import ignore
+from crossover.bench.studies.study import ignore
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 from crossover.bench.workloads.problem import Problem
 from crossover.kernels import discover

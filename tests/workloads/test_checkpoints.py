@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from crossover.bench.errors import InputError
 from crossover.bench.studies.networks import trained
-from crossover.bench.studies.progress import Progress, ignore
+from crossover.bench.studies.study import Progress, ignore
 from crossover.bench.workloads import checkpoints, execution, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
 from crossover.bench.workloads.execution import Model

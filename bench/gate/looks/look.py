@@ -25,8 +25,7 @@ from crossover.bench.gate.quantities import (
 from crossover.bench.gate.revisions.sides import Declared, Revisions
 from crossover.bench.harness.task import Task
 from crossover.bench.records.rows import KernelRecord, Row, Visit
-from crossover.bench.studies.progress import Progress, Report
-from crossover.bench.studies.study import Study
+from crossover.bench.studies.study import Progress, Report, Study
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 
 # Fresh processes of a look, and how long each lives at least.

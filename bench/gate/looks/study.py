@@ -28,7 +28,7 @@ from crossover.bench.gate.quantities import (
     kernel_name,
 )
 from crossover.bench.gate.revisions.sides import Declared, Revisions
-from crossover.bench.studies.progress import Report
+from crossover.bench.studies.study import Report
 from crossover.bench.workloads.problem import Problem
 
 # Of the budget, for the first look at everything.

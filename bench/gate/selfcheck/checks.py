@@ -22,7 +22,7 @@ from crossover.bench.gate.session import GateSpec, Plant, compare
 from crossover.bench.machine.identity import code_digest
 from crossover.bench.records.files import write_whole
 from crossover.bench.statistics.intervals import CONFIDENCE
-from crossover.bench.studies.progress import Progress, Report, ignore
+from crossover.bench.studies.study import Progress, Report, ignore
 
 FILE_NAME = "gate-selfcheck.json"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -23,7 +24,7 @@ _SAME = "network", "threads", "caches", "device"
 
 def part(points: Sequence[NetworkPoint]) -> Part | None:
     """Return a plot per network, and the fastest point within each loss; None without a total."""
-    forward = [each for each in points if each.place["computes"] == "forward"]
+    forward = [e for e in points if e.place["computes"] == "forward" and not math.isnan(e.error)]
     places = dict.fromkeys(tuple(each.place[n] for n in _SAME) for each in forward)
     groups = [networks.at(forward, **dict(zip(_SAME, p, strict=True))) for p in places]
     known = [group for group in groups if len({e.place["network_sparsity"] for e in group}) > 1]
@@ -46,7 +47,7 @@ def _best(group: Sequence[NetworkPoint], batch: int, loss: float) -> NetworkPoin
 
     A loss of what was not measured is unknown: then there is none.
     """
-    dense = networks.dense_error(group, group[0].place["network"])
+    dense = networks.unpruned_error(group, group[0].place["network"])
     if dense is None:
         return None
     # One image more or less is rounding of the stored share, not a loss.
@@ -57,9 +58,8 @@ def _best(group: Sequence[NetworkPoint], batch: int, loss: float) -> NetworkPoin
 def _says(found: NetworkPoint | None) -> str:
     if found is None:
         return ""
-    pruned = found.place["pattern"] != "dense"
-    what = f"pruned to {percent(found.place['network_sparsity'])}" if pruned else "not pruned"
-    return f"{what}, {seconds(found.time_s)}"
+    to = f"pruned to {percent(found.place['network_sparsity'])}"
+    return f"{to if found.pruned_here else 'not pruned'}, {seconds(found.time_s)}"
 
 
 def _sentences(group: Sequence[NetworkPoint]) -> list[str]:
@@ -95,7 +95,7 @@ def _plot(group: Sequence[NetworkPoint]) -> Plot:
                 "network_sparsity": each.place["network_sparsity"],
                 "time_s": each.time_s,
                 "error": each.error,
-                "dense": each.place["pattern"] == "dense",
+                "dense": not each.pruned_here,
                 "speedup": each.speedup.median,
                 "speedup_low": each.speedup.low,
                 "speedup_high": each.speedup.high,

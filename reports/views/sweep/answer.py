@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def _sentence(found: Crossover, points: Sequence[NetworkPoint]) -> str:
     other = "" if place["computes"] == "forward" else f", {PASS_TITLES[place['computes']]}"
     cold = "" if place["caches"] == "hot" else f", {place['caches']} caches"
     there = networks.at(points, **{name: place[name] for name in networks.PLACE})
-    chosen = networks.nearest([each for each in there if each.place["pattern"] != "dense"])
+    chosen = networks.shown_first(there)
     parts = [_crossing(found), _pruned(chosen, points) if chosen else _at_the_top(found)]
     return f"{place['network']}, {images}{device}{other}{cold}: {'; '.join(parts)}."
 
@@ -99,14 +100,18 @@ def _says(estimate: CrossoverEstimate) -> str:
 
 def _pruned(chosen: NetworkPoint, points: Sequence[NetworkPoint]) -> str:
     """Return what the pruned network gains as a whole."""
-    dense = networks.dense_error(points, chosen.place["network"])
-    beside = "" if dense is None else f" (dense {accuracy(dense)})"
+    own = networks.unpruned_error(points, chosen.place["network"])
+    beside = "" if own is None or not chosen.pruned_here else f" (dense {accuracy(own)})"
+    sparsity = percent(chosen.place["network_sparsity"])
+    state = f"pruned to {sparsity}" if chosen.pruned_here else f"as it is, {sparsity} zeros,"
+    error = (
+        "" if math.isnan(chosen.error) else f" it has {accuracy(chosen.error)} error{beside}, and"
+    )
     faster = marked(f"{interval(chosen.speedup)} ×", chosen.warnings)
     smaller = chosen.dense_bytes / chosen.nbytes
     return (
-        f"pruned to {percent(chosen.place['network_sparsity'])} it has {accuracy(chosen.error)} "
-        f"error{beside}, and all its layers together are {faster} as fast and "
-        f"{smaller:.1f} × smaller, by {chosen.kernels}"
+        f"{state}{error} all its layers together are {faster} as fast and {smaller:.1f} × smaller, "
+        f"by {chosen.kernels}"
     )
 
 

@@ -41,7 +41,7 @@ def part(rows: pd.DataFrame, points: Sequence[NetworkPoint]) -> Part:
 def brief(points: Sequence[NetworkPoint], place: dict[str, Any]) -> list[Table]:
     """Return the breakdown of a place's network at the usual sparsity; none without a total."""
     there = networks.at(points, **{name: place[name] for name in networks.PLACE})
-    chosen = networks.nearest([each for each in there if each.place["pattern"] != "dense"])
+    chosen = networks.shown_first(there)
     if chosen is None:
         return []
     lines = [
@@ -96,7 +96,7 @@ def _plots(points: Sequence[NetworkPoint]) -> list[Plot]:
             continue
         there = networks.at(pruned, **named)
         batches = sorted({each.place["batch"] for each in there})
-        chosen = [networks.nearest(networks.at(there, batch=batch)) for batch in batches]
+        chosen = [networks.shown_first(networks.at(there, batch=batch)) for batch in batches]
         kept = [each for each in chosen if each is not None]
         data = pd.DataFrame([bar for each in kept for bar in _bars(each)])
         sparsity = percent(kept[0].place["network_sparsity"])

@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 
+from crossover.bench.statistics.network_totals import SCOPES, UNPRUNED
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.sweep import headline as plot
 from crossover.reports.results import Results
@@ -20,7 +21,8 @@ _NETWORK = ["network", "network_sparsity", "pattern", "scope", "accuracy"]
 def part(results: Results) -> Part | None:
     """Return what each network keeps at each sparsity; None without a network."""
     problems = pd.DataFrame([vars(visit.problem) for visit in results.visits_of("sweep")])
-    layers = problems.dropna(subset="accuracy").drop_duplicates([*_NETWORK, "layer"])
+    whole = problems["accuracy"].notna() | problems["scope"].isin(SCOPES)
+    layers = problems[whole].drop_duplicates([*_NETWORK, "layer"])
     if layers.empty:
         return None
     layers = layers.assign(parameters=layers["m"] * layers["k"])
@@ -38,13 +40,15 @@ def part(results: Results) -> Part | None:
 
 def _table(layers: pd.DataFrame) -> Table:
     lines = []
-    for (name, sparsity, pattern, scope, reached), group in layers.groupby(_NETWORK, sort=False):
+    for (name, sparsity, pattern, scope, reached), group in layers.groupby(
+        _NETWORK, sort=False, dropna=False
+    ):
         weights, nnz = group["parameters"].sum(), group["nnz"].sum()
         own = group.sort_values("layer_index")
         lines.append(
             {
                 "network": name,
-                "pruned": pattern if pattern == "dense" else f"{pattern}, {scope}",
+                "pruned": pattern if pattern in UNPRUNED else f"{pattern}, {scope}",
                 "sparsity": percent(sparsity),
                 "of each layer": ", ".join(
                     f"{row.layer} {percent(row.sparsity)}" for row in own.itertuples()

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.workloads import files
+from crossover.bench.workloads.readers import smtx
 
 
 def test_a_pattern_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "layer.smtx"
     path.parent.mkdir()
     path.write_text("3, 4, 3\n0 2 2 3\n0 3 1\n")
-    assert files.patterns(tmp_path) == [path]
-    weight = files.weight(path, np.random.default_rng(0))
+    assert smtx.patterns(tmp_path) == [path]
+    weight = smtx.weight(path, np.random.default_rng(0))
     assert weight.pattern.astype(int).tolist() == [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]
     assert np.count_nonzero(weight.values) == 3
 
@@ -41,22 +41,22 @@ def test_a_file_that_contradicts_itself_is_refused(
     path = tmp_path / "bad.smtx"
     path.write_text(content)
     with pytest.raises(InputError, match=problem):
-        files.weight(path, np.random.default_rng(0))
+        smtx.weight(path, np.random.default_rng(0))
 
 
 def test_a_folder_without_patterns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \.smtx file under"):
-        files.patterns(tmp_path)
+        smtx.patterns(tmp_path)
     with pytest.raises(InputError, match="is no folder"):
-        files.patterns(tmp_path / "nowhere")
+        smtx.patterns(tmp_path / "nowhere")
 
 
 def test_a_digest_is_of_the_content(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("a")
     two.write_text("a")
-    assert files.digest(one) == files.digest(two)
+    assert smtx.digest(one) == smtx.digest(two)
     two.write_text("b")
-    assert files.digest(one) != files.digest(two)
+    assert smtx.digest(one) != smtx.digest(two)
     with pytest.raises(InputError, match="cannot read"):
-        files.digest(tmp_path / "nowhere")
+        smtx.digest(tmp_path / "nowhere")
