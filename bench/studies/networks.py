@@ -176,7 +176,9 @@ class GivenSource(NetworkSource):
     def at(self, asked: Pruning, report: Report) -> list[list[WeightRecipe]]:
         """Return its layers as they are, and pruned in one shot to each larger sparsity."""
         own = self.sparsity
-        as_given = [replace(e, network_sparsity=own, scope="as it is") for e in self._layers(seed)]
+        as_given = [
+            replace(e, network_sparsity=own, scope="as it is") for e in self._layers(asked.seed)
+        ]
         accuracy = self._accuracy(as_given)
         found: list[list[WeightRecipe]] = [[replace(e, accuracy=accuracy) for e in as_given]]
         for sparsity in asked.sparsities:
@@ -190,7 +192,7 @@ class GivenSource(NetworkSource):
         self, pattern: LayerPattern, seed: int, report: Report
     ) -> list[PrunedLayer | GivenLayer]:
         """Return its layers; below their own sparsity small weights are drawn into their zeros."""
-        return [replace(e, pattern=pattern, called=pattern) for e in self._layers(seed)]
+        return [replace(e, pattern=pattern, called=pattern) for e in self._layers(asked.seed)]
 
     @cached_property
     def _digests(self) -> list[str]:
