@@ -192,7 +192,7 @@ class GivenSource(NetworkSource):
         self, pattern: LayerPattern, seed: int, report: Report
     ) -> list[PrunedLayer | GivenLayer]:
         """Return its layers; below their own sparsity small weights are drawn into their zeros."""
-        return [replace(e, pattern=pattern, called=pattern) for e in self._layers(asked.seed)]
+        return [replace(e, pattern=pattern, called=pattern) for e in self._layers(seed)]
 
     @cached_property
     def _digests(self) -> list[str]:

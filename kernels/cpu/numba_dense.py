@@ -132,15 +132,15 @@ def _panels(x, begin, stop):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _forward_rows(values, begin, stop, x, out):  # type: ignore[no-untyped-def]
-    """Write block rows ``begin`` to ``stop`` of W X."""
-    n, across = x.shape[1], values.shape[1]
+def forward_rows(values, across, begin, stop, x, out):  # type: ignore[no-untyped-def]
+    """Write block rows ``begin`` to ``stop`` of W X; ``values`` is the address of its blocks."""
+    n = x.shape[1]
     if n > _FEW:
         panel = _room(x, stop - begin)
         for left in range(0, n, BLOCK_TILE):
             width, base, stride = _tiles_of(x, stop - begin, left, panel)
             sum_tiles(
-                address(values), begin, stop, across, 1, across, base, stride, x.shape[0] - 1,
+                values, begin, stop, across, 1, across, base, stride, x.shape[0] - 1,
                 address(out) + 4 * left, 4 * n, out.shape[0], width,
             )  # fmt: skip
         return
@@ -152,7 +152,7 @@ def _forward_rows(values, begin, stop, x, out):  # type: ignore[no-untyped-def]
         for chunk in range(chunks):
             left, right = chunk * n // chunks, (chunk + 1) * n // chunks
             sum_dense_rows(
-                address(values), across, first, last, place, n, address(out), out.shape[0],
+                values, across, first, last, place, n, address(out), out.shape[0],
                 left, right - left,
             )  # fmt: skip
     keep_alive(panels)
@@ -239,10 +239,11 @@ def _forward(values, x, out, threads, serial_loads):  # type: ignore[no-untyped-
     rows, across = values.shape[:2]
     parts = parts_of(rows * across, x.shape[1], threads, serial_loads)
     if parts == 1:
-        _forward_rows(values, 0, rows, x, out)
+        forward_rows(address(values), across, 0, rows, x, out)
     else:
         for part in numba.prange(parts):
-            _forward_rows(values, *share_of(part, parts, rows), x, out)
+            begin, stop = share_of(part, parts, rows)
+            forward_rows(address(values), across, begin, stop, x, out)
 
 
 @numba.njit(parallel=True, cache=True)

@@ -142,7 +142,7 @@ class NumbaSell(ForwardOnly, SparseKernel):
     def forward(self, operand: SellOperand, x: Any, out: Any) -> Any:
         check_layout(x, out)
         if operand.starts.shape[1] == 2:
-            _multiply(operand.plan, operand.starts, 0, x, out)
+            multiply_part(operand.plan, operand.starts, 0, x, out)
         else:
             _multiply_on_threads(operand.plan, operand.starts, x, out)
         return out
@@ -215,7 +215,7 @@ def _rank_within(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 @numba.njit(cache=True)
-def _multiply(plan, starts, part, x, out):  # type: ignore[no-untyped-def]
+def multiply_part(plan, starts, part, x, out):  # type: ignore[no-untyped-def]
     """Write the results of a thread's ``part`` of the slices."""
     values, places, steps, left_rows, left_columns, rows, left_values, m = plan
     begin, end = starts[0, part], starts[0, part + 1]
@@ -245,4 +245,4 @@ def _multiply(plan, starts, part, x, out):  # type: ignore[no-untyped-def]
 @numba.njit(parallel=True, cache=True)
 def _multiply_on_threads(plan, starts, x, out):  # type: ignore[no-untyped-def]
     for part in numba.prange(starts.shape[1] - 1):
-        _multiply(plan, starts, part, x, out)
+        multiply_part(plan, starts, part, x, out)

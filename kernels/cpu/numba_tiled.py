@@ -33,7 +33,7 @@ from .tuning import chosen, fastest
 
 
 @numba.njit(cache=True)
-def _sum(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def]
+def sum_part(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def]
     """Write rows ``begin`` to ``stop`` of W X."""
     values, order, indices, pointers, rows, blocks = plan
     n = x.shape[1]
@@ -93,7 +93,7 @@ def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped
 @numba.njit(parallel=True, cache=True)
 def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
     for part in numba.prange(splits.size - 1):
-        _sum(plan, splits[part], splits[part + 1], step, packs, x, out)
+        sum_part(plan, splits[part], splits[part + 1], step, packs, x, out)
 
 
 @numba.njit(parallel=True, cache=True)
@@ -158,7 +158,7 @@ def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) 
     way = structure.way(x.shape[1])
     how = way.step, way.packs, x, out
     if way.serial:
-        _sum(plan, 0, structure.shape[0], *how)
+        sum_part(plan, 0, structure.shape[0], *how)
     else:
         _sum_on_threads(plan, structure.splits, *how)
     return out

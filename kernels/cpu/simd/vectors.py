@@ -70,6 +70,13 @@ def number_at(builder: Any, base: Any, index: Any) -> Any:
     return Emitter(builder).read_int(base, index)
 
 
+@emitted(types.float32, types.int64, types.int64)
+def float_at(builder: Any, base: Any, index: Any) -> Any:
+    """Return the ``index``-th float32 at the address ``base``."""
+    place = builder.add(base, builder.mul(index, I64(4)))
+    return builder.load(builder.inttoptr(place, F32.as_pointer()), align=UNALIGNED)
+
+
 def emit_prefetch(builder: Any, base: Any) -> None:
     """Emit a prefetch of the line at the address ``base``, to be read, into the first cache."""
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
