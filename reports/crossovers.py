@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket, from_signs
-from crossover.bench.statistics.network_totals import UNPRUNED
+from crossover.bench.statistics.networks import UNPRUNED
 from crossover.bench.statistics.search_answers import FASTEST, SearchAnswer
 from crossover.reports import metrics
 from crossover.reports.tables import interval_in

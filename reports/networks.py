@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.statistics.intervals import Interval
-from crossover.bench.statistics.network_totals import SCOPES, UNPRUNED, LayerTime, total_speedup
+from crossover.bench.statistics.networks import SCOPES, UNPRUNED, LayerTime, total_speedup
 from crossover.reports import metrics
 
 #: Where a network runs: what all its points over sparsity share.

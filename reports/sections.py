@@ -17,6 +17,7 @@ PASS_TITLES = {
     "backward_input": "backward, input (dX = Wᵀ dY)",
     "backward_weight": "backward, weight (dW = dY Xᵀ at the nonzeros)",
     "step": "training step",
+    "network": "whole network",
 }
 
 

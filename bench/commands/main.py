@@ -16,6 +16,7 @@ from crossover.bench.commands import (
     machine,
     networks,
     peers,
+    plan,
     report,
     run,
     scaling,
@@ -31,7 +32,7 @@ from crossover.reports.foreign import terminal_text
 
 #: In the order of ``--help``.
 COMMANDS = (
-    run, search, peers, step, scaling, selfcheck, gate, history, report, compare, machine,
+    run, search, plan, peers, step, scaling, selfcheck, gate, history, report, compare, machine,
     kernels, networks, store,
 )  # fmt: skip
 

@@ -16,7 +16,12 @@ from crossover.bench.harness.task import Description, PreparedCall, Task, TooLar
 from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads.problem import Workload
-from crossover.bench.workloads.recipes import NetworkWeights, WeightRecipe, with_zeros
+from crossover.bench.workloads.recipes import (
+    NetworkWeights,
+    ServedNetwork,
+    WeightRecipe,
+    with_zeros,
+)
 from crossover.kernels import formats
 from crossover.kernels.base import Array, Kernel, Problem, Weight
 from crossover.kernels.oracle import Oracle
@@ -45,8 +50,8 @@ class LayerSetup:
             TooLargeError: if they do not fit into the free memory; nothing was allocated.
         """
         workload = task.problem.workload
-        assert not isinstance(workload.weights, NetworkWeights)
-        assert workload.computes != "step"
+        assert not isinstance(workload.weights, NetworkWeights | ServedNetwork)
+        assert workload.computes != "step" and workload.computes != "network"  # noqa: PT018
         _refuse_too_large(workload.weights, workload.batch)
         self.task, self.pass_ = task, workload.computes
         self._rng = np.random.default_rng([*task.seed, _OWN_STREAM])
@@ -168,8 +173,8 @@ _KEPT = _KeptOperands()
 def _made(workload: Workload) -> tuple[Weight, tuple[Content, Content], Description]:
     """Return W, X and dY with their oracle, in two kinds, and the description, for all visits."""
     recipe = workload.weights
-    assert not isinstance(recipe, NetworkWeights)
-    assert workload.computes != "step"
+    assert not isinstance(recipe, NetworkWeights | ServedNetwork)
+    assert workload.computes != "step" and workload.computes != "network"  # noqa: PT018
     weight = recipe.weight()
     given = with_zeros(recipe, workload.batch, workload.zeros, workload.seed)
     x, dy = (rounded(each.astype(workload.dtype)) for each in (given.x, given.dy))

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from crossover.bench.harness.environment import (
     without_interrupts,
 )
 from crossover.bench.harness.layer_setup import LayerSetup
+from crossover.bench.harness.served.setup import NetworkSetup
 from crossover.bench.harness.sources import KernelSource
 from crossover.bench.harness.step_setup import StepSetup
 from crossover.bench.harness.task import EXIT_GPU_LOST, Outcome, Setup, Task, run
@@ -198,7 +200,8 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
 
 def set_up(task: Task) -> Setup:
     """Return what the kernels of ``task`` share, made here."""
-    return StepSetup(task) if task.problem.workload.computes == "step" else LayerSetup(task)
+    setups: dict[str, Callable[[Task], Setup]] = {"step": StepSetup, "network": NetworkSetup}
+    return setups.get(task.problem.workload.computes, LayerSetup)(task)
 
 
 def _limit_memory() -> None:

@@ -22,6 +22,8 @@ from crossover.bench.statistics.small import median
 #: An interval rests on so many visits at least, by more than one process.
 LEAST_VISITS = 3
 NAN = float("nan")
+# What is computed by a whole network, product after product.
+_OF_NETWORKS = "step", "network"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Measurement:
     def leaves_out(self) -> bool:
         """Return whether it is sparse: its operand leaves zeros of W out."""
         entries, stored = self.problem.m * self.problem.k, self.last.stored_entries or 0
-        if self.problem.computes == "step":
+        if self.problem.computes in _OF_NETWORKS:
             return not self.kernel.stores_zeros
         return rates.leaves_out(self.kernel.stores_zeros, stored, self.problem.nnz, entries)
 
@@ -66,9 +68,9 @@ class Measurement:
     def call_fraction(self, limits: rates.Limits | None) -> float:
         """Return what share of its bound it reaches, an empty call being part of the bound.
 
-        NaN of a training step, which is many calls, and of numbers that the limits are not of.
+        NaN of a whole network, which is many products, and of numbers that the limits are not of.
         """
-        if self.problem.computes == "step" or self.problem.dtype != "float32":
+        if self.problem.computes in _OF_NETWORKS or self.problem.dtype != "float32":
             return float("nan")
         return rates.call_fraction(limits, *self.work, self.time_s, self.problem.caches == "cold")
 

@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
-from crossover.bench.workloads.recipes import NetworkWeights, WeightRecipe
+from crossover.bench.workloads.recipes import NetworkWeights, ServedNetwork, WeightRecipe
 from crossover.kernels.base import Pass
 
-#: A pass of one layer, or a training step of a whole network.
-Computes = Pass | Literal["step"]
+#: A pass of one layer; or of a whole network a training step, or its outputs of inputs.
+Computes = Pass | Literal["step", "network"]
 #: ``hot``: operands stay in the caches; ``cold``: the caches are emptied before each call.
 Caches = Literal["hot", "cold"]
 CACHES: tuple[Caches, ...] = get_args(Caches)
@@ -23,7 +23,7 @@ IdleThreads = Literal["rest", "as the library likes"]
 class Workload:
     """Operands and what to compute with them; machines are compared on equal workloads."""
 
-    weights: WeightRecipe | NetworkWeights
+    weights: WeightRecipe | NetworkWeights | ServedNetwork
     computes: Computes
     batch: int
     #: Share of zeros in X and dY: drawn to be so, or None for the recipe's own.

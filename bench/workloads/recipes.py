@@ -8,12 +8,13 @@ made last is kept there, so visits to one weight belong together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossover.bench.workloads import checkpoints, execution, mnist, pruning
 from crossover.bench.workloads.checkpoints import BLOCK, TrainedModel, TrainingRecipe
@@ -171,6 +172,25 @@ class NetworkWeights:
     def states(self) -> tuple[LayerState, ...]:
         """Return every layer's weight and bias."""
         return _network_states(self)
+
+
+@dataclass(frozen=True)
+class ServedNetwork:
+    """A whole network, from its inputs to its outputs, by a plan."""
+
+    layers: tuple[WeightRecipe, ...]
+    #: The plan, as JSON: by another one an engine of ours is another.
+    plan: str
+    #: The planned network's file.
+    path: Path = field(default=Path(), metadata=OUTSIDE_IDENTITY)
+
+    @property
+    def labels(self) -> Labels:
+        return replace(self.layers[0].labels, layer="all layers", layer_index=0)
+
+    def inputs(self, batch: int) -> NDArray[np.float32]:
+        """Return the inputs (n, features) of ``batch`` images."""
+        return self.layers[0].operands(batch).x.T
 
 
 def trained_layers(model: TrainedModel, folder: Path | None = None) -> list[TrainedLayer]:

@@ -23,10 +23,21 @@ from .glue import finish_part, finish_turned_part, turn_part
 #: What multiplies a layer, by its kernel; nothing does where the glue alone is measured.
 KINDS: Mapping[str, int] = {"numba-tiled": 0, "numba-dense": 1, "numba-sell": 2, "nothing": 3}
 _TILED, _DENSE, _SELL, _NOTHING = KINDS.values()
+_LEAST_INPUTS = 16
 # What a layer's line of the table holds, in int64.
 _KIND, _ROWS, _COLUMNS, _RELU, _BIAS, _STEP, _PARTS, _PLAN = range(8)
 _PLAN_SIZE = 8
 _STARTS = _PLAN + _PLAN_SIZE
+
+
+def parts_of(n: int, threads: int) -> int:
+    """Return how many threads share a batch: each gets inputs enough to fill a vector."""
+    return max(1, min(threads, n // _LEAST_INPUTS))
+
+
+def inputs_of_a_thread(n: int, threads: int) -> int:
+    """Return how many inputs a thread takes through the layers together."""
+    return min(TILE, -(-n // parts_of(n, threads)))
 
 
 def line(kernel: str, operand: Any, bias: Array, relu: bool, inputs: int, n: int) -> list[int]:
@@ -73,13 +84,13 @@ def _product(layer, x, out):  # type: ignore[no-untyped-def]
         forward_rows(layer[_PLAN], across, np.int64(0), down, x, out)
     elif kind == _SELL:
         parts = layer[_PARTS]
-        plan = (
+        slices = (
             layer[_PLAN], layer[_PLAN + 1], layer[_PLAN + 2], layer[_PLAN + 3],
             layer[_PLAN + 4], layer[_PLAN + 5], layer[_PLAN + 6], layer[_PLAN + 7],
         )  # fmt: skip
         starts = layer[_STARTS : _STARTS + 3 * (parts + 1)].reshape(3, parts + 1)
         for part in range(parts):
-            multiply_part(plan, starts, part, x, out)
+            multiply_part(slices, starts, part, x, out)
 
 
 @numba.njit(cache=True)

@@ -18,8 +18,6 @@ from .plan import Choice, Plan
 
 #: Instead of a kernel, where what lies between products is measured alone.
 NOTHING = "nothing"
-# Inputs from which threads share a batch in the compiled way: of fewer, vectors stay empty.
-_LEAST_SHARED = 16
 # So many batch sizes keep their buffers in a thread; beyond, those used first go.
 _MOST_SIZES = 16
 
@@ -193,14 +191,16 @@ class _CompiledCall(_Call):
         biases: Sequence[Array],
         relus: Sequence[bool],
     ) -> None:
-        threads = min(network.threads, n) if n >= _LEAST_SHARED else 1
-        own = -(-n // threads)
+        threads = compiled.parts_of(n, network.threads)
+        own = compiled.inputs_of_a_thread(n, network.threads)
         sizes = [network.inputs, *(bias.size for bias in biases)]
         # Addresses of arrays that the network owns, as long as this call is one of its.
         self._layers = compiled.table(
             [
-                compiled.line(*each, size, own)
-                for *each, size in zip(kernels, operands, biases, relus, sizes[:-1], strict=True)
+                compiled.line(name, operand, bias, relu, inputs, own)
+                for name, operand, bias, relu, inputs in zip(
+                    kernels, operands, biases, relus, sizes[:-1], strict=True
+                )
             ]
         )
         floats = compiled.scratch_floats(sizes, own)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 
-from crossover.bench.statistics.network_totals import SCOPES, UNPRUNED
+from crossover.bench.statistics.networks import SCOPES, UNPRUNED
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.sweep import headline as plot
 from crossover.reports.results import Results

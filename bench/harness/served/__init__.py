@@ -1,0 +1,1 @@
+"""A whole network from inputs to outputs: by its plan, and all dense by each library."""
