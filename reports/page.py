@@ -16,13 +16,24 @@ from crossover.reports.exports.html import html
 from crossover.reports.exports.markdown import PLOTS, markdown
 from crossover.reports.results import Results
 from crossover.reports.sections import Document, Section, plain
-from crossover.reports.views import gate, peers, plan, scaling, search, selfcheck, step, sweep
+from crossover.reports.views import (
+    gate,
+    peers,
+    plan,
+    scaling,
+    search,
+    selfcheck,
+    serving,
+    step,
+    sweep,
+)
 
 #: Every view, in the order of the page.
 VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
     "sweep": sweep.section,
     "search": search.section,
     "plan": plan.section,
+    "serve-check": serving.section,
     "peers": peers.section,
     "step": step.section,
     "scaling": scaling.section,

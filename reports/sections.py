@@ -18,6 +18,7 @@ PASS_TITLES = {
     "backward_weight": "backward, weight (dW = dY Xᵀ at the nonzeros)",
     "step": "training step",
     "network": "whole network",
+    "serving": "whole network, several callers",
 }
 
 

@@ -22,6 +22,7 @@ from crossover.bench.commands import (
     scaling,
     search,
     selfcheck,
+    serve_check,
     step,
     store,
 )
@@ -32,8 +33,8 @@ from crossover.reports.foreign import terminal_text
 
 #: In the order of ``--help``.
 COMMANDS = (
-    run, search, plan, peers, step, scaling, selfcheck, gate, history, report, compare, machine,
-    kernels, networks, store,
+    run, search, plan, serve_check, peers, step, scaling, selfcheck, gate, history, report,
+    compare, machine, kernels, networks, store,
 )  # fmt: skip
 
 

@@ -51,9 +51,8 @@ class LayerSetup:
         """
         workload = task.problem.workload
         assert not isinstance(workload.weights, NetworkWeights | ServedNetwork)
-        assert workload.computes != "step" and workload.computes != "network"  # noqa: PT018
         _refuse_too_large(workload.weights, workload.batch)
-        self.task, self.pass_ = task, workload.computes
+        self.task, self.pass_ = task, workload.pass_
         self._rng = np.random.default_rng([*task.seed, _OWN_STREAM])
         self.weight, self.contents, self.description = _made(workload)
         x_at, dy_at, self._result_at = LINE * self._rng.choice(PAGE // LINE, 3, replace=False)
@@ -174,14 +173,13 @@ def _made(workload: Workload) -> tuple[Weight, tuple[Content, Content], Descript
     """Return W, X and dY with their oracle, in two kinds, and the description, for all visits."""
     recipe = workload.weights
     assert not isinstance(recipe, NetworkWeights | ServedNetwork)
-    assert workload.computes != "step" and workload.computes != "network"  # noqa: PT018
     weight = recipe.weight()
     given = with_zeros(recipe, workload.batch, workload.zeros, workload.seed)
     x, dy = (rounded(each.astype(workload.dtype)) for each in (given.x, given.dy))
     m, k = weight.shape
     n = x.shape[1]
     result = {"forward": m * n, "backward_input": k * n, "backward_weight": m * k}
-    large = result[workload.computes] > _LARGE_RESULT
+    large = result[workload.pass_] > _LARGE_RESULT
     oracle = Oracle(weight, x, dy, _CHECKED_ROWS if large else 0, workload.seed)
     other_x, other_dy = (rearranged(each, workload.seed) for each in (x, dy))
     other = Content(other_x, other_dy, oracle.with_sides(other_x, other_dy))

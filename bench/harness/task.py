@@ -16,7 +16,7 @@ import numpy as np
 from crossover.bench.errors import one_line
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.canary import Canary
-from crossover.bench.harness.clocks import Call, HostClock, View
+from crossover.bench.harness.clocks import Call, Clock, HostClock, View
 from crossover.bench.harness.examination.examiner import Examiner, poison
 from crossover.bench.harness.examination.repeats import PROVEN, TOLD
 from crossover.bench.harness.race import LEAST_ROUNDS, MOST_ROUNDS, Competitor
@@ -92,6 +92,8 @@ class PreparedCall:
     views: Mapping[str, View] = field(default_factory=dict)
     #: Whether a GPU's launch may take longer than the work, so that it is seen apart.
     launch_bound: bool = False
+    #: What times it on a CPU, where that is not one call after the other.
+    clock: Clock | None = None
 
 
 class Setup(Protocol):
@@ -191,7 +193,8 @@ def _competitor(task: Task, kernel: Kernel, call: PreparedCall) -> tuple[Competi
     cold = task.problem.setting.caches == "cold"
     if kernel.device != "cuda":
         flush = flusher() if cold else None
-        return Competitor(call.call, HostClock(), call.examiner, flush=flush, views=call.views), []
+        clock = call.clock or HostClock()
+        return Competitor(call.call, clock, call.examiner, flush=flush, views=call.views), []
     competitor = Competitor(call.call, cuda.EventClock(), call.examiner)
     if cold:
         competitor.flush = cuda.flusher()
@@ -232,6 +235,8 @@ def _timed_row(row: Row, competitor: Competitor, kernel: Kernel) -> Row:
         call_samples=competitor.seen.get("call", []),
         replay_samples=competitor.seen.get("replay", []),
         inside_samples=competitor.seen.get("inside", []),
+        p50_samples=competitor.seen.get("p50", []),
+        p99_samples=competitor.seen.get("p99", []),
         threading_layer=_threading_layer(kernel),
         warnings=row.warnings + (["host delay"] if exposed else []),
         busy_s=row.busy_s + competitor.busy_s,

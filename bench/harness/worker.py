@@ -200,7 +200,11 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
 
 def set_up(task: Task) -> Setup:
     """Return what the kernels of ``task`` share, made here."""
-    setups: dict[str, Callable[[Task], Setup]] = {"step": StepSetup, "network": NetworkSetup}
+    setups: dict[str, Callable[[Task], Setup]] = {
+        "step": StepSetup,
+        "network": NetworkSetup,
+        "serving": NetworkSetup,
+    }
     return setups.get(task.problem.workload.computes, LayerSetup)(task)
 
 

@@ -160,6 +160,10 @@ class Row:
     replay_samples: list[float] = field(default_factory=list)
     #: Of a training step on a CPU, the seconds inside the kernel's passes and updates.
     inside_samples: list[float] = field(default_factory=list)
+    #: Of a network that is served, of each round: the seconds within which half of the answers
+    #: came, and all but one in a hundred. ``samples`` are seconds an answer, of all callers.
+    p50_samples: list[float] = field(default_factory=list)
+    p99_samples: list[float] = field(default_factory=list)
     #: Seconds of converting W to the operand (on a GPU: and moving it there), and back.
     prepare_s: float | None = None
     restore_s: float | None = None

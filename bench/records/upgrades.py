@@ -11,6 +11,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         "UPDATE visits SET canary = CASE canary WHEN '[]' THEN '{}' "
         "ELSE '{\"one core\": ' || canary || '}' END",
     ),
+    6: (
+        "ALTER TABLE rows ADD COLUMN p50_samples TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE rows ADD COLUMN p99_samples TEXT NOT NULL DEFAULT '[]'",
+    ),
 }
 OLDEST_VERSION = min(_UPGRADES)
 

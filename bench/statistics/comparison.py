@@ -23,7 +23,7 @@ from crossover.bench.statistics.small import median
 LEAST_VISITS = 3
 NAN = float("nan")
 # What is computed by a whole network, product after product.
-_OF_NETWORKS = "step", "network"
+_OF_NETWORKS = "step", "network", "serving"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 from crossover.bench.workloads.recipes import NetworkWeights, ServedNetwork, WeightRecipe
-from crossover.kernels.base import Pass
+from crossover.kernels.base import PASSES, Pass
 
-#: A pass of one layer; or of a whole network a training step, or its outputs of inputs.
-Computes = Pass | Literal["step", "network"]
+#: A pass of one layer; or of a whole network a training step, its outputs of inputs, or these for
+#: several callers at a time.
+Computes = Pass | Literal["step", "network", "serving"]
 #: ``hot``: operands stay in the caches; ``cold``: the caches are emptied before each call.
 Caches = Literal["hot", "cold"]
 CACHES: tuple[Caches, ...] = get_args(Caches)
@@ -38,6 +39,18 @@ class Workload:
     def workload_id(self) -> str:
         """Return the hash that names it, on every machine."""
         return _digest(identity(self))
+
+    @property
+    def pass_(self) -> Pass:
+        """Return the pass that is computed of one layer.
+
+        Raises:
+            ValueError: if it is something of a whole network.
+        """
+        for name in PASSES:
+            if name == self.computes:
+                return name
+        raise ValueError(f"{self.computes} is no pass of a layer")
 
     @property
     def title(self) -> str:

@@ -181,12 +181,14 @@ class ServedNetwork:
     layers: tuple[WeightRecipe, ...]
     #: The plan, as JSON: by another one an engine of ours is another.
     plan: str
+    #: Who call it at the same time.
+    callers: int = 1
     #: The planned network's file.
     path: Path = field(default=Path(), metadata=OUTSIDE_IDENTITY)
 
     @property
     def labels(self) -> Labels:
-        return replace(self.layers[0].labels, layer="all layers", layer_index=0)
+        return replace(self.layers[0].labels, layer="all layers", layer_index=self.callers)
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Return the inputs (n, features) of ``batch`` images."""

@@ -8,13 +8,15 @@ bound on the error follows from that of each product, carried through the layers
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from crossover.bench.harness import compilation
 from crossover.bench.harness.examination.examiner import finite
-from crossover.bench.harness.served.engines import Built, Engine
+from crossover.bench.harness.served.engines import Engine
+from crossover.bench.harness.served.load import Load
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads.recipes import ServedNetwork
@@ -35,6 +37,7 @@ class NetworkSetup:
         """Read the planned network, and make the inputs."""
         workload = task.problem.workload
         assert isinstance(workload.weights, ServedNetwork)
+        self.callers = workload.weights.callers
         self.plan, self.layers = files.read(workload.weights.path)
         self.inputs = np.ascontiguousarray(workload.weights.inputs(workload.batch))
         self.rng = np.random.default_rng([*task.seed, _OWN_STREAM])
@@ -95,7 +98,14 @@ class NetworkSetup:
             share_of_bound=verdict.share_of_bound,
             busy_s=prepare_s + first_call_s,
         )
-        return row, PreparedCall(_call(built, x), examiner) if verdict.right else None
+        if not verdict.right:
+            return row, None
+        call = partial(built.run, x)
+        if self.callers == 1:
+            return row, PreparedCall(call, examiner)
+        load = Load(self.callers)
+        views = {"p50": load.latency(0.5), "p99": load.latency(0.99)}
+        return row, PreparedCall(call, examiner, views, clock=load)
 
     def reference(self, inputs: Array) -> tuple[Float64, Float64]:
         """Return the outputs (n, outputs) of ``inputs`` in float64, and the bound on their error.
@@ -137,8 +147,13 @@ class NetworkExaminer:
         self._show(self._factors)
 
     def rewrite(self) -> None:
-        """Show the inputs once more as they are; all else is done that renewing does."""
-        self._drawn()
+        """Show the inputs once more as they are; all else is done that renewing does.
+
+        Not to several callers: how long one answer of theirs takes is chance, and would be taken
+        for a sign that answers are kept.
+        """
+        drawn = self._drawn()
+        self._factors = self._factors if self._setup.callers == 1 else drawn
         self._show(self._factors)
 
     def glance(self, result: Any) -> str | None:
@@ -168,8 +183,3 @@ class NetworkExaminer:
     def _show(self, factors: Array) -> None:
         np.multiply(self._kind, factors, out=self._shown)
         self._x[...] = self._shown
-
-
-def _call(built: Built, x: Array) -> Any:
-    run = built.run
-    return lambda: run(x)

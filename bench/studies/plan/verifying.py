@@ -56,7 +56,7 @@ class _Race(PlannedStudy):
         network, chosen_ = self.planned_network(), self.layers_study.chosen
         assert chosen_ is not None
         write_whole(self.path, files.written(network, chosen_.layers))
-        recipe = ServedNetwork(chosen_.recipes, _content(network), self.path.absolute())
+        recipe = ServedNetwork(chosen_.recipes, content(network), path=self.path.absolute())
         problems = [
             Problem(Workload(recipe, "network", batch), Setting(self.threads[0]))
             for batch in self.spec.batches
@@ -86,7 +86,7 @@ class _Race(PlannedStudy):
         return Plan(it.name, it.plans, merged(choices), self.threads[0], "", about)
 
 
-def _content(plan: Plan) -> str:
+def content(plan: Plan) -> str:
     """Return what names a plan."""
     return json.dumps(plan.as_json(), sort_keys=True)
 

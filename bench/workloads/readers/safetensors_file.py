@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from crossover.bench.workloads.readers.naming import network_of
-from crossover.bench.workloads.readers.stored import StoredNetwork, Tensor, unreadable
+from crossover.bench.workloads.readers.stored import (
+    Floats,
+    StoredLayer,
+    StoredNetwork,
+    Tensor,
+    unreadable,
+)
+from crossover.kernels.serving import files
+from crossover.kernels.serving.network import Layer
 
 _KIND = "safetensors"
 # Its types by NumPy's names; of a type of 16 bits that NumPy lacks the bits are read.
@@ -39,11 +47,36 @@ def read(path: Path) -> StoredNetwork:
             header = json.loads(file.read(length))
     except (SafetensorError, OSError, ValueError, RecursionError, MemoryError) as error:
         raise unreadable(path, _KIND, error) from error
-    header.pop("__metadata__", None)
+    if files.KEY in header.pop("__metadata__", {}):
+        return _planned(path)
     begin = _HEADER_SIZE + length
     order = sorted(header, key=lambda name: header[name]["data_offsets"][0])
     tensors = [_tensor(path, name, header[name], begin) for name in order]
     return network_of(path, _KIND, tensors)
+
+
+def _planned(path: Path) -> StoredNetwork:
+    """Return the network of a file that ``crossover plan`` wrote."""
+    try:
+        plan, layers = files.read(path)
+    except files.PlanFileError as error:
+        raise unreadable(path, "a planned network", error) from error
+    found = [
+        StoredLayer(
+            declared.name, declared.shape, partial(_values, layer), partial(_bias, layer),
+            activation="relu" if declared.relu else "",
+        )
+        for declared, layer in zip(plan.layers, layers, strict=True)
+    ]  # fmt: skip
+    return StoredNetwork(path, "a planned network", tuple(found))
+
+
+def _values(layer: Layer) -> Floats:
+    return layer.weight.values
+
+
+def _bias(layer: Layer) -> Floats:
+    return layer.bias
 
 
 def _tensor(path: Path, name: str, declared: dict[str, Any], begin: int) -> Tensor:
