@@ -1,4 +1,4 @@
-"""``networks list``, ``train``, ``show``: the networks, and training them."""
+"""``networks list``, ``train``, ``show``, ``export``: the networks, and training them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crossover.bench.commands.output import EXIT_FINE, print_table
+import numpy as np
+
+from crossover.bench.commands.output import EXIT_FINE, print_table, say
 from crossover.bench.commands.progress_bar import progress
 from crossover.bench.errors import InputError
 from crossover.bench.harness.sources import Discovered, runnable
 from crossover.bench.options import common
 from crossover.bench.options.declaration import add_options, from_options, option
 from crossover.bench.options.parser import add_command, add_group
-from crossover.bench.studies.networks import training_progress
+from crossover.bench.options.values import share
+from crossover.bench.studies.networks import GivenSource, source_of, training_progress
+from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import (
     PRUNED_PATTERNS,
@@ -26,6 +30,8 @@ from crossover.bench.workloads.checkpoints import (
 )
 from crossover.bench.workloads.networks import NETWORKS, network
 from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.readers.stored import StoredNetwork
+from crossover.bench.workloads.readers.writing import WrittenLayer, write
 from crossover.bench.workloads.recipes import TRAINING_KERNEL
 from crossover.kernels.base import PASSES
 
@@ -50,6 +56,29 @@ class TrainingOptions:
     quiet: bool = option(False, "--quiet", help="no progress bar")
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written of a network, and where."""
+
+    sparsity: float | None = option(
+        None,
+        "--sparsity",
+        metavar="S",
+        convert=share,
+        help="of the whole network, as 0.9 or 90%%",
+        shown="90%, a file as it is",
+    )
+    to: Path = option(
+        Path("network.safetensors"),
+        "--to",
+        metavar="FILE",
+        convert=Path,
+        help="a .safetensors, .onnx or .npz file",
+    )
+    seed: int = common.seed()
+    quiet: bool = option(False, "--quiet", help="no progress bar")
+
+
 def add(commands: Any) -> None:
     """Add the commands to ``commands``."""
     group = add_group(commands, "networks", "the networks, and training them")
@@ -65,6 +94,11 @@ def add(commands: Any) -> None:
         parser.add_argument("name", metavar="NAME", help=", ".join(NETWORKS))
         add_options(parser, TrainingOptions)
         parser.set_defaults(run=run, kept="the networks whose training ended are kept")
+    example = "example: crossover networks export lenet-300-100 --sparsity 0.9 --to pruned.onnx"
+    exporter = add_command(group, "export", help="write one for other tools", epilog=example)
+    exporter.add_argument("name", metavar="NAME", help=f"{', '.join(NETWORKS)}, or a file")
+    add_options(exporter, ExportOptions)
+    exporter.set_defaults(run=_export, kept="the networks whose training ended are kept")
 
 
 def _list(options: argparse.Namespace, command: str) -> int:
@@ -105,8 +139,25 @@ def _train(options: argparse.Namespace, command: str) -> int:
     return EXIT_FINE
 
 
+def _export(options: argparse.Namespace, command: str) -> int:
+    asked = from_options(ExportOptions, options)
+    spec = PlanSpec(network=options.name, sparsity=asked.sparsity, seed=asked.seed)
+    with progress(asked.quiet) as report:
+        chosen = Asked(spec).choose(report)
+    layers = [
+        WrittenLayer(declared.name, layer.weight.values, layer.bias, declared.relu)
+        for declared, layer in zip(chosen.plans, chosen.layers, strict=True)
+    ]
+    write(asked.to, layers)
+    say(options, f"wrote {asked.to}")
+    return EXIT_FINE
+
+
 def _show(options: argparse.Namespace, command: str) -> int:
     asked = from_options(TrainingOptions, options)
+    source = source_of(options.name)
+    if isinstance(source, GivenSource):
+        return _show_given(source.stored, asked.json)
     recipes = _recipes(options.name, asked)
     for recipe in recipes:
         if not checkpoints.checkpoint_path(recipe).exists():
@@ -115,6 +166,35 @@ def _show(options: argparse.Namespace, command: str) -> int:
                 f"--sparsity {recipe.sparsity:g}' with the same options"
             )
     _print([checkpoints.load(recipe) for recipe in recipes], asked.json)
+    return EXIT_FINE
+
+
+def _show_given(network: StoredNetwork, as_json: bool) -> int:
+    """Print the layers of a file, and what of it is none."""
+    lines = [
+        {
+            "layer": layer.name,
+            "shape (m × k)": f"{layer.shape[0]} × {layer.shape[1]}",
+            "parameters": f"{layer.shape[0] * layer.shape[1]:,}",
+            "nnz": f"{np.count_nonzero(layer.read_weight()):,}",
+            "columns per image": f"{layer.columns}",
+            "then": layer.activation,
+            "note": layer.note,
+        }
+        for layer in network.layers
+    ]
+    skipped = [{"skipped": each.name, "reason": each.reason} for each in network.skipped]
+    if as_json:
+        print(json.dumps({"format": network.format, "layers": lines, "skipped": skipped}))
+        return EXIT_FINE
+    print_table(lines, False)
+    if skipped:
+        print_table(skipped, False)
+    why = network.no_chain()
+    print(
+        f"{network.name} ({network.format}): {len(lines)} layers, {network.parameters:,} weights; "
+        + (f"not to be planned: {why}" if why else "a chain that 'crossover plan' takes")
+    )
     return EXIT_FINE
 
 

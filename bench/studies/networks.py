@@ -21,7 +21,7 @@ from crossover.bench.workloads.checkpoints import (
 )
 from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.mnist import Dataset
-from crossover.bench.workloads.networks import is_trainable, network
+from crossover.bench.workloads.networks import NETWORKS, is_trainable, network
 from crossover.bench.workloads.pruning import Scope
 from crossover.bench.workloads.readers.arrays import read_inputs
 from crossover.bench.workloads.readers.stored import StoredNetwork
@@ -270,7 +270,10 @@ def source_of(
             )
         return TrainedSource(name, data)
     if given.drawn(name) is None and not _is_path(name):
-        network(name)  # says which there are
+        raise InputError(
+            f"unknown network {name!r}: choose from {', '.join(NETWORKS)}, or give sizes as "
+            "784-300-10, or a file of a network (safetensors, ONNX, PyTorch, Keras, .npz, .mtx)"
+        )
     return GivenSource(name, inputs, labels)
 
 

@@ -16,15 +16,14 @@ from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import non_negative_int
-from crossover.bench.studies.networks import trained
+from crossover.bench.studies.networks import Pruning, source_of
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
-from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import PrunedPattern, TrainingRecipe
+from crossover.bench.workloads import checkpoints
+from crossover.bench.workloads.checkpoints import PrunedPattern
 from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix, pattern_file
-from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.readers import smtx
-from crossover.bench.workloads.recipes import WeightRecipe, trained_layers
+from crossover.bench.workloads.recipes import WeightRecipe
 from crossover.kernels.base import PASSES, Pass
 
 _MOST_ROUNDS = 30
@@ -84,8 +83,9 @@ class Peers(PlannedStudy):
         super().__init__()
         self.spec = spec
         runnable(self.source, spec.kernels)
-        for name in spec.networks:
-            network(name)
+        self._networks = [source_of(name) for name in spec.networks]
+        for each in self._networks:
+            each.check_batches(spec.batches)
         for side in spec.squares:
             if not 1 <= side <= _LARGEST_SIDE:
                 raise InputError(f"square of side {side} is outside 1 to {_LARGEST_SIDE}")
@@ -129,15 +129,11 @@ class Peers(PlannedStudy):
 
     def _recipes(self, report: Report) -> Iterator[WeightRecipe]:
         """Yield every matrix."""
-        spec, dataset = self.spec, mnist.load()
-        pruned: PrunedPattern = "block" if spec.pattern == "block" else "gradual"
-        trainings = [
-            TrainingRecipe(name, dataset.digest, sparsity, pruned)
-            for name in spec.networks
-            for sparsity in spec.sparsities
-        ]
-        for model in trained(trainings, dataset, report):
-            yield from trained_layers(model)
+        spec = self.spec
+        how: PrunedPattern = "block" if spec.pattern == "block" else "gradual"
+        for each in self._networks:
+            for layers in each.at(Pruning(spec.sparsities, how, "global", 0), report):
+                yield from layers
         if spec.dlmc is not None:
             yield from (pattern_file(path, spec.dlmc, spec.seed) for path in self._files)
         for side, sparsity in itertools.product(spec.squares, spec.sparsities):

@@ -166,8 +166,8 @@ def network(name: str) -> Network:
         return NETWORKS[name]
     if not _SIZES.fullmatch(name):
         raise InputError(
-            f"unknown network {name!r}: choose from {', '.join(NETWORKS)}, or give sizes as "
-            "784-300-10, or a file of a network (safetensors, ONNX, PyTorch, Keras, .npz, .mtx)"
+            f"unknown network {name!r}: choose from {', '.join(NETWORKS)}, or give sizes from 784 "
+            "to 10, as 784-300-10"
         )
     layers = _fully_connected(*map(int, name.split("-")))
     made = Network(name, layers, 0, 0)

@@ -138,16 +138,17 @@ def _sentence(own: Sequence[Verified]) -> str:
     middle = own[len(own) // 2]
     told = dict.fromkeys(id(each) for each in (own[0], middle, best))
     parts = [
-        f"{marked(f'{interval(e.speedup)} ×', e.warnings)} as fast as all dense "
-        f"({e.dense.kernel.name if e.dense else ''}) at batch {e.problem.batch}"
+        f"{marked(f'{interval(e.speedup)} ×', e.warnings)} at batch {e.problem.batch}"
         for e in own
         if id(e) in told
     ]
+    dense_by = dict.fromkeys(e.dense.kernel.name for e in own if e.dense and id(e) in told)
     slower = [f"{each.problem.batch}" for each in own if each.speedup.decided is False]
     dense = [f"{each.problem.batch}" for each in own if each.plan.way == "dense"]
     more = f"; slower at batch {', '.join(slower)}" if slower else ""
     more += f"; dense stays at batch {', '.join(dense)}" if dense else ""
-    return f"{said}, by its plan: {', '.join(parts)}{more}; {_limit(middle)}"
+    against = f"as fast as all dense (by {' or '.join(dense_by)}, the fastest there)"
+    return f"{said}, by its plan: {', '.join(parts)} {against}{more}; {_limit(middle)}"
 
 
 def _limit(each: Verified) -> str:
@@ -177,10 +178,12 @@ def _table(found: Sequence[Verified]) -> Table:
             "batch": str(e.problem.batch),
             "served": e.plan.way,
             "time": marked(seconds(e.ours.time_s), e.warnings),
-            "all dense": (f"{seconds(e.dense.time_s)} ({e.dense.kernel.name})" if e.dense else ""),
+            "all dense": seconds(e.dense.time_s) if e.dense else "",
+            "by": e.dense.kernel.name if e.dense else "",
             "× as fast (95 %)": marked(interval(e.speedup), e.warnings),
             "predicted": f"{seconds(e.predicted_s)} {_off(e)}".strip(),
             "bytes": f"{e.ours.last.nbytes or 0:,}",
+            "dense bytes": f"{e.problem.format_bytes.get('dense', 0):,}",
         }
         for e in found
     ]

@@ -15,16 +15,22 @@ from crossover.bench.errors import InputError
 from crossover.bench.workloads.readers import (
     arrays,
     keras,
-    onnx_file,
     pytorch,
     safetensors_file,
 )
-from crossover.bench.workloads.readers.stored import Skipped, StoredLayer, StoredNetwork, no_layers
+from crossover.bench.workloads.readers.onnx import graph
+from crossover.bench.workloads.readers.stored import (
+    Skipped,
+    StoredLayer,
+    StoredNetwork,
+    no_layers,
+    unreadable,
+)
 
 #: Readers by the ends of file names.
 READERS: Mapping[str, Callable[[Path], StoredNetwork]] = {
     ".safetensors": safetensors_file.read,
-    ".onnx": onnx_file.read,
+    ".onnx": graph.read,
     ".pt": pytorch.read,
     ".pth": pytorch.read,
     ".ckpt": pytorch.read,
@@ -72,8 +78,17 @@ def read(path: Path) -> StoredNetwork:
 def _kept(
     reader: Callable[[Path], StoredNetwork], path: Path, modified_ns: int, size: int
 ) -> StoredNetwork:
-    """Return what ``reader`` makes of a file, which is read anew once it changes."""
-    return reader(path)
+    """Return what ``reader`` makes of a file, which is read anew once it changes.
+
+    Libraries answer damage with errors of every kind; each becomes a line.
+    """
+    try:
+        return reader(path)
+    except InputError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise unreadable(path, path.suffix.lower(), why) from error
 
 
 def _folder(folder: Path) -> StoredNetwork:

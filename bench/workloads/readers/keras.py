@@ -84,6 +84,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Mapping[str, Any] | None]]:
                 if archive.getinfo(_CONFIG).file_size > _MOST_CONFIG_BYTES:
                     raise ValueError("its configuration is over 64 MiB")
                 config = json.loads(archive.read(_CONFIG))
+                if not isinstance(config, dict):
+                    raise ValueError("its configuration is no object")
                 content: Any = io.BytesIO(archive.read(_WEIGHTS))
         else:
             config, content = None, path
@@ -192,10 +194,18 @@ def _datasets(path: Path, root: Any) -> Iterator[Tensor]:
 
     def visit(name: str, item: Any) -> None:
         if hasattr(item, "shape") and item.shape is not None:
-            found.append(_tensor(re.sub(r":\d+$", "", name), item))
+            found.append(_tensor(_plain(name), item))
 
     root.visititems(visit)
     yield from found
+
+
+def _plain(name: str) -> str:
+    """Return a dataset's path as a name of a weight or a bias."""
+    numbered = re.sub(r":\d+$", "", name)
+    for number, kind in (("0", "kernel"), ("1", "bias")):  # as Keras 3 numbers them
+        numbered = re.sub(rf"/vars/{number}$", f"/{kind}", numbered)
+    return numbered
 
 
 def _tensor(name: str, dataset: Any) -> Tensor:

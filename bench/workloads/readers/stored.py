@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.errors import InputError
+from crossover.bench.errors import InputError, one_line
 
 Floats = NDArray[np.float32]
 #: What converting a type to float32 does to its values; the others are refused.
@@ -126,7 +126,9 @@ class StoredNetwork:
         """Return why its layers are no plain chain, in a few words; nothing if they are one."""
         for layer in self.layers:
             if layer.columns != 1:
-                return f"{layer.name} is a convolution"
+                return (
+                    f"{layer.name} has {layer.columns} columns of X an input, as a convolution has"
+                )
         for before, after in zip(self.layers, self.layers[1:], strict=False):
             if before.shape[0] != after.shape[1]:
                 return (
@@ -154,7 +156,7 @@ class UnreadableError(InputError):
 
 def unreadable(path: Path, kind: str, why: object, fix: str = "save it again") -> UnreadableError:
     """Return the error that says that ``path`` is no sound file of its ``kind``."""
-    return UnreadableError(f"{path} cannot be read as {kind} ({why}): {fix}")
+    return UnreadableError(f"{path} cannot be read as {kind} ({one_line(str(why))}): {fix}")
 
 
 def checked_values(path: Path, kind: str, read: Callable[[], Floats]) -> Callable[[], Floats]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.workloads.readers.lowering import Lowering, Window, lowering_of
-from crossover.bench.workloads.readers.onnx_run import runner
-from crossover.bench.workloads.readers.onnx_tensors import tensor_of
+from crossover.bench.workloads.readers.onnx.lowering import Lowering, Window, lowering_of
+from crossover.bench.workloads.readers.onnx.run import runner
+from crossover.bench.workloads.readers.onnx.tensors import tensor_of
 from crossover.bench.workloads.readers.stored import (
     Floats,
     Skipped,

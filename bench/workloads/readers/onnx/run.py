@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads.readers.lowering import Lowering
+from crossover.bench.workloads.readers.onnx.lowering import Lowering
 from crossover.bench.workloads.readers.stored import Floats, unreadable
 
 if TYPE_CHECKING:
-    from crossover.bench.workloads.readers.onnx_file import Graph
+    from crossover.bench.workloads.readers.onnx.graph import Graph
 
 _KIND = "ONNX"
 

@@ -1,0 +1,1 @@
+"""ONNX models: read as layers, run for their activations, and written."""
