@@ -19,7 +19,8 @@ from tests.examples import COMMIT, RUN, STUDY, dense, kernel, measured, problem,
 #: No field has the value that it has when nothing is given.
 FULL = Row(
     "numba-csr", "measured", samples=[0.1, 1e-300, 3.0000000000000004], loops=3,
-    call_samples=[0.2], replay_samples=[0.3], inside_samples=[0.4], prepare_s=0.5, restore_s=0.6,
+    call_samples=[0.2], replay_samples=[0.3], inside_samples=[0.4], p50_samples=[0.5],
+    p99_samples=[0.9], prepare_s=0.5, restore_s=0.6,
     first_call_s=0.7, compile_s=0.8, nbytes=2**40, stored_entries=9, relative_error=1e-8,
     share_of_bound=0.25, threading_layer="omp", warnings=["host delay", "quote ' and ü"],
     busy_s=1.5,
@@ -194,6 +195,8 @@ def _downgrade(path: Path) -> None:
     for statement in (
         "ALTER TABLE kernels DROP COLUMN made_for",
         "ALTER TABLE problems DROP COLUMN idle_threads",
+        "ALTER TABLE rows DROP COLUMN p50_samples",
+        "ALTER TABLE rows DROP COLUMN p99_samples",
         "UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1",
         "UPDATE visits SET canary = '[]' WHERE visit_id = 2",
         "PRAGMA user_version = 5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,8 @@ KERNELS = {
         *(kernel(name) for name in (*checks.TWINS, "numba-csr")),
         *(kernel(n, "dense" if "dense" in n else "peer") for n in ("numpy-dense", "scipy-csr")),
         *(kernel(f"{side}:csr") for side in ("base", "control", "head")),
+        *(kernel(name, format="network") for name in ("planned", "glue")),
+        *(kernel(name, "dense", format="network") for name in ("numpy-network", "numba-network")),
     )
 }
 
@@ -253,12 +256,66 @@ def selfcheck() -> list[Visit]:
     return [*twins, visit(checks.SWEEP, problem(), {"csr": 1e-4})]
 
 
+#: What a plan says of batches of 1, 64 and 256 on four threads.
+PLAN = {
+    "version": 1, "network": "mine", "threads": 4, "machine": "",
+    "layers": [{"name": "fc1", "shape": [300, 784], "relu": True},
+               {"name": "fc2", "shape": [100, 300], "relu": False}],
+    "choices": [{"least": 1, "way": "compiled", "kernels": ["csr", "csr"]},
+                {"least": 64, "way": "kernels", "kernels": ["csr", "blas"]},
+                {"least": 256, "way": "dense", "kernels": []}],
+    "about": {"shares": [[1, 1, 1], [64, 16, 4], [256, 64, 4]]},
+}  # fmt: skip
+
+
+def plan() -> list[Visit]:
+    """Return a plan's layers and three visits to it: twice, four times and once as fast."""
+    layers = [
+        visit("plan layers", problem(network="mine", layer=layer, m=m, k=k, batch=batch,
+                                     threads=threads, accuracy=None),
+              {"csr": size * 1e-6, "blas": size * 3e-6}, seed)
+        for seed in range(3)
+        for layer, m, k, size in (("fc1", 300, 784, 3), ("fc2", 100, 300, 1))
+        for batch, threads in ((1, 1), (16, 1), (64, 1), (64, 4), (256, 4))
+    ]  # fmt: skip
+    call = visits(
+        "plan layers", problem(0.0, network="one call", m=1, k=1, batch=1, threads=1),
+        {"csr": 5e-7, "blas": 5e-7},
+    )  # fmt: skip
+    recipe = {"weights": {"plan": json.dumps(PLAN), "callers": 1}}
+    whole = [
+        visit("plan", problem(network="mine", layer="all layers", computes="network", batch=batch,
+                              recipe=recipe, accuracy=0.97),
+              {"planned": seconds, "glue": 1e-6, "numpy-network": faster * seconds,
+               "numba-network": 2 * faster * seconds}, seed)
+        for seed in range(3)
+        for batch, seconds, faster in ((1, 4e-6, 2.0), (64, 7e-6, 4.0), (256, 1e-4, 1.0))
+    ]  # fmt: skip
+    return [*layers, *call, *whole]
+
+
+def serving() -> list[Visit]:
+    """Return three visits to a network that four call at a time: twice the throughput."""
+    recipe = {"weights": {"plan": json.dumps(PLAN), "callers": 4}}
+    about = problem(network="mine", layer="all layers", computes="serving", recipe=recipe)
+    return [
+        visit("serve-check", about, {
+            name: row(name, seconds, seed=seed, p50_samples=[4 * seconds] * 12,
+                      p99_samples=[9 * seconds] * 12)
+            for name, seconds in (("planned", 1e-5), ("numpy-network", 2e-5))
+        }, seed)
+        for seed in range(3)
+    ]  # fmt: skip
+
+
 def everything() -> tuple[list[Visit], list[StudyRecord]]:
     """Return visits of every study, and what was asked."""
-    visits = [*sweep(), *search(), *peers(), *step(), *scaling(), *selfcheck(), *gate()]
+    visits = [*sweep(), *search(), *peers(), *step(), *scaling(), *selfcheck(), *gate(), *plan(),
+              *serving()]  # fmt: skip
     studies = [
         study("sweep"), study("search", confidence=0.95, width=0.02), study("peers"),
         study("step"), study("scaling"), study("selfcheck", checks.ITSELF),
-        study("selfcheck", checks.SWEEP), gate_study(),
+        study("selfcheck", checks.SWEEP), gate_study(), study("plan layers"), study("plan"),
+        study("serve-check"),
     ]  # fmt: skip
     return visits, studies

@@ -125,7 +125,7 @@ def torch_file(path: Path, content: Any, compression: int = zipfile.ZIP_STORED) 
             strides = tuple(step // value.itemsize for step in value.strides)
             base = value if value.base is None else np.asarray(value.base)
             offset = (value.ctypes.data - base.ctypes.data) // value.itemsize
-            given = Storage(base.ravel()), offset, value.shape, strides, False, OrderedDict()
+            given: Any = Storage(base.ravel()), offset, value.shape, strides, False, OrderedDict()
             return rebuild, given
 
     with zipfile.ZipFile(path, "w", compression) as archive:

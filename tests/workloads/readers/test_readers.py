@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,7 +52,8 @@ def test_what_was_written_comes_back_to_the_last_bit(ending: str, tmp_path: Path
 def test_other_floats_are_converted_with_a_word(ending: str, dtype: str, tmp_path: Path) -> None:
     path, values = tmp_path / f"net{ending}", np.arange(6).reshape(2, 3).astype(dtype) / 7
     if ending == ".npz":
-        np.savez(path, **{"fc.weight": values})
+        arrays: Any = {"fc.weight": values}
+        np.savez(path, **arrays)
     elif ending == ".pt":
         torch_file(path, {"fc.weight": values})
     else:
