@@ -95,6 +95,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the readers of networks by coverage, a minute each (arguments after --: seconds)."""
+    session.install("-e", _project("test"), "atheris>=2.3")
+    session.run("python", "-m", "tests.workloads.readers.fuzz", *session.posargs)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Check every GPU kernel, then measure an NVIDIA GPU into a reference run."""
     extras = _cuda_extras()
