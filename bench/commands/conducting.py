@@ -66,6 +66,8 @@ def conduct_and_show(
     if not done.rows_measured and not done.wrong:
         raise InputError(f"nothing was measured ({_why(options.out, done)})")
     show(options, shown, done.run_id)
+    for remark in dict.fromkeys(each for study in studies for each in study.remarks):
+        say(options, remark)
     _say_what_was_done(options, done)
     for visit, kernel in done.wrong:
         it, reason = visit.problem, visit.rows[kernel].reason

@@ -19,7 +19,8 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import add_options, from_options, option
 from crossover.bench.options.parser import add_command, add_group
 from crossover.bench.options.values import share
-from crossover.bench.studies.networks import GivenSource, source_of, training_progress
+from crossover.bench.studies.given import GivenSource, source_of
+from crossover.bench.studies.networks import training_progress
 from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import (

@@ -10,8 +10,8 @@ from typing import Any
 from crossover.bench.commands.conducting import StudyOptions, conduct_and_show
 from crossover.bench.options.declaration import add_options, from_options
 from crossover.bench.options.parser import add_command
+from crossover.bench.studies.given import source_of
 from crossover.bench.studies.narrow import ANSWER_WIDTH, Narrow
-from crossover.bench.studies.networks import source_of
 from crossover.bench.studies.search import SearchSpec
 from crossover.bench.studies.study import Study
 from crossover.bench.studies.sweep import Sweep, SweepSpec

@@ -16,7 +16,8 @@ from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import non_negative_int
-from crossover.bench.studies.networks import Pruning, source_of
+from crossover.bench.studies.given import source_of
+from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads import checkpoints
 from crossover.bench.workloads.checkpoints import PrunedPattern

@@ -23,7 +23,7 @@ from crossover.bench.records.rows import Visit
 from crossover.bench.statistics.intervals import CONFIDENCE
 from crossover.bench.statistics.search_answers import SearchAnswer, question_key, raced
 from crossover.bench.statistics.sign_search import WIDTH, SignSearch
-from crossover.bench.studies.networks import source_of
+from crossover.bench.studies.given import source_of
 from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
 from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.problem import Problem, Setting, Workload, identity
@@ -148,6 +148,11 @@ class Search(Study):
     def series(self) -> str:
         """Return the name under which its visits are kept."""
         return f"search {self.spec.repetition}" if self.spec.repetition else "search"
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return what is assumed of the network."""
+        return self.network.remarks
 
     @property
     def threads(self) -> tuple[int, ...]:

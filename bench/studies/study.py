@@ -78,6 +78,11 @@ class Study(ABC):
         return self.name
 
     @property
+    def remarks(self) -> Sequence[str]:
+        """Return what a user should know of what was asked, a line each."""
+        return ()
+
+    @property
     def source(self) -> KernelSource:
         """Return where its kernels are from."""
         return Discovered(self.spec.modules)

@@ -26,8 +26,9 @@ from crossover.bench.statistics.comparison import (
 )
 from crossover.bench.statistics.contenders import curve_contenders, leaders
 from crossover.bench.studies import gpu_preset
+from crossover.bench.studies.given import source_of
 from crossover.bench.studies.narrow import Contenders
-from crossover.bench.studies.networks import Pruning, source_of
+from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
 from crossover.bench.workloads.checkpoints import PRUNED_PATTERNS, PrunedPattern
 from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
@@ -116,6 +117,11 @@ class Sweep(Study):
         self._widths: dict[str, float] = {}
         self._leaders: dict[str, tuple[str, ...]] = {}
         self._left_s = spec.budget_s
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return what is assumed of the networks."""
+        return [remark for each in self._networks for remark in each.remarks]
 
     @property
     def threads(self) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from crossover.bench.harness.served.engines import ENGINES, Built, Engine
 from crossover.bench.harness.served.load import Load
 from crossover.bench.harness.served.setup import NetworkSetup
 from crossover.bench.harness.task import Outcome, Task
-from crossover.bench.studies.networks import GivenSource, Pruning
+from crossover.bench.studies.given import GivenSource
+from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import ignore
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import ServedNetwork

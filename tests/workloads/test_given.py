@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.studies.networks import GivenSource, Pruning, TrainedSource, source_of
+from crossover.bench.studies.given import GivenSource, source_of
+from crossover.bench.studies.networks import Pruning, TrainedSource
 from crossover.bench.studies.study import ignore
 from crossover.bench.workloads import given, pruning
 from crossover.bench.workloads.given import GivenLayer

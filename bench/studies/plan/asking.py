@@ -14,7 +14,8 @@ from crossover.bench.errors import InputError
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import number, share
-from crossover.bench.studies.networks import GivenSource, Pruning, TrainedSource, source_of
+from crossover.bench.studies.given import GivenSource, source_of
+from crossover.bench.studies.networks import Pruning, TrainedSource
 from crossover.bench.studies.study import Report
 from crossover.bench.workloads import checkpoints
 from crossover.bench.workloads.given import GivenLayer

@@ -51,6 +51,11 @@ class PlanLayers(Sweep):
         self._threads = tuple(sorted({1, self.most_threads}))
         self.chosen: Chosen | None = None
 
+    @property
+    def remarks(self) -> list[str]:
+        """Return what is assumed of the network."""
+        return self._asked.source.remarks
+
     def begin(self, report: Report) -> None:
         """Train what is needed, choose the sparsity, and list the problems."""
         self.chosen = self._asked.choose(report)

@@ -12,7 +12,8 @@ from crossover.bench.harness.sources import KernelSource
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import positive_int
-from crossover.bench.studies.networks import GivenSource, Pruning
+from crossover.bench.studies.given import GivenSource
+from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.plan.verifying import content
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads.problem import Problem, Setting, Workload
