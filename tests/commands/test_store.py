@@ -274,6 +274,8 @@ def test_an_older_schema_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as older:
         older.execute("ALTER TABLE kernels DROP COLUMN made_for")
         older.execute("ALTER TABLE problems DROP COLUMN idle_threads")
+        for share in ("p50", "p99"):
+            older.execute(f"ALTER TABLE rows DROP COLUMN {share}_samples")
         older.execute("UPDATE visits SET canary = '[0.1]'")
         older.execute("PRAGMA user_version = 5")
     before = (tmp_path / FILE_NAME).read_bytes()

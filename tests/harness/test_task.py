@@ -13,11 +13,17 @@ import pytest
 from crossover.bench.harness import layer_setup, task
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.task import Task
-from crossover.bench.workloads import matrices, recipes
+from crossover.bench.workloads import given, matrices, recipes
 from crossover.bench.workloads.checkpoints import TrainingRecipe
+from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.matrices import PatternFile, RandomMatrix
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
-from crossover.bench.workloads.recipes import NetworkWeights, PrunedLayer, TrainedLayer
+from crossover.bench.workloads.recipes import (
+    NetworkWeights,
+    PrunedLayer,
+    ServedNetwork,
+    TrainedLayer,
+)
 from crossover.kernels.base import PASSES, Kernel
 from tests.fakes import Quick
 from tests.in_process import FAKES, matrix_task, outcome
@@ -238,20 +244,26 @@ def test_operands_are_kept_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) 
 
 TRAINING = TrainingRecipe("lenet-300-100", "f" * 16, 0.9)
 FOLDER = Path("/a/long/path/to/some/folder/of/images/that/a/user/has")
+GIVEN = GivenLayer("mine.safetensors", "fc1", 0, 300, 784, 1, "d" * 16, True, 0.9, 0.9,
+                   path=FOLDER / "mine.safetensors", inputs_path=FOLDER / "inputs.npy")  # fmt: skip
 WEIGHTS = [
     RandomMatrix("squares", 8192, 8192, 0.9, "block-32", name="a name"),
     TrainedLayer(TRAINING, 0, "d" * 16, FOLDER, 0.98),
     PrunedLayer(TRAINING, 0, "d" * 16, FOLDER, 0.9),
     PatternFile("rn50/random/0.9/layer.smtx", "d" * 16, 2048, 512, 0.9, 0, FOLDER / "layer.smtx"),
     NetworkWeights(TRAINING, "trained", "d" * 16),
+    GIVEN,
+    ServedNetwork((GIVEN, GIVEN), "p" * 500, path=FOLDER / "mine.plan.safetensors"),
 ]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=lambda each: type(each).__name__)
 def test_nothing_large_crosses_the_pipe(weights: Any) -> None:
     every = tuple(f"kernel-with-a-long-name-{number}" for number in range(50))
-    step = isinstance(weights, NetworkWeights)
-    computes: tuple[Computes, ...] = ("step",) if step else PASSES
+    whole: dict[type, tuple[Computes, ...]] = {
+        NetworkWeights: ("step",), ServedNetwork: ("network", "serving"),
+    }  # fmt: skip
+    computes = whole.get(type(weights), PASSES)
     for each in computes:
         workload = Workload(weights, each, 8192, 0.5)
         asked = Task(Problem(workload, Setting(64)), every, 1.0, (2**62, 0, 5))
@@ -262,7 +274,7 @@ def test_nothing_large_crosses_the_pipe(weights: Any) -> None:
 def test_the_pipe_is_tried_with_every_recipe() -> None:
     there = {
         each
-        for module in (matrices, recipes)
+        for module in (matrices, recipes, given)
         for name, each in vars(module).items()
         if isinstance(each, type) and hasattr(each, "labels") and not name.startswith("_")
     }
