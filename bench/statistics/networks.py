@@ -89,7 +89,8 @@ class LayerChoice:
 
         The choice is then as slow as its interval allows; NaN without an interval or a runner-up.
         """
-        return max(0.0, self.time.high / self.runner_up_s - 1) if self.runner_up else math.nan
+        cost = self.time.high / self.runner_up_s - 1
+        return cost if math.isnan(cost) else max(0.0, cost)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from crossover.reports.tables import times as ratio
 
 _TITLE = "A plan, verified end to end"
 _OURS, _GLUE = "planned", "glue"
+_BRIEF = ["network", "batch", "served", "time", "all dense", "× as fast (95 %)", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ def section(results: Results) -> Section | None:
     found = verified(results)
     if not found:
         return Section.of(results, "plan", _TITLE, ["No planned network was measured."], [], [])
-    brief = [_table(found), _layer_table(found)]
+    table = _table(found)
+    brief = [Table(_TITLE, table.frame[_BRIEF]), _layer_table(found)]
     parts = [
-        Part(_TITLE, plots=[_plot(found)], tables=[_table(found)]),
+        Part(_TITLE, plots=[_plot(found)], tables=[table]),
         Part("Layer by layer", tables=[_layer_table(found)]),
     ]
     answers = [_answer(each) for each in found]

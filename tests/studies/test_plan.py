@@ -10,7 +10,8 @@ import pytest
 
 from crossover.bench.errors import InputError
 from crossover.bench.statistics.comparison import Contest, contests
-from crossover.bench.statistics.networks import ONE_CALL, planned
+from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.networks import ONE_CALL, LayerChoice, planned
 from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.studies.plan.choosing import chosen, merged
@@ -140,3 +141,13 @@ def test_what_cannot_be_planned_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=said):
             Asked(spec)
+
+
+def test_without_an_interval_nothing_is_said_of_regret() -> None:
+    time = Interval(math.nan, 1e-6, math.nan)
+    assert math.isnan(LayerChoice("a", "csr", time, "blas", 2e-6).regret)
+    assert math.isnan(LayerChoice("a", "csr", Interval(1.0, 1.0, 1.0), "", math.nan).regret)
+    assert LayerChoice("a", "csr", Interval(1.0, 2.0, 3.0), "blas", 2.5).regret == pytest.approx(
+        0.2
+    )
+    assert LayerChoice("a", "csr", Interval(1.0, 2.0, 3.0), "blas", 4.0).regret == 0

@@ -17,6 +17,8 @@ from safetensors.numpy import save_file
 from crossover.bench.workloads import given
 from crossover.bench.workloads.readers import read
 from crossover.bench.workloads.readers.stored import Floats, StoredNetwork, UnreadableError
+from crossover.bench.workloads.readers.writing import WrittenLayer, write
+from crossover.kernels import Weight, discover
 from tests.workloads.readers import examples
 from tests.workloads.readers.examples import WRITERS, chain, onnx_model, torch_file
 
@@ -243,3 +245,36 @@ def test_what_is_missing_or_unknown_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UnreadableError, match="holds no layer"):
         read(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("ending", [".pt", ".onnx"])
+def test_weights_go_to_operands_and_back_to_a_file_without_changing_a_bit(
+    ending: str, tmp_path: Path
+) -> None:
+    WRITERS[ending](tmp_path / f"net{ending}", chain((40, 30, 20)))
+    network = read(tmp_path / f"net{ending}")
+    running = [
+        kernel
+        for kernel in discover().values()
+        if kernel.device == "cpu" and not kernel.unavailable() and "float32" in kernel.arithmetic
+    ]
+    assert {"numba-tiled", "numba-sell", "numba-bsr", "scipy-csr", "numpy-dense"} <= {
+        kernel.name for kernel in running
+    }
+    for kernel in running:
+        back = []
+        for layer in network.layers:
+            assert layer.read_bias is not None
+            weight = Weight.from_dense(layer.read_weight())
+            if kernel.unfit(weight):
+                break
+            dense = kernel.dense_weight(kernel.prepare(weight))
+            assert dense.tobytes() == layer.read_weight().tobytes(), kernel.name
+            back.append(WrittenLayer(layer.name, dense, layer.read_bias(), bool(layer.activation)))
+        else:
+            for again in (".safetensors", ".onnx", ".npz"):
+                write(tmp_path / f"back{again}", back)
+                for one, other in zip(
+                    network.layers, read(tmp_path / f"back{again}").layers, strict=True
+                ):
+                    assert one.read_weight().tobytes() == other.read_weight().tobytes()
