@@ -15,6 +15,7 @@ from crossover.bench.harness.examination.operands import Content, Operands, rear
 from crossover.bench.harness.task import Description, PreparedCall, Task, TooLargeError
 from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.records.rows import Row
+from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.problem import Workload
 from crossover.bench.workloads.recipes import (
     NetworkWeights,
@@ -31,6 +32,8 @@ from crossover.kernels.processor import LINE, PAGE, aligned_empty
 _LAUNCH_BOUND = 1 << 22
 # Of a result with more entries than this so many rows are checked.
 _LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
+# Recipes of whole networks, which others set up.
+_WHOLE = NetworkWeights, GivenWeights, ServedNetwork
 # What is drawn for the operands is not what orders the rounds, which kernels see.
 _OWN_STREAM = 1
 
@@ -50,7 +53,7 @@ class LayerSetup:
             TooLargeError: if they do not fit into the free memory; nothing was allocated.
         """
         workload = task.problem.workload
-        assert not isinstance(workload.weights, NetworkWeights | ServedNetwork)
+        assert not isinstance(workload.weights, _WHOLE)
         _refuse_too_large(workload.weights, workload.batch)
         self.task, self.pass_ = task, workload.pass_
         self._rng = np.random.default_rng([*task.seed, _OWN_STREAM])
@@ -172,7 +175,7 @@ _KEPT = _KeptOperands()
 def _made(workload: Workload) -> tuple[Weight, tuple[Content, Content], Description]:
     """Return W, X and dY with their oracle, in two kinds, and the description, for all visits."""
     recipe = workload.weights
-    assert not isinstance(recipe, NetworkWeights | ServedNetwork)
+    assert not isinstance(recipe, _WHOLE)
     weight = recipe.weight()
     given = with_zeros(recipe, workload.batch, workload.zeros, workload.seed)
     x, dy = (rounded(each.astype(workload.dtype)) for each in (given.x, given.dy))

@@ -30,6 +30,7 @@ from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.execution import Model, loss_gradient, pixels
+from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training import OPTIMIZERS
 from crossover.kernels.base import PASSES, Array, Kernel, Problem
@@ -45,7 +46,7 @@ class StepSetup:
 
     def __init__(self, task: Task) -> None:
         workload = task.problem.workload
-        assert isinstance(workload.weights, NetworkWeights)
+        assert isinstance(workload.weights, NetworkWeights | GivenWeights)
         self.network = workload.weights.network
         self.states = workload.weights.states()
         self.optimizer = workload.optimizer

@@ -26,12 +26,6 @@ def network_name(default: str) -> Any:
     return option(default, "--network", metavar="NAME", help=f"{', '.join(NETWORKS)}, {_OWN}")
 
 
-def trainable_name(default: str) -> Any:
-    """Return the option that names one network of ours, which is trained on MNIST."""
-    text = f"of {', '.join(NETWORKS)}, or sizes from 784 to 10 as 784-300-10"
-    return option(default, "--network", metavar="NAME", help=text)
-
-
 def inputs() -> Any:
     """Return the option that names inputs for a network of the user's."""
     text = "inputs of a network of your own, (items, ...) as numpy.save writes them"

@@ -11,11 +11,14 @@ from crossover.bench.harness.race import LEAST_ROUNDS, MOST_ROUNDS
 from crossover.bench.harness.sources import runnable
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
-from crossover.bench.studies.networks import check_batches, trained
+from crossover.bench.studies.given import GivenSource, source_of
+from crossover.bench.studies.networks import Pruning, check_batches, trained
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainingRecipe
-from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.given import GivenLayer, GivenWeights
+from crossover.bench.workloads.mnist import CLASSES
+from crossover.bench.workloads.networks import PIXELS
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights, StepPattern
 from crossover.kernels.base import PASSES, Kernel
@@ -29,7 +32,7 @@ _VISITS = 3
 class StepSpec:
     """Which network, with which batches, by which kernels."""
 
-    network: str = common.trainable_name("wide")
+    network: str = common.network_name("wide")
     sparsities: tuple[float, ...] = common.sparsities((0.9,))
     batches: tuple[int, ...] = common.batches((64, 256))
     kernels: tuple[str, ...] = common.kernels((), "all of the CPU that train")
@@ -64,7 +67,9 @@ class Step(PlannedStudy):
         """
         super().__init__()
         self.spec = spec
-        network(spec.network)
+        self._source_network = source_of(spec.network)
+        if isinstance(self._source_network, GivenSource):
+            _check_fits(self._source_network)
         kernels = runnable(self.source, spec.kernels)
         for name in spec.kernels:
             if missing := [pass_ for pass_ in PASSES if pass_ not in kernels[name].passes]:
@@ -100,7 +105,7 @@ class Step(PlannedStudy):
                 Workload(weights, "step", batch, optimizer=self.spec.optimizer),
                 Setting(self._threads[0]),
             )
-            for weights in [self._weights(each, report) for each in self.spec.sparsities]
+            for weights in self._all_weights(report)
             for batch in self.spec.batches
         ]
         share_s = self.spec.budget_s / (_VISITS * len(problems))
@@ -108,6 +113,16 @@ class Step(PlannedStudy):
         return [
             PlannedVisit(problem, self.asked, rounds, share_s)
             for _, problem in itertools.product(range(_VISITS), problems)
+        ]
+
+    def _all_weights(self, report: Report) -> list[NetworkWeights | GivenWeights]:
+        """Return the weights of each sparsity; of a user's network as it is, too."""
+        if not isinstance(self._source_network, GivenSource):
+            return [self._weights(each, report) for each in self.spec.sparsities]
+        asked = Pruning(self.spec.sparsities, "one-shot", "global", self.spec.seed)
+        return [
+            GivenWeights(tuple(each for each in layers if isinstance(each, GivenLayer)))
+            for layers in self._source_network.at(asked, report)
         ]
 
     def _weights(self, sparsity: float, report: Report) -> NetworkWeights:
@@ -123,6 +138,23 @@ class Step(PlannedStudy):
             (model,) = trained([recipe], dataset, report)
             return NetworkWeights(recipe, "trained", model.digest)
         return NetworkWeights(recipe, pattern)
+
+
+def _check_fits(source: GivenSource) -> None:
+    """Raise if a user's network cannot take a step on MNIST.
+
+    Raises:
+        InputError: if so.
+    """
+    layers, why = source.stored.layers, source.stored.no_chain()
+    ends = layers[0].shape[1], layers[-1].shape[0]
+    if not why and ends != (PIXELS, CLASSES):
+        why = f"it goes from {ends[0]} to {ends[1]}"
+    if why:
+        raise InputError(
+            f"{source.name} takes no training step ({why}): steps are taken on MNIST, by chains "
+            f"from {PIXELS} inputs to {CLASSES} outputs"
+        )
 
 
 def _takes_steps(kernel: Kernel) -> bool:

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import readers
-from crossover.bench.workloads.execution import LayerOperands
+from crossover.bench.workloads.execution import LayerOperands, LayerState
+from crossover.bench.workloads.networks import Linear, Network
 from crossover.bench.workloads.readers.arrays import read_inputs
 from crossover.bench.workloads.readers.stored import (
     Floats,
@@ -115,6 +116,39 @@ class GivenLayer:
         if self.after_relu:
             np.maximum(x, 0, out=x)
         return LayerOperands(x, dy)
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """All weights of a chain that a user brings, for a training step on MNIST."""
+
+    layers: tuple[GivenLayer, ...]
+
+    @property
+    def labels(self) -> Labels:
+        return replace(self.layers[0].labels, layer="all layers", layer_index=0)
+
+    @property
+    def network(self) -> Network:
+        return Network(
+            self.layers[0].network,
+            tuple(Linear(each.layer, each.inputs, each.rows) for each in self.layers),
+            epochs=0,
+            prune_epochs=0,
+        )
+
+    def states(self) -> tuple[LayerState, ...]:
+        """Return every layer's weight and bias."""
+        found = stored(self.layers[0].path).layers
+        return tuple(
+            LayerState(each.weight(), bias_of(layer))
+            for each, layer in zip(self.layers, found, strict=True)
+        )
+
+
+def bias_of(layer: StoredLayer) -> Floats:
+    """Return b (m,) of a layer; zeros where it has none."""
+    return layer.read_bias() if layer.read_bias else np.zeros(layer.shape[0], np.float32)
 
 
 def drawn(name: str) -> StoredNetwork | None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
+from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.recipes import NetworkWeights, ServedNetwork, WeightRecipe
 from crossover.kernels.base import PASSES, Pass
 
@@ -24,7 +25,7 @@ IdleThreads = Literal["rest", "as the library likes"]
 class Workload:
     """Operands and what to compute with them; machines are compared on equal workloads."""
 
-    weights: WeightRecipe | NetworkWeights | ServedNetwork
+    weights: WeightRecipe | NetworkWeights | GivenWeights | ServedNetwork
     computes: Computes
     batch: int
     #: Share of zeros in X and dY: drawn to be so, or None for the recipe's own.

@@ -15,7 +15,7 @@ from crossover.bench.harness import race as racing
 from crossover.bench.harness.task import Task
 from crossover.bench.workloads import given, matrices, recipes
 from crossover.bench.workloads.checkpoints import TrainingRecipe
-from crossover.bench.workloads.given import GivenLayer
+from crossover.bench.workloads.given import GivenLayer, GivenWeights
 from crossover.bench.workloads.matrices import PatternFile, RandomMatrix
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
 from crossover.bench.workloads.recipes import (
@@ -253,6 +253,7 @@ WEIGHTS = [
     PatternFile("rn50/random/0.9/layer.smtx", "d" * 16, 2048, 512, 0.9, 0, FOLDER / "layer.smtx"),
     NetworkWeights(TRAINING, "trained", "d" * 16),
     GIVEN,
+    GivenWeights((GIVEN, GIVEN)),
     ServedNetwork((GIVEN, GIVEN), "p" * 500, path=FOLDER / "mine.plan.safetensors"),
 ]
 
@@ -261,7 +262,7 @@ WEIGHTS = [
 def test_nothing_large_crosses_the_pipe(weights: Any) -> None:
     every = tuple(f"kernel-with-a-long-name-{number}" for number in range(50))
     whole: dict[type, tuple[Computes, ...]] = {
-        NetworkWeights: ("step",), ServedNetwork: ("network", "serving"),
+        NetworkWeights: ("step",), GivenWeights: ("step",), ServedNetwork: ("network", "serving"),
     }  # fmt: skip
     computes = whole.get(type(weights), PASSES)
     for each in computes:

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
+from crossover.bench.harness.task import Task
 from crossover.bench.studies.step import Step, StepSpec
 from crossover.bench.studies.study import ignore
 from crossover.bench.workloads import checkpoints, training
+from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.recipes import NetworkWeights
+from crossover.kernels import discover
+from tests.in_process import outcome
 from tests.small_studies import FAKES
+from tests.workloads.readers.examples import WRITERS, chain
 
 pytestmark = pytest.mark.usefixtures("planted")
 SPEC = StepSpec(network="tiny", batches=(4, 8), pattern="initial", modules=FAKES)
@@ -95,3 +100,27 @@ def test_kept_weights_are_those_of_a_checkpoint(
 def test_what_is_not_possible_is_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         Step(replace(SPEC, **changes))  # type: ignore[arg-type]
+
+
+def test_a_network_of_a_users_takes_a_step_if_it_fits_mnist(tmp_path: Path) -> None:
+    WRITERS[".safetensors"](tmp_path / "fits.safetensors", chain((784, 20, 10)))
+    study = Step(StepSpec(str(tmp_path / "fits.safetensors"), (0.9,), (8,), threads=1))
+    problems = [visit.problem for visit in study.plan(ignore)][:2]
+    given, pruned = (each.workload.weights for each in problems)
+    assert isinstance(given, GivenWeights)
+    assert isinstance(pruned, GivenWeights)
+    own = chain((784, 20, 10))
+    for state, layer in zip(given.states(), own, strict=True):
+        assert state.weight.values.tobytes() == layer.weight.tobytes()
+        assert state.bias.tobytes() == layer.bias.tobytes()
+    total = sum(state.weight.pattern.size for state in pruned.states())
+    assert sum(s.weight.nnz for s in pruned.states()) == pytest.approx(0.1 * total, abs=2)
+    task = Task(problems[0], ("numpy-masked-update", "numba-tiled"), 0.0, (0,), (2, 2))
+    rows = outcome(task, discover()).rows
+    assert {row.status for row in rows.values()} == {"measured"}, rows
+
+
+def test_a_network_that_does_not_fit_takes_none(tmp_path: Path) -> None:
+    WRITERS[".npz"](tmp_path / "other.npz", chain((30, 20, 10)))
+    with pytest.raises(InputError, match="it goes from 30 to 10"):
+        Step(StepSpec(str(tmp_path / "other.npz")))

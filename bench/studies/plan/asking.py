@@ -18,7 +18,7 @@ from crossover.bench.studies.given import GivenSource, source_of
 from crossover.bench.studies.networks import Pruning, TrainedSource
 from crossover.bench.studies.study import Report
 from crossover.bench.workloads import checkpoints
-from crossover.bench.workloads.given import GivenLayer
+from crossover.bench.workloads.given import GivenLayer, bias_of
 from crossover.bench.workloads.networks import Convolution, network
 from crossover.bench.workloads.recipes import TrainedLayer, WeightRecipe
 from crossover.kernels.serving import LayerPlan
@@ -172,8 +172,7 @@ class Asked:
             return checkpoints.load(recipe.training).states[index].bias
         assert isinstance(recipe, GivenLayer)
         assert isinstance(self.source, GivenSource)
-        read = self.source.stored.layers[index].read_bias
-        return read() if read else np.zeros(recipe.rows, np.float32)
+        return bias_of(self.source.stored.layers[index])
 
     def _relu(self, index: int, last: bool) -> bool:
         if isinstance(self.source, GivenSource):

@@ -65,8 +65,7 @@ class Tensor:
                 values = np.asarray(stored, np.float32)
         if not np.isfinite(values).all():
             raise ValueError(
-                f"{self.name} holds values that are not finite (NaN, infinity, or beyond float32): "
-                "give a network whose weights are numbers"
+                f"{self.name} holds values that are not finite: NaN, infinity, or beyond float32"
             )
         return values
 
@@ -150,6 +149,9 @@ class StoredNetwork:
     computing: frozenset[str] = frozenset()
 
 
+_WHOLE = "give a network whose weights are numbers, saved whole"
+
+
 class UnreadableError(InputError):
     """Raised where a file does not hold what it should."""
 
@@ -168,7 +170,7 @@ def checked_values(path: Path, kind: str, read: Callable[[], Floats]) -> Callabl
         except InputError:
             raise
         except Exception as error:  # whatever a library makes of a damaged file
-            raise unreadable(path, kind, error) from error
+            raise unreadable(path, kind, error, _WHOLE) from error
 
     return values
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import scipy.io
+import scipy.linalg
 import scipy.sparse as sp
 from safetensors.numpy import save_file
 
@@ -278,3 +279,42 @@ def test_weights_go_to_operands_and_back_to_a_file_without_changing_a_bit(
                     network.layers, read(tmp_path / f"back{again}").layers, strict=True
                 ):
                     assert one.read_weight().tobytes() == other.read_weight().tobytes()
+
+
+#: Models that PyTorch exported for ONNX's own tests, with what they should compute.
+FOREIGN = ("Linear", "Conv2d", "Conv2d_no_bias", "Conv2d_padding", "Conv2d_strided",
+           "Conv2d_dilated")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_models_that_others_exported_compute_what_they_should(name: str) -> None:
+    folder = Path(onnx.__file__).parent / "backend/test/data/pytorch-converted" / f"test_{name}"
+    if not folder.exists():
+        pytest.skip("not run: this onnx comes without its models")
+    inputs, wanted = (
+        onnx.numpy_helper.to_array(onnx.load_tensor(folder / "test_data_set_0" / f"{each}_0.pb"))
+        for each in ("input", "output")
+    )
+    network = read(folder / "model.onnx")
+    (layer,) = network.layers
+    assert network.run is not None
+    (x,), outputs = network.run(inputs)
+    n = len(inputs)
+    np.testing.assert_allclose(outputs, wanted.reshape(n, -1).T, rtol=1e-3, atol=1e-4)
+    y = layer.read_weight() @ x
+    y += layer.read_bias()[:, None] if layer.read_bias else 0
+    np.testing.assert_allclose(y.reshape(-1, n), wanted.reshape(n, -1).T, rtol=1e-3, atol=1e-4)
+
+
+def test_matrices_that_scipy_carries_are_read() -> None:
+    folder = Path(scipy.linalg.__file__).parent / "tests/data"
+    if not folder.exists():
+        pytest.skip("not run: this SciPy comes without its tests")
+    for name in ("carex_18_data.npz", "carex_20_data.npz"):
+        network = read(folder / name)
+        stored = np.load(folder / name)
+        assert network.layers
+        for layer in network.layers:
+            np.testing.assert_array_equal(
+                layer.read_weight(), stored[layer.name].astype(np.float32)
+            )
