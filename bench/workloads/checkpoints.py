@@ -286,13 +286,6 @@ def _beginning(
     return states
 
 
-def _chooser(recipe: TrainingRecipe) -> Callable[..., list[pruning.Mask]]:
-    """Return the function that chooses masks of a sparsity for values."""
-    if recipe.pattern == "block":
-        return partial(pruning.block_masks, block=BLOCK, scope=recipe.scope)
-    return partial(pruning.magnitude_masks, scope=recipe.scope)
-
-
 def _save(path: Path, trained: TrainedModel) -> None:
     metadata = {
         "recipe": json.dumps(trained.recipe.kept),
