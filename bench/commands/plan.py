@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossover.bench.commands.conducting import StudyOptions, conduct_and_show
+from crossover.bench.commands.output import EXIT_FINE, say
 from crossover.bench.options.declaration import add_options, from_options
 from crossover.bench.options.parser import add_command
 from crossover.bench.studies.plan.asking import Asked, PlanSpec
@@ -34,16 +35,20 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     asked = Asked(from_options(PlanSpec, options))
-    layers = PlanLayers(asked, _LAYERS_SHARE)
-    path = options.out / f"{_stem(asked.source.name)}.plan.safetensors"
-    draft = options.out / f".{_stem(asked.source.name)}.candidates.safetensors"
-    candidates = PlanCandidates(layers, draft)
+    layers, name = PlanLayers(asked, _LAYERS_SHARE), _stem(asked.source.name)
+    drafts = [options.out / f".{name}.{kind}.safetensors" for kind in ("candidates", "plan")]
+    candidates = PlanCandidates(layers, drafts[0])
+    studies = [layers, candidates, PlanVerified(candidates, drafts[1])]
+    path = options.out / f"{name}.plan.safetensors"
     try:
-        return conduct_and_show(
-            options, command, [layers, candidates, PlanVerified(candidates, path)], "plan"
-        )
+        code = conduct_and_show(options, command, studies, "plan")
+        if code == EXIT_FINE:  # only what was verified is there to be served
+            drafts[1].replace(path)
+            say(options, f"wrote {path}: crossover.load serves it")
+        return code
     finally:
-        draft.unlink(missing_ok=True)
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
 
 
 def _stem(name: str) -> str:

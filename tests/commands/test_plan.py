@@ -12,6 +12,7 @@ import pytest
 
 import crossover
 from crossover.bench.__main__ import main
+from crossover.bench.commands.output import EXIT_WRONG
 from tests.reports.test_page import SCHEMA
 from tests.workloads.readers.examples import WRITERS, chain
 
@@ -56,7 +57,19 @@ def test_a_plan_is_written_shown_and_served(
         activation = np.maximum(activation, 0) if layer.relu else activation
     for n in (1, 3, 64):
         np.testing.assert_allclose(network(x[:n]), activation.T[:n], rtol=1e-4, atol=1e-4)
-    assert not list((planned / "out").glob(".*candidates*"))
+    assert not list((planned / "out").glob(".*.safetensors"))
+
+
+def test_what_computes_something_wrong_is_not_written(
+    planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> int:
+        return EXIT_WRONG
+
+    monkeypatch.setattr("crossover.bench.commands.plan.conduct_and_show", wrong)
+    assert main(["plan", "--network", str(planned / "mine.safetensors"), "--batch", "1",
+                 "--out", str(tmp_path / "out"), "--quiet"]) == EXIT_WRONG  # fmt: skip
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_plan_again_measures_nothing(
