@@ -59,7 +59,8 @@ def section(results: Results) -> Section | None:
     if not found:
         return Section.of(results, "plan", _TITLE, ["No planned network was measured."], [], [])
     table = _table(found)
-    brief = [Table(_TITLE, table.frame[_BRIEF]), _layer_table(found)]
+    kept = [name for name in _BRIEF if name in table.frame]
+    brief = [Table(_TITLE, table.frame[kept]), _layer_table(found)]
     parts = [
         Part(_TITLE, plots=[_plot(found)], tables=[table]),
         Part("Layer by layer", tables=[_layer_table(found)]),
