@@ -318,3 +318,19 @@ def test_matrices_that_scipy_carries_are_read() -> None:
             np.testing.assert_array_equal(
                 layer.read_weight(), stored[layer.name].astype(np.float32)
             )
+
+
+@pytest.mark.parametrize("symmetry", ["general", "symmetric", "skew-symmetric"])
+@pytest.mark.parametrize("field", ["real", "integer", "pattern"])
+def test_matrix_market_is_read_as_scipy_reads_it(symmetry: str, field: str, tmp_path: Path) -> None:
+    dense = np.random.default_rng(0).integers(-5, 6, (6, 6)).astype(float)
+    dense = {"general": dense, "symmetric": dense + dense.T, "skew-symmetric": dense - dense.T}[
+        symmetry
+    ]
+    path = tmp_path / "a.mtx"
+    scipy.io.mmwrite(path, sp.coo_array(dense), field=field, symmetry=symmetry, comment="why")
+    np.testing.assert_array_equal(
+        read(path).layers[0].read_weight(), scipy.io.mmread(path).toarray().astype(np.float32)
+    )
+    scipy.io.mmwrite(path, dense[:, :4])
+    np.testing.assert_array_equal(read(path).layers[0].read_weight(), dense[:, :4])
