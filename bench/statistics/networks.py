@@ -64,7 +64,9 @@ class LayerChoice:
     runner_up_s: float
 
     @classmethod
-    def of(cls, layer: str, best: Measurement, ranked: Sequence[Measurement], factor: float) -> Any:
+    def of(
+        cls, layer: str, best: Measurement, ranked: Sequence[Measurement], factor: float
+    ) -> LayerChoice:
         """Return the choice of ``best`` among those ``ranked``, each run ``factor`` times."""
         others = [each for each in ranked if each.kernel.name != best.kernel.name]
         (time,) = times([best])

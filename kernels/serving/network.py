@@ -91,8 +91,8 @@ class Network:
         """Return the outputs (n, outputs) of ``x`` (n, inputs), one input a row.
 
         Without ``out`` the result is a buffer that the next call from the same thread overwrites:
-        copy what you keep. Nothing is allocated after the first call of a size, if x is float32 in
-        C order.
+        copy what you keep. After the first call of a size nothing is allocated, if x is float32 in
+        C order, but by kernels that need room of their own where a plan goes layer by layer.
 
         Raises:
             ValueError: if the shape of x or of out is another.

@@ -86,5 +86,4 @@ def _layer_choice(
     ]
     ranked = sorted(there, key=lambda each: each.time_s)
     close = [e for e in ranked if e.kernel.name in held and e.time_s <= _KEEPS * ranked[0].time_s]
-    found: LayerChoice = LayerChoice.of(layer, (close or ranked)[0], ranked, factor)
-    return found
+    return LayerChoice.of(layer, (close or ranked)[0], ranked, factor)

@@ -7,7 +7,6 @@ compute between them no file of tensors says: ReLU is assumed where shapes chain
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -201,8 +200,3 @@ def _activated(layers: Sequence[StoredLayer]) -> list[StoredLayer]:
 
 def _shown(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
-
-
-def plausible_size(shape: Sequence[int], itemsize: int, available: int) -> bool:
-    """Return whether a tensor of ``shape`` fits into so many bytes; no size is below zero."""
-    return all(side >= 0 for side in shape) and math.prod(shape) * itemsize <= available

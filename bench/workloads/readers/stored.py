@@ -111,6 +111,9 @@ class StoredNetwork:
         default=None, repr=False
     )
 
+    #: Names of skipped parts that compute something between layers.
+    computing: frozenset[str] = frozenset()
+
     @property
     def name(self) -> str:
         """Return what reports call it: the name of its file or folder."""
@@ -144,9 +147,6 @@ class StoredNetwork:
     def skipped_between(self) -> str:
         """Return the first part that computes something between layers, or nothing."""
         return next((s.name for s in self.skipped if s.name in self.computing), "")
-
-    #: Names of skipped parts that change activations, where the reader knows the graph.
-    computing: frozenset[str] = frozenset()
 
 
 _WHOLE = "give a network whose weights are numbers, saved whole"
