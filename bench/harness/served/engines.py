@@ -155,7 +155,7 @@ class TorchNetwork(Engine):
 
 
 class Glue(Engine):
-    """What lies between products alone: activations turned, biases, ReLU; it computes no answer."""
+    """What lies between a plan's products: activations turned, biases, ReLU; it computes no answer."""
 
     name = "glue"
     title = "between the products"
@@ -166,7 +166,13 @@ class Glue(Engine):
     look = Look("#84939c", "s", ":")
 
     def build(self, plan: Plan, layers: Sequence[Layer]) -> Built:
-        return _in_one_way(plan, layers, "compiled", [NOTHING] * len(layers))
+        nothing = (NOTHING,) * len(layers)
+        choices = tuple(
+            Choice(each.least, "kernels" if each.way == "kernels" else "compiled", nothing)
+            for each in plan.choices
+        )
+        network = Network(Plan(plan.network, plan.layers, choices), layers)
+        return Built(network, network.nbytes)
 
 
 ENGINES: tuple[Engine, ...] = (
