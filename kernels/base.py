@@ -233,6 +233,14 @@ class Kernel(ABC):
     def prepare(self, weight: Weight) -> Any:
         """Return the operand of ``weight``: converted, uploaded, and owning its memory."""
 
+    def ready(self, operand: Any, pass_: Pass, n: int) -> Any:
+        """Return the operand with what a pass with batch ``n`` needs, and nothing beyond.
+
+        It shares memory with ``operand``. Of one that was not made ready the first call of a pass
+        takes longer.
+        """
+        return operand
+
     @abstractmethod
     def forward(self, operand: Any, x: Any, out: Any) -> Any:
         """Return ``W x`` (m, n) for ``x`` (k, n)."""

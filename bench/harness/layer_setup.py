@@ -105,9 +105,18 @@ class LayerSetup:
         return row, PreparedCall(call, examiner, launch_bound=_launch_bound(problem))
 
     def _operand(self, kernel: Kernel) -> tuple[Any, float, float]:
+        """Return the operand for this pass and batch, the seconds it took, and of compiling."""
         if self.task.keeps_operands:
-            return _KEPT.operand(self.task.problem.workload.weights, kernel, self.weight)
-        return prepared(kernel, self.weight)
+            weights = self.task.problem.workload.weights
+            operand, prepare_s, compile_s = _KEPT.operand(weights, kernel, self.weight)
+        else:
+            operand, prepare_s, compile_s = prepared(kernel, self.weight)
+        with compilation.stopwatch() as compiled:
+            begin = time.perf_counter()
+            operand = kernel.ready(operand, self.pass_, self.x.shape[1])
+            ready_s = time.perf_counter() - begin
+            ready_s, compile_s = ready_s - compiled(), compile_s + compiled()
+        return operand, prepare_s + max(0.0, ready_s), compile_s
 
     def _examined(self, kernel: Kernel, operand: Any) -> tuple[Call, LayerExaminer]:
         """Return the pass as a call, and who examines what it returns."""

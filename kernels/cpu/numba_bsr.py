@@ -30,6 +30,7 @@ from .threads import (
     check_layout,
     explain_threads,
     explain_vectors,
+    room_for,
     rows_of,
     serial_loads,
     splits,
@@ -202,10 +203,11 @@ def _sum(  # type: ignore[no-untyped-def]
 ):
     """Write block rows ``begin`` to ``stop`` of the product."""
     n, (rows, last) = x.shape[1], (out.shape[0], x.shape[0] - 1)
-    panel = np.empty(x.shape[0] * TILE + 16 if packs else 1, np.float32)
+    apart = BLOCK_TILE if packs else 0
+    panel = room_for(x.shape[0], apart)
     for left in range(0, n, BLOCK_TILE):
         width = min(BLOCK_TILE, n - left)
-        base, stride = rows_of(x, panel, 0, x.shape[0], left, width, packs)
+        base, stride = rows_of(x, panel, 0, x.shape[0], left, width, apart)
         for i in range(begin, stop):
             first = SIDE * i
             given = (

@@ -23,7 +23,7 @@ from .simd.gradients import outer_dense
 from .simd.panels import pack_panels
 from .simd.tiles import sum_tiles, sum_tiles_transposed
 from .simd.vectors import LANES, TILE, address
-from .threads import require_layout, rows_of, serial_loads
+from .threads import require_layout, room_for, rows_of, serial_loads
 
 # Columns of X up to which vectors go along W, beyond which they go along the batch.
 _FEW = 12
@@ -191,14 +191,15 @@ def _tiles_of(x, rows, left, panel):  # type: ignore[no-untyped-def]
     It is packed into ``panel`` where a thread reads it for enough block ``rows``.
     """
     width = min(BLOCK_TILE, x.shape[1] - left)
-    base, stride = rows_of(x, panel, 0, x.shape[0], left, width, panel.size > 0)
+    apart = BLOCK_TILE if panel.size > 0 else 0
+    base, stride = rows_of(x, panel, 0, x.shape[0], left, width, apart)
     return width, base, stride
 
 
 @numba.njit(cache=True)
 def _room(x, rows):  # type: ignore[no-untyped-def]
     packs = x.shape[1] > TILE and rows >= _LEAST_READS
-    return np.empty(x.shape[0] * TILE + 16 if packs else 0, np.float32)
+    return room_for(x.shape[0], BLOCK_TILE if packs else 0)
 
 
 @numba.njit(cache=True)

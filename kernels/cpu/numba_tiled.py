@@ -1,13 +1,14 @@
-"""CSR in vector registers: a tile of the batch stays in them while a row's nonzeros go by.
+"""CSR in vector registers: a tile of the batch stays in them while a pair of rows goes by.
 
 Technique: Gale et al. 2020 (Sputnik) and Wilkinson et al. 2023 (Sparse Register Tiling), on a CPU:
-one weight is broadcast over a tile of the batch. W is gone through in blocks along k whose rows of
-X fit the first cache. The values are stored once, row after row, with 16-bit indices; the
-transposed product reads them through a permutation. Each thread takes as many nonzeros.
+one weight is broadcast over a tile of the batch, and a row of X serves two rows of W. W is gone
+through in blocks along k whose rows of X fit the first cache, entries in the order in which they
+lie, with 16-bit indices. Wᵀ has a layout of its own. Each thread takes as many nonzeros.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -16,94 +17,109 @@ import numpy as np
 from ..base import ONLY_FP32, Array, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
-from .scatter_spmv import spread_product
-from .simd.entries import (
-    gathered_dot,
-    gathered_dot_permuted,
-    scaled_entries,
-)
-from .simd.rows import dot_rows, sum_rows, sum_rows_permuted
-from .simd.vectors import TILE, address, number_at
-from .threads import check_layout, rows_of
-from .tiled_csr import BLOCK, Structure, TiledOperand
+from .simd.emitting import keep_alive
+from .simd.pairs import PAIR_VECTORS, PIECE, dot_pairs, outer_pairs, sum_pairs
+from .simd.vectors import LANES, TILE, address
+from .threads import check_layout, room_for, rows_of
+from .tiled_layouts import FILL, MOST_COLUMNS, TILE_VECTORS, Layout, TiledOperand
 from .tuning import chosen, fastest
 
-# The loops get a *plan* instead of arrays, so that one loop serves both structures: addresses of
-# values, of their order (0 where they are in it), of indices and pointers; rows and blocks.
+# The loops get a *table* instead of arrays, so that a call costs little: addresses of values,
+# columns and pieces, the columns of a block, how many blocks and shares; then for each block where
+# each share begins in the three.
+_VALUES, _COLUMNS, _PIECES, _BLOCK, _BLOCKS, _SHARES, _STARTS = range(7)
 
 
 @numba.njit(cache=True)
-def sum_part(plan, begin, stop, step, packs, x, out):  # type: ignore[no-untyped-def]
-    """Write rows ``begin`` to ``stop`` of W X."""
-    values, order, indices, pointers, rows, blocks = plan
-    n = x.shape[1]
-    if n == 1:
-        for i in range(begin, stop):
-            start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
-            if order:
-                total = gathered_dot_permuted(values, order, indices, start, end, address(x))
-            else:
-                total = gathered_dot(values, order, indices, start, end, address(x))
-            out[i, 0] = total
-        return
-    panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
-    for left in range(0, n, TILE):
-        width = min(TILE, n - left)
-        for b in range(0, blocks, step):
-            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-            starts = pointers + 4 * rows * b
-            ends = pointers + 4 * rows * min(b + step, blocks)
-            result, add, apart = address(out) + 4 * left, b > 0, step < blocks
-            if order:
-                sum_rows_permuted(
-                    values, order, indices, starts, ends, begin, stop, base, stride,
-                    result, 4 * n, width, add, apart,
-                )  # fmt: skip
-            else:
-                sum_rows(
-                    values, order, indices, starts, ends, begin, stop, base, stride,
-                    result, 4 * n, width, add, apart,
-                )  # fmt: skip
-
-
-@numba.njit(cache=True)
-def _dot(plan, begin, stop, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    """Write dY Xᵀ at the nonzeros of rows ``begin`` to ``stop``."""
-    _, _, indices, pointers, rows, blocks = plan
-    n = x.shape[1]
-    if n == 1:
-        for i in range(begin, stop):
-            start, end = number_at(pointers, i), number_at(pointers, blocks * rows + i)
-            scaled_entries(dy[i, 0], indices, start, end, address(x), address(out))
-        return
-    panel = np.empty(step * BLOCK * TILE + 16 if packs else 1, np.float32)
-    for left in range(0, n, TILE):
-        width = min(TILE, n - left)
-        for b in range(0, blocks, step):
-            base, stride = rows_of(x, panel, b * BLOCK, step * BLOCK, left, width, packs)
-            starts = pointers + 4 * rows * b
-            ends = pointers + 4 * rows * min(b + step, blocks)
-            given, add, apart = address(dy) + 4 * left, left > 0, step < blocks
-            dot_rows(
-                given, 4 * n, indices, starts, ends, begin, stop, base, stride,
-                address(out), width, add, apart,
+def sum_share(table, share, packs, x, out):  # type: ignore[no-untyped-def]
+    """Write a share of the rows of W X."""
+    n, block = x.shape[1], table[_BLOCK]
+    tiles, vectors = _tiles(n)
+    apart = LANES * PAIR_VECTORS if packs else 0
+    panel = room_for(block, apart)
+    for tile in range(tiles):
+        first, width = _tile(tile, tiles, vectors, n)
+        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        for b in range(table[_BLOCKS]):
+            base, stride = rows_of(x, panel, b * block, block, first, width, apart)
+            piece, count, value, column = _share(table, b, share)
+            sum_pairs(
+                table[_VALUES] + 4 * value, table[_COLUMNS] + 2 * column,
+                table[_PIECES] + 4 * PIECE * piece, count, base, stride,
+                address(out) + 4 * first, 4 * n, width, np.int64(b > 0),
             )  # fmt: skip
+    keep_alive(panel)
+
+
+@numba.njit(cache=True)
+def _dot_share(table, share, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    """Write dY Xᵀ at the nonzeros of a share of the rows."""
+    n, block = x.shape[1], table[_BLOCK]
+    tiles, vectors = _tiles(n)
+    apart = LANES * PAIR_VECTORS if packs else 0
+    panel = room_for(block, apart)
+    for tile in range(tiles):
+        first, width = _tile(tile, tiles, vectors, n)
+        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        for b in range(table[_BLOCKS]):
+            base, stride = rows_of(x, panel, b * block, block, first, width, apart)
+            piece, count, value, column = _share(table, b, share)
+            columns, pieces = table[_COLUMNS] + 2 * column, table[_PIECES] + 4 * PIECE * piece
+            if n == 1:
+                outer_pairs(
+                    address(dy), columns, pieces, count, base, address(out) + 4 * value
+                )
+            else:
+                dot_pairs(
+                    address(dy) + 4 * first, 4 * n, columns, pieces, count, base, stride,
+                    address(out) + 4 * value, width, np.int64(tile > 0),
+                )  # fmt: skip
+    keep_alive(panel)
+
+
+@numba.njit(cache=True)
+def _tiles(n):  # type: ignore[no-untyped-def]
+    """Return into how many tiles a batch is cut, and how many vectors they are together."""
+    vectors = (n + LANES - 1) // LANES
+    return (vectors + TILE_VECTORS) // (TILE_VECTORS + 1), vectors
+
+
+@numba.njit(cache=True)
+def _tile(tile, tiles, vectors, n):  # type: ignore[no-untyped-def]
+    """Return (first column, columns) of a tile: only the last one's may fill no whole vectors."""
+    first = vectors * tile // tiles * LANES
+    return first, min(n, vectors * (tile + 1) // tiles * LANES) - first
+
+
+@numba.njit(cache=True)
+def _share(table, block, share):  # type: ignore[no-untyped-def]
+    """Return (first piece, pieces, first value, first column) of a share of a block."""
+    at = _STARTS + 3 * (block * (table[_SHARES] + 1) + share)
+    return table[at], table[at + 3] - table[at], table[at + 1], table[at + 2]
+
+
+@numba.njit(cache=True)
+def _sum_alone(table, packs, x, out):  # type: ignore[no-untyped-def]
+    for share in range(table[_SHARES]):
+        sum_share(table, share, packs, x, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _sum_on_threads(plan, splits, step, packs, x, out):  # type: ignore[no-untyped-def]
-    for part in numba.prange(splits.size - 1):
-        sum_part(plan, splits[part], splits[part + 1], step, packs, x, out)
+def _sum_on_threads(table, packs, x, out):  # type: ignore[no-untyped-def]
+    for share in numba.prange(table[_SHARES]):
+        sum_share(table, share, packs, x, out)
+
+
+@numba.njit(cache=True)
+def _dot_alone(table, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    for share in range(table[_SHARES]):
+        _dot_share(table, share, packs, dy, x, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _dot_on_threads(plan, splits, step, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    for part in numba.prange(splits.size - 1):
-        _dot(plan, splits[part], splits[part + 1], step, packs, dy, x, out)
-
-
-# Columns that an index of 16 bits can name.
-_MOST_COLUMNS = 1 << 16
+def _dot_on_threads(table, packs, dy, x, out):  # type: ignore[no-untyped-def]
+    for share in numba.prange(table[_SHARES]):
+        _dot_share(table, share, packs, dy, x, out)
 
 
 class NumbaTiled(SparseKernel):
@@ -118,78 +134,59 @@ class NumbaTiled(SparseKernel):
     look = Look("#1a6fe6", "^", "-")
 
     def unsupported(self, problem: Problem) -> str | None:
-        if max(problem.m, problem.k) > _MOST_COLUMNS:
-            return f"{self.name} has 16-bit indices: at most {_MOST_COLUMNS:,} rows and columns."
+        if max(problem.m, problem.k) > MOST_COLUMNS:
+            return f"{self.name} has 16-bit indices: at most {MOST_COLUMNS:,} rows and columns."
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> TiledOperand:
-        threads = numba.get_num_threads()
-        return _operand(weight, chosen("fill", 1, _measured_fill, threads))
+        fill = chosen("fill-of-pairs", FILL, _measured_fill, numba.get_num_threads())
+        return TiledOperand.of(weight.values, weight.pattern, fill)
+
+    def ready(self, operand: TiledOperand, pass_: Pass, n: int) -> TiledOperand:
+        found = replace(operand, layouts={(False, False): operand.main})
+        if pass_ != "backward_weight":
+            found.layout(pass_ == "backward_input", n)
+        return found
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
-        if n == 1 and pass_ != "backward_weight":
-            return [Choice("loop", "an entry at a time", "one image has no tile to keep")]
-        structure = operand.transposed if pass_ == "backward_input" else operand.forward
-        return structure.explain(n)
+        if pass_ == "backward_weight":
+            return operand.main.explain(n)
+        return operand.layout(pass_ == "backward_input", n).explain(n)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         check_layout(x, out)
-        return _product(operand.forward, operand.plans[0], x, out)
+        return _product(operand.layout(False, x.shape[1]), x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         check_layout(dy, out)
-        if dy.shape[1] == 1:
-            return spread_product(operand.forward, operand.plans[0], False, dy, out)
-        return _product(operand.transposed, operand.plans[1], dy, out)
+        return _product(operand.layout(True, dy.shape[1]), dy, out)
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
         check_layout(dy, x, out)
-        structure = operand.forward
-        way = structure.way(x.shape[1])
-        how = way.step, way.packs, dy, x, out
-        if way.serial:
-            _dot(operand.plans[0], 0, structure.shape[0], *how)
-        else:
-            _dot_on_threads(operand.plans[0], structure.splits, *how)
+        way = operand.main.way(x.shape[1])
+        run = _dot_alone if way.serial else _dot_on_threads
+        run(operand.main.table, way.packs, dy, x, out)
         return out
 
+    def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
+        super().update(operand, step, rate)
+        operand.refresh()
 
-def _product(structure: Structure, plan: tuple[int, ...], x: Array, out: Array) -> Array:
-    way = structure.way(x.shape[1])
-    how = way.step, way.packs, x, out
-    if way.serial:
-        sum_part(plan, 0, structure.shape[0], *how)
-    else:
-        _sum_on_threads(plan, structure.splits, *how)
+
+def _product(layout: Layout, x: Array, out: Array) -> Array:
+    way = layout.way(x.shape[1])
+    run = _sum_alone if way.serial else _sum_on_threads
+    run(layout.table, way.packs, x, out)
     return out
 
 
-def _operand(weight: Weight, fill: int) -> TiledOperand:
-    m, k = weight.shape
-    rows, columns = np.nonzero(weight.pattern)
-    by_column = np.argsort(columns, kind="stable")
-    values = aligned_empty((rows.size,), weight.values.dtype)
-    values[...] = weight.values[rows, columns]
-    return TiledOperand(
-        weight.shape,
-        values,
-        rows * k + columns,
-        Structure.of(rows, columns, (m, k), fill),
-        Structure.of(columns[by_column], rows[by_column], (k, m), fill),
-        by_column.astype(np.int32),
-    )
-
-
 def _measured_fill(threads: int) -> int:
-    """Return how many times the first cache the blocks of a middling product should fill."""
+    """Return how much of the first cache the blocks of a middling product should fill, in percent."""
     rng = np.random.default_rng(0)
-    values = rng.standard_normal((256, 8 * BLOCK), np.float32)
-    values[rng.random(values.shape, np.float32) < 0.8] = 0
-    weight = Weight.from_dense(values)
+    values = rng.standard_normal((256, 1024), np.float32)
+    values[rng.random(values.shape, np.float32) < 0.7] = 0
     x = aligned(rng.standard_normal((values.shape[1], TILE), np.float32))
     out = aligned_empty((values.shape[0], TILE), np.float32)
-    operands = {fill: _operand(weight, fill) for fill in (1, 2, 4)}
-    return fastest(
-        tuple(operands),
-        lambda fill: _product(operands[fill].forward, operands[fill].plans[0], x, out),
-    )
+    fills = FILL, FILL // 2, 2 * FILL
+    layouts = {fill: TiledOperand.of(values, values != 0, fill).main for fill in fills}
+    return fastest(fills, lambda fill: _product(layouts[fill], x, out))

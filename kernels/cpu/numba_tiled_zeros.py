@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from ..base import Look, Problem
+import numpy as np
+
+from ..base import Look, Problem, Weight
 from .numba_tiled import NumbaTiled
-from .scatter_spmv import spread_product
+from .scatter_spmv import Rows, spread_product
 from .threads import check_layout
-from .tiled_csr import TiledOperand
+from .tiled_layouts import TiledOperand, reordered
+
+
+@dataclass
+class ZerosOperand(TiledOperand):
+    """A tiled operand with W and Wᵀ row after row beside it."""
+
+    rows: Rows | None = None
+    columns: Rows | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + sum(each.nbytes for each in self._both)
+
+    def refresh(self) -> None:
+        super().refresh()
+        for each in self._both:
+            reordered(self.values, each.order, each.values)
+
+    @property
+    def _both(self) -> list[Rows]:
+        return [each for each in (self.rows, self.columns) if each is not None]
 
 
 class NumbaTiledZeros(NumbaTiled):
@@ -28,14 +52,27 @@ class NumbaTiledZeros(NumbaTiled):
             return f"{self.name} is for a batch of 1; of {problem.n} it is numba-tiled."
         return super().unsupported(problem)
 
+    def prepare(self, weight: Weight) -> ZerosOperand:
+        it = super().prepare(weight)
+        m, k = weight.shape
+        rows, columns = np.divmod(it.positions, k)
+        return ZerosOperand(
+            it.shape, it.values, it.positions, it.fill, it.layouts,
+            Rows.of(rows, columns, m, it.values), Rows.of(columns, rows, k, it.values),
+        )  # fmt: skip
+
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         if x.shape[1] > 1:
             return super().forward(operand, x, out)
         check_layout(x, out)
-        return spread_product(operand.transposed, operand.plans[1], True, x, out)
+        assert isinstance(operand, ZerosOperand)
+        assert operand.columns is not None
+        return spread_product(operand.columns, x, out)
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
         if dy.shape[1] > 1:
             return super().backward_input(operand, dy, out)
         check_layout(dy, out)
-        return spread_product(operand.forward, operand.plans[0], True, dy, out)
+        assert isinstance(operand, ZerosOperand)
+        assert operand.rows is not None
+        return spread_product(operand.rows, dy, out)

@@ -148,18 +148,27 @@ def splits(work: NDArray[np.int64], serially: bool = False) -> NDArray[np.int64]
 
 
 @numba.njit(cache=True)
-def rows_of(x, panel, first, count, left, width, packs):  # type: ignore[no-untyped-def]
-    """Return (address of row 0, stride in bytes) of a tile of rows of X, in place or packed.
+def rows_of(x, panel, first, count, left, width, apart):  # type: ignore[no-untyped-def]
+    """Return (address of row ``first``, stride in bytes) of a tile of rows of X.
 
-    Only ``count`` rows from ``first`` on are there to be read.
+    In place where ``apart`` is 0, else packed: so many floats apart, as many as a tile has. Only
+    ``count`` rows are there to be read.
     """
     n = x.shape[1]
-    if not packs:
-        return address(x) + 4 * left, np.int64(4 * n)
+    source = address(x) + 4 * (first * n + left)
+    if not apart:
+        return source, np.int64(4 * n)
     start = (address(panel) + 63) // 64 * 64
     there = np.int64(min(count, x.shape[0] - first))
-    copy_rows(address(x) + 4 * (first * n + left), np.int64(4 * n), there, start, np.int64(width))
-    return start - 4 * first * TILE, np.int64(4 * TILE)
+    stride = np.int64(4 * apart)
+    copy_rows(source, np.int64(4 * n), there, start, stride, np.int64(width))
+    return start, stride
+
+
+@numba.njit(cache=True)
+def room_for(rows, apart):  # type: ignore[no-untyped-def]
+    """Return room for a tile of so many rows, ``apart`` as in ``rows_of``."""
+    return np.empty(rows * apart + 16 if apart else 0, np.float32)
 
 
 def _measured_serial_loads(threads: int) -> int:

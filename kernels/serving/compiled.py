@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..base import Array
 from ..cpu.numba_dense import forward_rows
 from ..cpu.numba_sell import multiply_part
-from ..cpu.numba_tiled import sum_part
+from ..cpu.numba_tiled import sum_share
 from ..cpu.simd.vectors import TILE
 from .glue import finish_part, finish_turned_part, turn_part
 
@@ -25,7 +25,7 @@ KINDS: Mapping[str, int] = {"numba-tiled": 0, "numba-dense": 1, "numba-sell": 2,
 _TILED, _DENSE, _SELL, _NOTHING = KINDS.values()
 _LEAST_INPUTS = 16
 # What a layer's line of the table holds, in int64.
-_KIND, _ROWS, _COLUMNS, _RELU, _BIAS, _STEP, _PARTS, _PLAN = range(8)
+_KIND, _ROWS, _COLUMNS, _RELU, _BIAS, _PARTS, _PLAN = range(7)
 _PLAN_SIZE = 8
 _STARTS = _PLAN + _PLAN_SIZE
 
@@ -47,14 +47,14 @@ def line(kernel: str, operand: Any, bias: Array, relu: bool, inputs: int, n: int
     """
     head = [KINDS[kernel], bias.size, inputs, int(relu), bias.ctypes.data]
     if kernel == "numba-tiled":
-        return [*head, operand.forward.way(min(n, TILE)).step, 0, *operand.plans[0]]
+        return [*head, 0, *operand.layout(False, min(n, TILE)).alone.tolist()]
     if kernel == "numba-dense":
-        return [*head, 0, 0, operand.values.ctypes.data, operand.values.shape[1],
+        return [*head, 0, operand.values.ctypes.data, operand.values.shape[1],
                 operand.values.shape[0]]  # fmt: skip
     if kernel == "numba-sell":
         parts = operand.starts.shape[1] - 1
-        return [*head, 0, parts, *operand.plan, *operand.starts.ravel().tolist()]
-    return [*head, 0, 0]
+        return [*head, parts, *operand.plan, *operand.starts.ravel().tolist()]
+    return [*head, 0]
 
 
 def table(lines: list[list[int]]) -> NDArray[np.int64]:
@@ -72,13 +72,9 @@ def scratch_floats(widths: list[int], n: int) -> int:
 @numba.njit(cache=True)
 def _product(layer, x, out):  # type: ignore[no-untyped-def]
     """Write W x (m, n) of ``layer``, a line of the table."""
-    kind, rows = layer[_KIND], layer[_ROWS]
+    kind = layer[_KIND]
     if kind == _TILED:
-        plan = (
-            layer[_PLAN], layer[_PLAN + 1], layer[_PLAN + 2], layer[_PLAN + 3],
-            layer[_PLAN + 4], layer[_PLAN + 5],
-        )  # fmt: skip
-        sum_part(plan, np.int64(0), rows, layer[_STEP], False, x, out)
+        sum_share(layer[_PLAN:], 0, False, x, out)
     elif kind == _DENSE:
         across, down = layer[_PLAN + 1], layer[_PLAN + 2]
         forward_rows(layer[_PLAN], across, np.int64(0), down, x, out)

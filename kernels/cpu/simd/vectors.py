@@ -88,11 +88,18 @@ class Emitter:
     """Emits the pieces that the loops are made of."""
 
     def __init__(
-        self, builder: Any, vectors: int = 1, mask: Any = None, lanes: int = LANES
+        self,
+        builder: Any,
+        vectors: int = 1,
+        mask: Any = None,
+        lanes: int = LANES,
+        tail: Any = None,
     ) -> None:
         self.builder = builder
         self.vectors = vectors
         self.lanes = lanes
+        #: Where the last vector begins, in bytes, if it does not follow the one before.
+        self.tail = tail
         #: Lanes of the last vector that exist, or None for all.
         self.mask = mask
         self.vector = ir.VectorType(F32, lanes)
@@ -101,6 +108,20 @@ class Emitter:
     def load_tile(self, base: Any) -> list[Any]:
         """Return the tile at the address ``base``; zeros in lanes that do not exist."""
         return [self.load(base, v) for v in range(self.vectors)]
+
+    def load_tile_if(self, condition: Any, base: Any) -> list[Any]:
+        """Return the tile at the address ``base`` where ``condition`` holds, zeros where not."""
+        before = self.builder.block
+        with self.builder.if_then(condition):
+            loaded = self.load_tile(base)
+            inside = self.builder.block
+        found = []
+        for value in loaded:
+            phi = self.builder.phi(self.vector)
+            phi.add_incoming(self.zero, before)
+            phi.add_incoming(value, inside)
+            found.append(phi)
+        return found
 
     def load(self, base: Any, v: int) -> Any:
         """Return the ``v``-th vector of the tile at the address ``base``."""
@@ -145,18 +166,10 @@ class Emitter:
         """Return the ``index``-th 32-bit integer at the address ``base``."""
         return self.builder.sext(self.read(base, index, I32), I64)
 
-    def values(self, base: Any, order: Any, p: Any) -> list[Any]:
-        """Return a group of values from the ``p``-th on, or of those that ``order`` names."""
-        if order is None:
-            group = self._group(base, p, F32)
-            return [self.builder.extract_element(group, I32(i)) for i in range(GROUP)]
-        places = self._group(order, p, I32)
-        return [
-            self.read(
-                base, self.builder.zext(self.builder.extract_element(places, I32(i)), I64), F32
-            )
-            for i in range(GROUP)
-        ]
+    def values(self, base: Any, p: Any) -> list[Any]:
+        """Return a group of values from the ``p``-th on."""
+        group = self._group(base, p, F32)
+        return [self.builder.extract_element(group, I32(i)) for i in range(GROUP)]
 
     def indices(self, base: Any, p: Any) -> list[Any]:
         """Return a group of 16-bit indices from the ``p``-th on.
@@ -217,7 +230,9 @@ class Emitter:
         return self.builder.shuffle_vector(a, b, chosen)
 
     def _pointer(self, base: Any, v: int) -> Any:
-        offset = self.builder.add(base, ir.Constant(I64, v * self.lanes * 4))
+        last = self.tail is not None and v == self.vectors - 1
+        after = self.tail if last else ir.Constant(I64, v * self.lanes * 4)
+        offset = self.builder.add(base, after)
         return self.builder.inttoptr(offset, self.vector.as_pointer())
 
     def _function(self, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -276,6 +291,42 @@ def _for_vectors(
             builder.position_at_end(block)
             emit(Emitter(builder, count, given, lanes))
             builder.branch(done)
+
+
+def for_overlap(
+    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int
+) -> None:
+    """Emit ``emit`` for a number, and for 1 to ``vectors`` vectors; choose by ``width`` as it runs.
+
+    The last of several vectors ends where ``width`` does: what it shares with the one before is
+    computed twice, so that nothing is masked.
+    """
+    done = builder.append_basic_block("chosen")
+    more = builder.append_basic_block("more")
+    one = builder.append_basic_block("one")
+    builder.cbranch(builder.icmp_signed("==", width, I64(1)), one, more)
+    builder.position_at_end(one)
+    emit(Emitter(builder, lanes=1))
+    builder.branch(done)
+    builder.position_at_end(more)
+    for lanes in (LANES // 2, LANES):
+        if lanes >= GROUP:
+            wider = builder.append_basic_block("wider")
+            _for_vectors(builder, width, lanes, 1, emit, done, wider)
+            builder.position_at_end(wider)
+    count = builder.udiv(builder.add(width, I64(LANES - 1)), I64(LANES))
+    tail = builder.mul(builder.sub(width, I64(LANES)), I64(4))
+    beyond = builder.append_basic_block("beyond")
+    switch = builder.switch(count, beyond)
+    for each in range(2, vectors + 1):
+        block = builder.append_basic_block(f"overlap{each}")
+        switch.add_case(I64(each), block)
+        builder.position_at_end(block)
+        emit(Emitter(builder, each, tail=tail))
+        builder.branch(done)
+    builder.position_at_end(beyond)
+    builder.unreachable()
+    builder.position_at_end(done)
 
 
 def for_stride(emitter: Emitter, stride: Any, emit: Callable[[Emitter, Any], None]) -> None:

@@ -1,0 +1,323 @@
+"""Loops over rows of W in pairs: a row of X that both want is loaded once for both.
+
+Technique: Wilkinson et al. 2023 (Sparse Register Tiling), with two rows. What a pair holds of a
+block of columns is a *piece*: five 32-bit integers, which are both rows, and how many columns
+ 1. both rows have, two values each,
+ 2. one row has, of both in turn, so that the sums of two rows go side by side,
+ 3. the first row has beyond these.
+Entries lie in this order, piece after piece: W is read from its beginning to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numba.core import types
+
+from .emitting import apart
+from .vectors import (
+    CHAINS,
+    F32,
+    GROUP,
+    I16,
+    I32,
+    I64,
+    UNALIGNED,
+    Emitter,
+    emitted,
+    for_overlap,
+    for_stride,
+    for_width,
+    loop,
+)
+
+#: 32-bit integers of a piece.
+PIECE = 5
+#: Vectors of a row of X that a pair takes at a time, at most: with a vector of X and two values the
+#: sums of two rows must fit 16 registers.
+PAIR_VECTORS = 5
+
+Sums = list[list[Any]]
+
+
+@emitted(types.void, *[types.int64] * 10)
+@apart
+def sum_pairs(
+    builder: Any, values: Any, columns: Any, pieces: Any, count: Any, x: Any, stride: Any,
+    out: Any, out_stride: Any, width: Any, add: Any,
+) -> None:  # fmt: skip
+    """Write the products of ``count`` pieces with rows of X to their rows of ``out``.
+
+    Addresses, and strides in bytes. ``values`` and 16-bit ``columns`` are those of the first piece
+    on; ``x`` is the first row of the block. At most ``PAIR_VECTORS`` vectors of ``width`` numbers.
+    Where ``add`` is not 0 products are added to what is there.
+    """
+    adds = builder.icmp_signed("!=", add, I64(0))
+
+    def emit_pieces(emitter: Emitter, stride: Any) -> None:
+        def piece(i: Any, places: list[Any]) -> list[Any]:
+            rows, counts = _piece(emitter, pieces, i)
+            targets = [builder.add(out, builder.mul(row, out_stride)) for row in rows]
+            sums = [emitter.load_tile_if(adds, target) for target in targets]
+            entries = _Entries(emitter, x, stride, *places)
+            sums = entries.shared(counts[0], sums)
+            first, second = entries.in_turn(counts[1], sums)
+            # Where there is no second row it is the first, whose own sum is written after it.
+            emitter.store_tile(second, targets[1])
+            emitter.store_tile(entries.alone(counts[2], first), targets[0])
+            return [entries.values, entries.columns]
+
+        loop(builder, I64(0), count, 1, [values, columns], piece)
+
+    for_overlap(builder, width, lambda e: for_stride(e, stride, emit_pieces), PAIR_VECTORS)
+
+
+@emitted(types.void, *[types.int64] * 10)
+@apart
+def dot_pairs(
+    builder: Any, dy: Any, dy_stride: Any, columns: Any, pieces: Any, count: Any, x: Any,
+    stride: Any, out: Any, width: Any, add: Any,
+) -> None:  # fmt: skip
+    """Write the dot product of rows of dY and X for each entry of ``count`` pieces to ``out``.
+
+    As ``sum_pairs``; ``out`` is where the value of the first entry belongs.
+    """
+    adds = builder.icmp_signed("!=", add, I64(0))
+
+    def emit_pieces(emitter: Emitter) -> None:
+        def piece(i: Any, places: list[Any]) -> list[Any]:
+            rows, counts = _piece(emitter, pieces, i)
+            tiles = [emitter.load_tile(builder.add(dy, builder.mul(r, dy_stride))) for r in rows]
+            dots = _Dots(_Entries(emitter, x, stride, *places), tiles, adds)
+            dots.shared(counts[0])
+            dots.in_turn(counts[1])
+            dots.alone(counts[2])
+            return [dots.entries.values, dots.entries.columns]
+
+        loop(builder, I64(0), count, 1, [out, columns], piece)
+
+    for_width(builder, width, emit_pieces, PAIR_VECTORS)
+
+
+def _piece(emitter: Emitter, pieces: Any, i: Any) -> tuple[list[Any], list[Any]]:
+    """Return both rows of the ``i``-th piece, and its counts."""
+    builder = emitter.builder
+    record = builder.add(pieces, builder.mul(i, I64(4 * PIECE)))
+    fields = [emitter.read_int(record, I64(field)) for field in range(PIECE)]
+    return fields[:2], fields[2:]
+
+
+class _Entries:
+    """Emits the loops over a piece's entries; ``values`` and ``columns`` are where it got to."""
+
+    def __init__(self, emitter: Emitter, x: Any, stride: Any, values: Any, columns: Any) -> None:
+        self.emitter, self.builder = emitter, emitter.builder
+        self.x, self.stride = x, stride
+        self.values, self.columns = values, columns
+
+    def shared(self, count: Any, sums: Sums) -> Sums:
+        """Return both sums with ``count`` columns added that both rows have."""
+
+        def add(sums: Sums, place: Any) -> Sums:
+            row = self.row(place)
+            first = self.builder.mul(place, I64(2))
+            factors = [self.value(first), self.value(self.builder.add(first, I64(1)))]
+            found: Sums = [[], []]
+            for v in range(self.emitter.vectors):
+                vector = self.emitter.load(row, v)
+                for factor, total, new in zip(factors, sums, found, strict=True):
+                    new.append(self.emitter.fma(factor, vector, total[v]))
+            return found
+
+        sums = self._over(count, sums, add)
+        self.advance(count, 2, 1)
+        return sums
+
+    def in_turn(self, count: Any, sums: Sums) -> Sums:
+        """Return both sums with ``count`` entries added to each, first and second in turn."""
+
+        def add(sums: Sums, place: Any) -> Sums:
+            first = self.builder.mul(place, I64(2))
+            return [
+                self._added(self.builder.add(first, I64(r)), total) for r, total in enumerate(sums)
+            ]
+
+        sums = self._over(count, sums, add)
+        self.advance(count, 2, 2)
+        return sums
+
+    def alone(self, count: Any, total: list[Any]) -> list[Any]:
+        """Return a sum with ``count`` entries added."""
+        [total] = self._over(count, [total], lambda sums, p: [self._added(p, sums[0])])
+        self.advance(count, 1, 1)
+        return total
+
+    def row(self, place: Any) -> Any:
+        """Return the address of the row of X that the ``place``-th column names."""
+        index = self.builder.zext(self.emitter.read(self.columns, place, I16), I64)
+        return self.builder.add(self.x, self.builder.mul(index, self.stride))
+
+    def value(self, place: Any) -> Any:
+        """Return the ``place``-th value in every lane."""
+        return self.emitter.splat(self.emitter.read(self.values, place, F32))
+
+    def advance(self, count: Any, values: int, columns: int) -> None:
+        """Go on to what follows ``count`` times as many values and columns."""
+        builder = self.builder
+        self.values = builder.add(self.values, builder.mul(count, I64(4 * values)))
+        self.columns = builder.add(self.columns, builder.mul(count, I64(2 * columns)))
+
+    def _added(self, place: Any, total: Sequence[Any]) -> list[Any]:
+        row, factor = self.row(place), self.value(place)
+        return [
+            self.emitter.fma(factor, self.emitter.load(row, v), each)
+            for v, each in enumerate(total)
+        ]
+
+    def _over(self, count: Any, sums: Sums, add: Callable[[Sums, Any], Sums]) -> Sums:
+        """Return the sums after ``add`` (sums, place) for each of ``count`` places.
+
+        As many sets of sums side by side as keep the multiply-adds from waiting for each other.
+        """
+        width, rows = self.emitter.vectors, len(sums)
+        sets = min(GROUP, -(-CHAINS // (width * rows)))
+        together = max(2, sets) if rows > 1 else GROUP
+
+        def nested(flat: Sequence[Any], part: int) -> Sums:
+            start = part * rows * width
+            return [list(flat[start + r * width : start + (r + 1) * width]) for r in range(rows)]
+
+        def several(p: Any, flat: list[Any]) -> list[Any]:
+            found = [nested(flat, part) for part in range(sets)]
+            for i in range(together):
+                found[i % sets] = add(found[i % sets], self.builder.add(p, I64(i)))
+            return [each for part in found for total in part for each in total]
+
+        zeros = [self.emitter.zero] * (rows * width * (sets - 1))
+        first = [each for total in sums for each in total]
+        reached, flat = loop(self.builder, I64(0), count, together, [*first, *zeros], several)
+        sums = nested(flat, 0)
+        for part in range(1, sets):
+            sums = [
+                [self.builder.fadd(*both) for both in zip(*totals, strict=True)]
+                for totals in zip(sums, nested(flat, part), strict=True)
+            ]
+
+        def one(p: Any, flat: list[Any]) -> list[Any]:
+            return [each for total in add(nested(flat, 0), p) for each in total]
+
+        _, flat = loop(
+            self.builder, reached, count, 1, [each for total in sums for each in total], one
+        )
+        return nested(flat, 0)
+
+
+class _Dots:
+    """Emits the loops that write a dot product for each of a piece's entries."""
+
+    def __init__(self, entries: _Entries, tiles: list[list[Any]], adds: Any) -> None:
+        self.entries, self.tiles, self.adds = entries, tiles, adds
+        self.emitter, self.builder = entries.emitter, entries.builder
+
+    def shared(self, count: Any) -> None:
+        """Write the products of ``count`` columns that both rows have."""
+        self._over(count, 2, lambda p: self._products(p, self.tiles))
+        self.entries.advance(count, 2, 1)
+
+    def in_turn(self, count: Any) -> None:
+        """Write the products of ``count`` entries of each row in turn."""
+        builder = self.builder
+
+        def products(p: Any) -> list[Any]:
+            first = builder.mul(p, I64(2))
+            return [
+                self._products(builder.add(first, I64(r)), [tile])[0]
+                for r, tile in enumerate(self.tiles)
+            ]
+
+        self._over(count, 2, products)
+        self.entries.advance(count, 2, 2)
+
+    def alone(self, count: Any) -> None:
+        """Write the products of ``count`` entries of the first row."""
+        self._over(count, 1, lambda p: self._products(p, self.tiles[:1]))
+        self.entries.advance(count, 1, 1)
+
+    def _products(self, place: Any, tiles: list[list[Any]]) -> list[Any]:
+        """Return the products of tiles with one row of X, before they are summed across lanes."""
+        row, totals = self.entries.row(place), list[Any]()
+        for v in range(self.emitter.vectors):
+            vector = self.emitter.load(row, v)
+            totals = [
+                self.emitter.fma(tile[v], vector, totals[r])
+                if v
+                else self.builder.fmul(tile[v], vector)
+                for r, tile in enumerate(tiles)
+            ]
+        return totals
+
+    def _over(self, count: Any, values: int, products: Callable[[Any], list[Any]]) -> None:
+        """Write ``products`` (place), as many as ``values``, for each of ``count`` places."""
+        builder, together = self.builder, GROUP // values
+
+        def several(p: Any, _: Any) -> list[Any]:
+            found: list[Any] = []
+            for i in range(together):
+                found += products(builder.add(p, I64(i)))
+            self._write(self.emitter.sums(found), builder.mul(p, I64(values)))
+            return []
+
+        def one(p: Any, _: Any) -> list[Any]:
+            found = products(p)
+            sums = self.emitter.sums([*found, *[self.emitter.zero] * (GROUP - values)])
+            for i in range(values):
+                place = builder.add(builder.mul(p, I64(values)), I64(i))
+                self._write(builder.extract_element(sums, I32(i)), place)
+            return []
+
+        reached, _ = loop(builder, I64(0), count, together, [], several)
+        loop(builder, reached, count, 1, [], one)
+
+    def _write(self, sums: Any, place: Any) -> None:
+        builder = self.builder
+        target = builder.add(self.entries.values, builder.mul(place, I64(4)))
+        pointer = builder.inttoptr(target, sums.type.as_pointer())
+        before = builder.load(pointer, align=UNALIGNED)
+        kept = builder.select(self.adds, before, sums.type(None))
+        builder.store(builder.fadd(kept, sums), pointer, align=UNALIGNED)
+
+
+@emitted(types.void, *[types.int64] * 6)
+@apart
+def outer_pairs(
+    builder: Any, dy: Any, columns: Any, pieces: Any, count: Any, x: Any, out: Any
+) -> None:
+    """Write dy x for each entry of ``count`` pieces to ``out``, where both are of one column."""
+    emitter = Emitter(builder, lanes=1)
+
+    def piece(i: Any, places: list[Any]) -> list[Any]:
+        rows, (shared, turns, rest) = _piece(emitter, pieces, i)
+        factors = [emitter.read(dy, row, F32) for row in rows]
+        entries = _Entries(emitter, x, I64(4), *places)
+
+        def over(count: Any, values: int, columns: int) -> None:
+            def body(p: Any, _: Any) -> list[Any]:
+                for r in range(values):
+                    column = builder.add(builder.mul(p, I64(columns)), I64(r % columns))
+                    number = emitter.read(entries.row(column), I64(0), F32)
+                    target = builder.add(builder.mul(p, I64(values)), I64(r))
+                    pointer = builder.inttoptr(entries.values, F32.as_pointer())
+                    product = builder.fmul(factors[r], number)
+                    builder.store(product, builder.gep(pointer, [target]))
+                return []
+
+            loop(builder, I64(0), count, 1, [], body)
+            entries.advance(count, values, columns)
+
+        over(shared, 2, 1)
+        over(turns, 2, 2)
+        over(rest, 1, 1)
+        return [entries.values, entries.columns]
+
+    loop(builder, I64(0), count, 1, [out, columns], piece)

@@ -1,0 +1,226 @@
+"""W and Wᵀ in pairs of rows, in blocks of columns that fit the caches at the batch they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import Array, Choice
+from ..processor import aligned_empty, cache_sizes
+from ..sparse import StoredValues
+from .pairing import Pairs
+from .simd.vectors import LANES
+from .threads import explain_threads, serial_loads
+
+_L1_BYTES = cache_sizes().get("L1", 1 << 15)
+#: Vectors of a tile of X, unless one more saves a tile.
+TILE_VECTORS = 4
+#: Columns of a batch from which tiles of X are packed, if they are read often enough.
+PACKED_COLUMNS = 64
+_LEAST_READS = 3
+# Columns that an index of 16 bits can name.
+MOST_COLUMNS = 1 << 16
+# Entries that a row should have in a block: fewer, and its sums go to and fro more than they grow.
+_WIDE_ENTRIES, _NARROW_ENTRIES = 16, 32
+# The part of the first cache that a block's tile of X fills, in percent.
+FILL = 66
+
+
+class Way(NamedTuple):
+    """How a batch is gone through."""
+
+    #: Whether tiles of X are packed.
+    packs: bool
+    #: Whether threads cost more than they give.
+    serial: bool
+
+
+@dataclass
+class Layout:
+    """W or Wᵀ in pairs, with its values in the order in which they are gone through."""
+
+    pairs: Pairs
+    values: Array
+    serial_loads: int
+    #: By batch, once asked: finding it out takes as long as a small product.
+    _ways: dict[int, Way] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.threads = self.pairs.starts.shape[1] - 1
+        #: What the loops need, in one array: see ``numba_tiled``.
+        self.table = self.table_for(self.pairs.starts)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the arrays that were unpickled: they lie elsewhere."""
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    @property
+    def alone(self) -> NDArray[np.int64]:
+        """Return the table for one thread."""
+        return self.table_for(self.pairs.starts[:, [0, -1]])
+
+    def table_for(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return addresses of what this layout owns and never replaces, sizes, and ``starts``."""
+        pairs = self.pairs
+        arrays = self.values, pairs.columns, pairs.pieces
+        places = [array.ctypes.data for array in arrays]
+        sizes = [pairs.block, starts.shape[0], starts.shape[1] - 1]
+        return np.array([*places, *sizes, *starts.ravel().tolist()], np.int64)
+
+    def way(self, n: int) -> Way:
+        """Return how a batch of ``n`` is gone through."""
+        found = self._ways.get(n)
+        if found is None:
+            found = self._ways[n] = Way(self.packs(n), self.serial(n))
+        return found
+
+    def loads(self, n: int) -> int:
+        """Return about how many cycles a product takes."""
+        return int(self.values.size * (1 + 1.5 * -(-n // LANES)))
+
+    def serial(self, n: int) -> bool:
+        """Return whether threads cost more than they give."""
+        return self.threads == 1 or self.loads(n) < self.serial_loads
+
+    def reads(self) -> float:
+        """Return how often a thread reads each row of X."""
+        return float(self.pairs.columns.size / max(1, self.pairs.shape[1] * self.threads))
+
+    def packs(self, n: int) -> bool:
+        """Return whether tiles of X are packed: where each row is read often enough to pay."""
+        return n > PACKED_COLUMNS and self.reads() >= _LEAST_READS
+
+    def explain(self, n: int) -> list[Choice]:
+        """Return how a batch of ``n`` is gone through, and why."""
+        pairs, block = self.pairs, min(self.pairs.block, self.pairs.shape[1])
+        per_row = self.values.size / max(1, pairs.shape[0] * pairs.starts.shape[0])
+        bytes_of_x = 4 * min(n, TILE_VECTORS * LANES) * block
+        values = np.diff(pairs.starts[:, :, 1], axis=1).sum(axis=0)
+        return [
+            Choice(
+                "rows together",
+                "2",
+                f"{pairs.shared:.0%} of the entries share their row of X with the other row",
+            ),
+            Choice(
+                "vectors",
+                f"{TILE_VECTORS} of {LANES} fp32",
+                f"the processor has registers of {32 * LANES} bits; sums of two rows stay in them",
+            ),
+            Choice(
+                "columns per block",
+                f"{block} of {pairs.shape[1]}",
+                f"a tile of as many rows of X is {bytes_of_x >> 10} KB, of {_L1_BYTES >> 10} KB in "
+                f"the first cache; a row has {per_row:.1f} entries in a block",
+            ),
+            Choice(
+                "tiles of X packed",
+                "yes" if self.packs(n) else "no",
+                f"batch {n}; a thread reads a row {self.reads():.1f} times: packing pays beyond "
+                f"{PACKED_COLUMNS} columns and from {_LEAST_READS} reads",
+            ),
+            explain_threads(
+                self.loads(n),
+                self.serial_loads,
+                np.append(0, np.cumsum(values)),
+                np.ones(self.values.size, np.int64),
+            ),
+        ]
+
+
+@dataclass
+class TiledOperand(StoredValues):
+    """Values in the order of W's layout for wide batches; other layouts have theirs again.
+
+    A layout is made when a pass first needs it, or by ``Kernel.ready``: who only serves has no Wᵀ.
+    """
+
+    fill: int
+    layouts: dict[tuple[bool, bool], Layout] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Layout:
+        """Return the layout whose values are the operand's."""
+        return self.layouts[False, False]
+
+    @property
+    def copies(self) -> list[Layout]:
+        """Return the layouts that have the values again."""
+        others = {id(each): each for each in self.layouts.values() if each is not self.main}
+        return list(others.values())
+
+    @property
+    def nbytes(self) -> int:
+        own = self.values.nbytes + self.main.pairs.nbytes
+        again = ((e.values.nbytes, e.pairs.nbytes, e.pairs.order.nbytes) for e in self.copies)
+        return int(own + sum(sum(parts) for parts in again))
+
+    def layout(self, transposed: bool, n: int) -> Layout:
+        """Return W, or Wᵀ, as a batch of ``n`` wants it."""
+        key = transposed, n <= 2 * LANES
+        found = self.layouts.get(key)
+        if found is None:
+            found = self.layouts[key] = self._made(*key)
+        return found
+
+    def refresh(self) -> None:
+        """Give every layout the values as they are now."""
+        for copy in self.copies:
+            reordered(self.values, copy.pairs.order, copy.values)
+
+    def _made(self, transposed: bool, narrow: bool) -> Layout:
+        shape = self.shape[::-1] if transposed else self.shape
+        block = block_of(shape, self.values.size, narrow, self.fill)
+        same = self.layouts.get((transposed, not narrow))
+        if same is not None and same.pairs.block == block:
+            return same
+        rows, columns = np.divmod(self.positions, self.shape[1])
+        if transposed:
+            rows, columns = columns, rows
+        sorting = np.lexsort((columns, rows))
+        pairs = Pairs.of(rows[sorting], columns[sorting], shape, block)
+        # As found: from row after row. As kept: from the operand's own order.
+        pairs.order[...] = sorting[pairs.order]
+        values = aligned_empty((self.values.size,), self.values.dtype)
+        reordered(self.values, pairs.order, values)
+        return Layout(pairs, values, self.main.serial_loads)
+
+    @classmethod
+    def of(cls, values: Array, pattern: NDArray[np.bool_], fill: int) -> TiledOperand:
+        """Return the operand of W (m, k), whose entries are where ``pattern`` is."""
+        rows, columns = np.nonzero(pattern)
+        shape = (pattern.shape[0], pattern.shape[1])
+        block = block_of(shape, rows.size, False, fill)
+        pairs = Pairs.of(rows, columns, shape, block)
+        kept = aligned_empty((rows.size,), values.dtype)
+        kept[...] = values[rows, columns][pairs.order]
+        positions = (rows * shape[1] + columns)[pairs.order]
+        layout = Layout(pairs, kept, serial_loads())
+        return cls(shape, kept, positions, fill, {(False, False): layout})
+
+
+def block_of(shape: tuple[int, int], entries: int, narrow: bool, fill: int) -> int:
+    """Return the columns of a block: its tile of X fits the first cache, unless rows are empty.
+
+    Blocks are of equal size.
+    """
+    columns = max(1, shape[1])
+    row_bytes = 4 * LANES * (1 if narrow else TILE_VECTORS)
+    fitting = fill * _L1_BYTES // (100 * row_bytes)
+    wanted = _NARROW_ENTRIES if narrow else _WIDE_ENTRIES
+    filled = wanted * shape[0] * columns // max(1, entries)
+    blocks = max(1, columns // max(fitting, filled, 1), -(-columns // MOST_COLUMNS))
+    return -(-columns // blocks)
+
+
+@numba.njit(cache=True, parallel=True)
+def reordered(values, order, out):  # type: ignore[no-untyped-def]
+    """Write ``values[order]`` to ``out``."""
+    for p in numba.prange(order.size):
+        out[p] = values[order[p]]
+
