@@ -14,20 +14,27 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..base import ONLY_FP32, Array, Choice, Look, Pass, Problem, Weight
+from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.emitting import keep_alive
 from .simd.pairs import PAIR_VECTORS, PIECE, dot_pairs, outer_pairs, sum_pairs
 from .simd.vectors import LANES, TILE, address
-from .threads import check_layout, room_for, rows_of
-from .tiled_layouts import FILL, MOST_COLUMNS, TILE_VECTORS, Layout, TiledOperand
+from .threads import require_layout, room_for, rows_of
+from .tiled_layouts import (
+    FILL,
+    MOST_COLUMNS,
+    TILE_VECTORS,
+    TiledOperand,
+    loads_of,
+    packs_tiles,
+)
 from .tuning import chosen, fastest
 
 # The loops get a *table* instead of arrays, so that a call costs little: addresses of values,
-# columns and pieces, the columns of a block, how many blocks and shares; then for each block where
-# each share begins in the three.
-_VALUES, _COLUMNS, _PIECES, _BLOCK, _BLOCKS, _SHARES, _STARTS = range(7)
+# columns and pieces; the columns of a block, how many blocks and shares, entries; below how many
+# loads one thread is faster, whether packing pays; then for each block where each share begins.
+_VALUES, _COLUMNS, _PIECES, _BLOCK, _BLOCKS, _SHARES, _ENTRIES, _SERIAL, _PACKS, _STARTS = range(10)
 
 
 @numba.njit(cache=True)
@@ -98,28 +105,31 @@ def _share(table, block, share):  # type: ignore[no-untyped-def]
     return table[at], table[at + 3] - table[at], table[at + 1], table[at + 2]
 
 
-@numba.njit(cache=True)
-def _sum_alone(table, packs, x, out):  # type: ignore[no-untyped-def]
-    for share in range(table[_SHARES]):
-        sum_share(table, share, packs, x, out)
+@numba.njit(parallel=True, cache=True)
+def _multiply(table, x, out):  # type: ignore[no-untyped-def]
+    require_layout(x)
+    require_layout(out)
+    packs = packs_tiles(x.shape[1], table[_PACKS])
+    if loads_of(table[_ENTRIES], x.shape[1]) < table[_SERIAL]:
+        for share in range(table[_SHARES]):
+            sum_share(table, share, packs, x, out)
+    else:
+        for share in numba.prange(table[_SHARES]):
+            sum_share(table, np.int64(share), packs, x, out)
 
 
 @numba.njit(parallel=True, cache=True)
-def _sum_on_threads(table, packs, x, out):  # type: ignore[no-untyped-def]
-    for share in numba.prange(table[_SHARES]):
-        sum_share(table, share, packs, x, out)
-
-
-@numba.njit(cache=True)
-def _dot_alone(table, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    for share in range(table[_SHARES]):
-        _dot_share(table, share, packs, dy, x, out)
-
-
-@numba.njit(parallel=True, cache=True)
-def _dot_on_threads(table, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    for share in numba.prange(table[_SHARES]):
-        _dot_share(table, share, packs, dy, x, out)
+def _dot(table, dy, x, out):  # type: ignore[no-untyped-def]
+    require_layout(dy)
+    require_layout(x)
+    require_layout(out)
+    packs = packs_tiles(x.shape[1], table[_PACKS])
+    if loads_of(table[_ENTRIES], x.shape[1]) < table[_SERIAL]:
+        for share in range(table[_SHARES]):
+            _dot_share(table, share, packs, dy, x, out)
+    else:
+        for share in numba.prange(table[_SHARES]):
+            _dot_share(table, np.int64(share), packs, dy, x, out)
 
 
 class NumbaTiled(SparseKernel):
@@ -154,30 +164,20 @@ class NumbaTiled(SparseKernel):
         return operand.layout(pass_ == "backward_input", n).explain(n)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
-        check_layout(x, out)
-        return _product(operand.layout(False, x.shape[1]), x, out)
+        _multiply(operand.layout(False, x.shape[1]).table, x, out)
+        return out
 
     def backward_input(self, operand: TiledOperand, dy: Any, out: Any) -> Any:
-        check_layout(dy, out)
-        return _product(operand.layout(True, dy.shape[1]), dy, out)
+        _multiply(operand.layout(True, dy.shape[1]).table, dy, out)
+        return out
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
-        check_layout(dy, x, out)
-        way = operand.main.way(x.shape[1])
-        run = _dot_alone if way.serial else _dot_on_threads
-        run(operand.main.table, way.packs, dy, x, out)
+        _dot(operand.main.table, dy, x, out)
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
         super().update(operand, step, rate)
         operand.refresh()
-
-
-def _product(layout: Layout, x: Array, out: Array) -> Array:
-    way = layout.way(x.shape[1])
-    run = _sum_alone if way.serial else _sum_on_threads
-    run(layout.table, way.packs, x, out)
-    return out
 
 
 def _measured_fill(threads: int) -> int:
@@ -189,4 +189,4 @@ def _measured_fill(threads: int) -> int:
     out = aligned_empty((values.shape[0], TILE), np.float32)
     fills = FILL, FILL // 2, 2 * FILL
     layouts = {fill: TiledOperand.of(values, values != 0, fill).main for fill in fills}
-    return fastest(fills, lambda fill: _product(layouts[fill], x, out))
+    return fastest(fills, lambda fill: _multiply(layouts[fill].table, x, out))

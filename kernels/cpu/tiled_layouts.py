@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -19,8 +19,8 @@ from .threads import explain_threads, serial_loads
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: Vectors of a tile of X, unless one more saves a tile.
 TILE_VECTORS = 4
-#: Columns of a batch from which tiles of X are packed, if they are read often enough.
-PACKED_COLUMNS = 64
+# Columns of a batch beyond which tiles of X are packed, if they are read often enough.
+_PACKED_COLUMNS = 64
 _LEAST_READS = 3
 # Columns that an index of 16 bits can name.
 MOST_COLUMNS = 1 << 16
@@ -30,15 +30,6 @@ _WIDE_ENTRIES, _NARROW_ENTRIES = 16, 32
 FILL = 66
 
 
-class Way(NamedTuple):
-    """How a batch is gone through."""
-
-    #: Whether tiles of X are packed.
-    packs: bool
-    #: Whether threads cost more than they give.
-    serial: bool
-
-
 @dataclass
 class Layout:
     """W or Wᵀ in pairs, with its values in the order in which they are gone through."""
@@ -46,9 +37,6 @@ class Layout:
     pairs: Pairs
     values: Array
     serial_loads: int
-    #: By batch, once asked: finding it out takes as long as a small product.
-    _ways: dict[int, Way] = field(default_factory=dict, init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         self.threads = self.pairs.starts.shape[1] - 1
         #: What the loops need, in one array: see ``numba_tiled``.
@@ -69,31 +57,21 @@ class Layout:
         pairs = self.pairs
         arrays = self.values, pairs.columns, pairs.pieces
         places = [array.ctypes.data for array in arrays]
-        sizes = [pairs.block, starts.shape[0], starts.shape[1] - 1]
+        blocks, shares = starts.shape[0], starts.shape[1] - 1
+        # Of one share there is nothing to be had from threads.
+        serial = self.serial_loads if shares > 1 else np.iinfo(np.int64).max
+        sizes = [pairs.block, blocks, shares, self.values.size, serial, int(self.packing_pays)]
         return np.array([*places, *sizes, *starts.ravel().tolist()], np.int64)
 
-    def way(self, n: int) -> Way:
-        """Return how a batch of ``n`` is gone through."""
-        found = self._ways.get(n)
-        if found is None:
-            found = self._ways[n] = Way(self.packs(n), self.serial(n))
-        return found
-
-    def loads(self, n: int) -> int:
-        """Return about how many cycles a product takes."""
-        return int(self.values.size * (1 + 1.5 * -(-n // LANES)))
-
-    def serial(self, n: int) -> bool:
-        """Return whether threads cost more than they give."""
-        return self.threads == 1 or self.loads(n) < self.serial_loads
-
+    @property
     def reads(self) -> float:
         """Return how often a thread reads each row of X."""
         return float(self.pairs.columns.size / max(1, self.pairs.shape[1] * self.threads))
 
-    def packs(self, n: int) -> bool:
-        """Return whether tiles of X are packed: where each row is read often enough to pay."""
-        return n > PACKED_COLUMNS and self.reads() >= _LEAST_READS
+    @property
+    def packing_pays(self) -> bool:
+        """Return whether tiles of a wide batch are read often enough to be packed."""
+        return self.reads >= _LEAST_READS
 
     def explain(self, n: int) -> list[Choice]:
         """Return how a batch of ``n`` is gone through, and why."""
@@ -120,12 +98,12 @@ class Layout:
             ),
             Choice(
                 "tiles of X packed",
-                "yes" if self.packs(n) else "no",
-                f"batch {n}; a thread reads a row {self.reads():.1f} times: packing pays beyond "
-                f"{PACKED_COLUMNS} columns and from {_LEAST_READS} reads",
+                "yes" if packs_tiles(n, self.packing_pays) else "no",
+                f"batch {n}; a thread reads a row {self.reads:.1f} times: packing pays beyond "
+                f"{_PACKED_COLUMNS} columns and from {_LEAST_READS} reads",
             ),
             explain_threads(
-                self.loads(n),
+                loads_of(self.values.size, n),
                 self.serial_loads,
                 np.append(0, np.cumsum(values)),
                 np.ones(self.values.size, np.int64),
@@ -216,6 +194,18 @@ def block_of(shape: tuple[int, int], entries: int, narrow: bool, fill: int) -> i
     filled = wanted * shape[0] * columns // max(1, entries)
     blocks = max(1, columns // max(fitting, filled, 1), -(-columns // MOST_COLUMNS))
     return -(-columns // blocks)
+
+
+@numba.njit(cache=True)
+def loads_of(entries, n):  # type: ignore[no-untyped-def]
+    """Return about how many cycles a product takes."""
+    return entries * (2 + 3 * ((n + LANES - 1) // LANES)) // 2
+
+
+@numba.njit(cache=True)
+def packs_tiles(n, pays):  # type: ignore[no-untyped-def]
+    """Return whether tiles of X are packed, where that ``pays`` if there are several."""
+    return n > _PACKED_COLUMNS and pays != 0
 
 
 @numba.njit(cache=True, parallel=True)

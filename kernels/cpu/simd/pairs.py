@@ -181,8 +181,7 @@ class _Entries:
         As many sets of sums side by side as keep the multiply-adds from waiting for each other.
         """
         width, rows = self.emitter.vectors, len(sums)
-        sets = min(GROUP, -(-CHAINS // (width * rows)))
-        together = max(2, sets) if rows > 1 else GROUP
+        sets = min(GROUP, max(1, CHAINS // (2 * width)))
 
         def nested(flat: Sequence[Any], part: int) -> Sums:
             start = part * rows * width
@@ -190,14 +189,16 @@ class _Entries:
 
         def several(p: Any, flat: list[Any]) -> list[Any]:
             found = [nested(flat, part) for part in range(sets)]
-            for i in range(together):
-                found[i % sets] = add(found[i % sets], self.builder.add(p, I64(i)))
+            for i in range(sets):
+                found[i] = add(found[i], self.builder.add(p, I64(i)))
             return [each for part in found for total in part for each in total]
 
         zeros = [self.emitter.zero] * (rows * width * (sets - 1))
         first = [each for total in sums for each in total]
-        reached, flat = loop(self.builder, I64(0), count, together, [*first, *zeros], several)
+        reached, flat = loop(self.builder, I64(0), count, sets, [*first, *zeros], several)
         sums = nested(flat, 0)
+        if sets == 1:
+            return sums
         for part in range(1, sets):
             sums = [
                 [self.builder.fadd(*both) for both in zip(*totals, strict=True)]
