@@ -18,13 +18,12 @@ from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.emitting import keep_alive
-from .simd.pairs import PAIR_VECTORS, PIECE, dot_pairs, outer_pairs, sum_pairs
+from .simd.pairs import DOT_VECTORS, PAIR_VECTORS, PIECE, dot_pairs, outer_pairs, sum_pairs
 from .simd.vectors import LANES, TILE, address
 from .threads import require_layout, room_for, rows_of
 from .tiled_layouts import (
     FILL,
     MOST_COLUMNS,
-    TILE_VECTORS,
     TiledOperand,
     loads_of,
     packs_tiles,
@@ -41,9 +40,8 @@ _VALUES, _COLUMNS, _PIECES, _BLOCK, _BLOCKS, _SHARES, _ENTRIES, _SERIAL, _PACKS,
 def sum_share(table, share, packs, x, out):  # type: ignore[no-untyped-def]
     """Write a share of the rows of W X."""
     n, block = x.shape[1], table[_BLOCK]
-    tiles, vectors = _tiles(n)
-    apart = LANES * PAIR_VECTORS if packs else 0
-    panel = room_for(block, apart)
+    tiles, vectors = _tiles(n, PAIR_VECTORS)
+    panel = room_for(block, LANES * PAIR_VECTORS if packs else 0)
     for tile in range(tiles):
         first, width = _tile(tile, tiles, vectors, n)
         apart = (width + LANES - 1) // LANES * LANES if packs else 0
@@ -62,9 +60,8 @@ def sum_share(table, share, packs, x, out):  # type: ignore[no-untyped-def]
 def _dot_share(table, share, packs, dy, x, out):  # type: ignore[no-untyped-def]
     """Write dY Xᵀ at the nonzeros of a share of the rows."""
     n, block = x.shape[1], table[_BLOCK]
-    tiles, vectors = _tiles(n)
-    apart = LANES * PAIR_VECTORS if packs else 0
-    panel = room_for(block, apart)
+    tiles, vectors = _tiles(n, DOT_VECTORS)
+    panel = room_for(block, LANES * DOT_VECTORS if packs else 0)
     for tile in range(tiles):
         first, width = _tile(tile, tiles, vectors, n)
         apart = (width + LANES - 1) // LANES * LANES if packs else 0
@@ -85,10 +82,10 @@ def _dot_share(table, share, packs, dy, x, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _tiles(n):  # type: ignore[no-untyped-def]
+def _tiles(n, most):  # type: ignore[no-untyped-def]
     """Return into how many tiles a batch is cut, and how many vectors they are together."""
     vectors = (n + LANES - 1) // LANES
-    return (vectors + TILE_VECTORS) // (TILE_VECTORS + 1), vectors
+    return (vectors + most - 1) // most, vectors
 
 
 @numba.njit(cache=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llvmlite import ir
 from numba.core import types
 
 from .emitting import apart
@@ -23,6 +24,7 @@ from .vectors import (
     I16,
     I32,
     I64,
+    TILE_VECTORS,
     UNALIGNED,
     Emitter,
     emitted,
@@ -37,6 +39,10 @@ PIECE = 5
 #: Vectors of a row of X that a pair takes at a time, at most: with a vector of X and two values the
 #: sums of two rows must fit 16 registers.
 PAIR_VECTORS = 5
+#: The same of rows of dY, where they are kept to be multiplied by rows of X. Beyond what both rows
+#: of a pair can have in registers, one row at a time: fewer tiles mean fewer sums across lanes.
+DOT_VECTORS = TILE_VECTORS
+_MOST_OF_BOTH = 4
 
 Sums = list[list[Any]]
 
@@ -81,23 +87,23 @@ def dot_pairs(
 ) -> None:  # fmt: skip
     """Write the dot product of rows of dY and X for each entry of ``count`` pieces to ``out``.
 
-    As ``sum_pairs``; ``out`` is where the value of the first entry belongs.
+    As ``sum_pairs``; ``out`` is where the value of the first entry belongs. At most
+    ``DOT_VECTORS`` vectors.
     """
     adds = builder.icmp_signed("!=", add, I64(0))
 
     def emit_pieces(emitter: Emitter) -> None:
         def piece(i: Any, places: list[Any]) -> list[Any]:
             rows, counts = _piece(emitter, pieces, i)
-            tiles = [emitter.load_tile(builder.add(dy, builder.mul(r, dy_stride))) for r in rows]
-            dots = _Dots(_Entries(emitter, x, stride, *places), tiles, adds)
-            dots.shared(counts[0])
-            dots.in_turn(counts[1])
-            dots.alone(counts[2])
+            dots = _Dots(_Entries(emitter, x, stride, *places), adds)
+            tiles = [builder.add(dy, builder.mul(row, dy_stride)) for row in rows]
+            both = emitter.vectors <= _MOST_OF_BOTH
+            (dots.of_both if both else dots.of_each)(tiles, *counts)
             return [dots.entries.values, dots.entries.columns]
 
         loop(builder, I64(0), count, 1, [out, columns], piece)
 
-    for_width(builder, width, emit_pieces, PAIR_VECTORS)
+    for_width(builder, width, emit_pieces, DOT_VECTORS)
 
 
 def _piece(emitter: Emitter, pieces: Any, i: Any) -> tuple[list[Any], list[Any]]:
@@ -217,33 +223,68 @@ class _Entries:
 class _Dots:
     """Emits the loops that write a dot product for each of a piece's entries."""
 
-    def __init__(self, entries: _Entries, tiles: list[list[Any]], adds: Any) -> None:
-        self.entries, self.tiles, self.adds = entries, tiles, adds
+    def __init__(self, entries: _Entries, adds: Any) -> None:
+        self.entries, self.adds = entries, adds
         self.emitter, self.builder = entries.emitter, entries.builder
 
-    def shared(self, count: Any) -> None:
-        """Write the products of ``count`` columns that both rows have."""
-        self._over(count, 2, lambda p: self._products(p, self.tiles))
-        self.entries.advance(count, 2, 1)
+    def of_both(self, rows: Sequence[Any], shared: Any, turns: Any, rest: Any) -> None:
+        """Write all products; a row of X that both rows want is loaded once."""
+        tiles = [self.emitter.load_tile(row) for row in rows]
+        self._section(shared, tiles, 2, 1)
+        self._section(turns, tiles, 2, 2)
+        self._section(rest, tiles[:1], 1, 1)
 
-    def in_turn(self, count: Any) -> None:
-        """Write the products of ``count`` entries of each row in turn."""
-        builder = self.builder
+    def of_each(self, rows: Sequence[Any], shared: Any, turns: Any, rest: Any) -> None:
+        """Write all products, those of one row after those of the other."""
+        begin = self.entries.values, self.entries.columns
+        for r, row in reversed(list(enumerate(rows))):
+            self.entries.values, self.entries.columns = begin
+            tile = self.emitter.load_tile(row)
+            self._section(shared, [tile], 2, 1, r)
+            self._section(turns, [tile], 2, 2, r)
+        self._section(rest, [tile], 1, 1)
+
+    def _section(
+        self, count: Any, tiles: list[list[Any]], values: int, columns: int, only: int = 0
+    ) -> None:
+        """Write products of ``count`` places with so many values and columns, and go on.
+
+        Of all their values, or of the one that the only tile is for.
+        """
+        builder, here = self.builder, range(len(tiles))
+        together = GROUP // len(tiles)
 
         def products(p: Any) -> list[Any]:
-            first = builder.mul(p, I64(2))
-            return [
-                self._products(builder.add(first, I64(r)), [tile])[0]
-                for r, tile in enumerate(self.tiles)
-            ]
+            place = builder.mul(p, I64(columns))
+            if columns == 1:
+                return self._products(place, tiles)
+            return [self._products(builder.add(place, I64(only + r)), [tiles[r]])[0] for r in here]
 
-        self._over(count, 2, products)
-        self.entries.advance(count, 2, 2)
+        def write(p: Any, sums: Any, places: int) -> None:
+            first = builder.mul(p, I64(values))
+            if len(tiles) == values and places > 1:
+                self._write(sums, first)
+                return
+            for i in range(places * len(tiles)):
+                step, r = divmod(i, len(tiles))
+                number = builder.extract_element(sums, I32(i))
+                self._write(number, builder.add(first, I64(step * values + only + r)))
 
-    def alone(self, count: Any) -> None:
-        """Write the products of ``count`` entries of the first row."""
-        self._over(count, 1, lambda p: self._products(p, self.tiles[:1]))
-        self.entries.advance(count, 1, 1)
+        def several(p: Any, _: Any) -> list[Any]:
+            found: list[Any] = []
+            for i in range(together):
+                found += products(builder.add(p, I64(i)))
+            write(p, self.emitter.sums(found), together)
+            return []
+
+        def one(p: Any, _: Any) -> list[Any]:
+            padding = [self.emitter.zero] * (GROUP - len(tiles))
+            write(p, self.emitter.sums([*products(p), *padding]), 1)
+            return []
+
+        reached, _ = loop(builder, I64(0), count, together, [], several)
+        loop(builder, reached, count, 1, [], one)
+        self.entries.advance(count, values, columns)
 
     def _products(self, place: Any, tiles: list[list[Any]]) -> list[Any]:
         """Return the products of tiles with one row of X, before they are summed across lanes."""
@@ -258,35 +299,17 @@ class _Dots:
             ]
         return totals
 
-    def _over(self, count: Any, values: int, products: Callable[[Any], list[Any]]) -> None:
-        """Write ``products`` (place), as many as ``values``, for each of ``count`` places."""
-        builder, together = self.builder, GROUP // values
-
-        def several(p: Any, _: Any) -> list[Any]:
-            found: list[Any] = []
-            for i in range(together):
-                found += products(builder.add(p, I64(i)))
-            self._write(self.emitter.sums(found), builder.mul(p, I64(values)))
-            return []
-
-        def one(p: Any, _: Any) -> list[Any]:
-            found = products(p)
-            sums = self.emitter.sums([*found, *[self.emitter.zero] * (GROUP - values)])
-            for i in range(values):
-                place = builder.add(builder.mul(p, I64(values)), I64(i))
-                self._write(builder.extract_element(sums, I32(i)), place)
-            return []
-
-        reached, _ = loop(builder, I64(0), count, together, [], several)
-        loop(builder, reached, count, 1, [], one)
-
     def _write(self, sums: Any, place: Any) -> None:
         builder = self.builder
         target = builder.add(self.entries.values, builder.mul(place, I64(4)))
         pointer = builder.inttoptr(target, sums.type.as_pointer())
         before = builder.load(pointer, align=UNALIGNED)
-        kept = builder.select(self.adds, before, sums.type(None))
+        kept = builder.select(self.adds, before, sums.type(None if _is_vector(sums) else 0.0))
         builder.store(builder.fadd(kept, sums), pointer, align=UNALIGNED)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value.type, ir.VectorType)
 
 
 @emitted(types.void, *[types.int64] * 6)
