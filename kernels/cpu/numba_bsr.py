@@ -24,7 +24,7 @@ from .simd.blocks import (
     sum_blocks,
     sum_blocks_transposed,
 )
-from .simd.vectors import LANES, TILE, address
+from .simd.vectors import LANES, address
 from .threads import (
     ThreadedStructure,
     check_layout,

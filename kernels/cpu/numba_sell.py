@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from ..base import ONLY_FP32, Array, Choice, ForwardOnly, Look, Pass, Problem, Weight
 from ..processor import LINE, aligned_empty
 from ..sparse import SparseKernel, StoredValues
-from .simd.entries import add_entries
-from .simd.slices import COLUMNS, PLACES, add_group
+from .simd.slices import COLUMNS, PLACES, add_entries, add_group
 from .simd.vectors import LANES, address, number_at
 from .threads import check_layout, serial_loads, splits
 

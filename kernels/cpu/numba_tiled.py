@@ -18,7 +18,8 @@ from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.emitting import keep_alive
-from .simd.pairs import DOT_VECTORS, PAIR_VECTORS, PIECE, dot_pairs, outer_pairs, sum_pairs
+from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
+from .simd.pairs import PAIR_VECTORS, PIECE, sum_pairs
 from .simd.vectors import LANES, TILE, address
 from .threads import require_layout, room_for, rows_of
 from .tiled_layouts import (
@@ -70,9 +71,7 @@ def _dot_share(table, share, packs, dy, x, out):  # type: ignore[no-untyped-def]
             piece, count, value, column = _share(table, b, share)
             columns, pieces = table[_COLUMNS] + 2 * column, table[_PIECES] + 4 * PIECE * piece
             if n == 1:
-                outer_pairs(
-                    address(dy), columns, pieces, count, base, address(out) + 4 * value
-                )
+                outer_pairs(address(dy), columns, pieces, count, base, address(out) + 4 * value)
             else:
                 dot_pairs(
                     address(dy) + 4 * first, 4 * n, columns, pieces, count, base, stride,
@@ -178,7 +177,7 @@ class NumbaTiled(SparseKernel):
 
 
 def _measured_fill(threads: int) -> int:
-    """Return how much of the first cache the blocks of a middling product should fill, in percent."""
+    """Return what percentage of the first cache the blocks of a middling product should fill."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((256, 1024), np.float32)
     values[rng.random(values.shape, np.float32) < 0.7] = 0

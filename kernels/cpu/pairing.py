@@ -90,7 +90,7 @@ def _paired(pointers, columns, cuts, block, words, window, pieces, places, order
         for part in range(cuts.size - 1):
             starts[b, part] = piece, value, column
             for i in range(cuts[part], cuts[part + 1]):
-                if used[i] or at[i] == end[i] and b > 0:
+                if used[i] or (at[i] == end[i] and b > 0):
                     continue
                 used[i] = True
                 partner = _partner(masks, used, i, cuts[part + 1], window)
@@ -147,7 +147,7 @@ def _write_piece(  # type: ignore[no-untyped-def]
     alone_q = np.empty(max(0, other - q), np.int64)
     both = lone_p = lone_q = 0
     while p < stop or q < other:
-        if q >= other or p < stop and columns[p] < columns[q]:
+        if q >= other or (p < stop and columns[p] < columns[q]):
             alone_p[lone_p] = p
             lone_p += 1
             p += 1
@@ -164,17 +164,13 @@ def _write_piece(  # type: ignore[no-untyped-def]
             p += 1
             q += 1
     turns = min(lone_p, lone_q)
-    for t in range(turns):
-        for entry in (alone_p[t], alone_q[t]):
-            places[column] = columns[entry] - first
-            order[value] = entry
-            value += 1
-            column += 1
-    for t in range(turns, lone_p):
-        places[column] = columns[alone_p[t]] - first
-        order[value] = alone_p[t]
-        value += 1
-        column += 1
+    for t in range(lone_p):
+        for entry in (alone_p[t], alone_q[t] if t < turns else -1):
+            if entry >= 0:
+                places[column] = columns[entry] - first
+                order[value] = entry
+                value += 1
+                column += 1
     piece[0] = i
     piece[1] = partner if partner >= 0 else i
     piece[2], piece[3], piece[4] = both, turns, lone_p - turns

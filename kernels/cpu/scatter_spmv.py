@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..base import Array
 from ..processor import aligned_empty
-from .simd.entries import scatter_row
+from .simd.slices import scatter_row
 from .simd.vectors import address
 from .threads import serial_loads, splits
 
@@ -54,7 +54,7 @@ class Rows:
 
 
 def spread_product(rows: Rows, x: Array, out: Array) -> Array:
-    """Return the sum of the matrix's rows, each times a number of ``x`` (rows, 1); zeros left out."""
+    """Return the sum of rows of W, each times a number of ``x`` (rows, 1), but for zeros."""
     given = rows.pointers, rows.columns, rows.values, x
     if rows.serial:
         _spread(0, x.shape[0], *given, out.reshape(-1))

@@ -13,7 +13,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..base import Array, Choice
-from .simd.rows import copy_rows
+from .simd.panels import copy_rows
 from .simd.vectors import LANES, TILE, address
 from .tuning import chosen, shortest_s
 

@@ -37,6 +37,7 @@ class Layout:
     pairs: Pairs
     values: Array
     serial_loads: int
+
     def __post_init__(self) -> None:
         self.threads = self.pairs.starts.shape[1] - 1
         #: What the loops need, in one array: see ``numba_tiled``.
@@ -213,4 +214,3 @@ def reordered(values, order, out):  # type: ignore[no-untyped-def]
     """Write ``values[order]`` to ``out``."""
     for p in numba.prange(order.size):
         out[p] = values[order[p]]
-

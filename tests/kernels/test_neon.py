@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODULES = ("blocks", "dense", "entries", "gradients", "panels", "rows", "slices", "tiles")
+MODULES = "blocks", "dense", "gradients", "pair_dots", "pairs", "panels", "slices", "tiles"
 LOWERED = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 # In a process of its own: how wide vectors are is decided at import.
@@ -77,13 +77,13 @@ def assembly() -> dict[str, str]:
 
 
 def test_every_loop_compiles(assembly: dict[str, str]) -> None:
-    assert {"sum_rows", "dot_rows", "copy_rows", "sum_blocks", "add_group"} <= set(assembly)
+    assert {"sum_pairs", "dot_pairs", "copy_rows", "sum_blocks", "add_group"} <= set(assembly)
     assert {"sum_tiles", "pack_panels", "masked_update"} <= set(assembly)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["sum_rows", "sum_rows_permuted", "dot_rows", "sum_blocks", "sum_tiles", "sum_dense_rows",
+    ["sum_pairs", "dot_pairs", "sum_blocks", "sum_tiles", "sum_dense_rows",
      "sum_dense_columns", "outer_dense"],
 )  # fmt: skip
 def test_products_are_fused_and_four_wide(assembly: dict[str, str], name: str) -> None:

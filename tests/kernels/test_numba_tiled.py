@@ -14,16 +14,17 @@ import numba
 import numpy as np
 import pytest
 
-from crossover.kernels.base import FP32, PASSES, Pass
+from crossover.kernels.base import FP32, PASSES, Pass, Weight
 from crossover.kernels.cpu.numba_tiled import NumbaTiled
 from crossover.kernels.cpu.numba_tiled_zeros import NumbaTiledZeros
-from crossover.kernels.cpu.tiled_csr import BLOCK
+from crossover.kernels.cpu.pairing import Pairs
+from crossover.kernels.cpu.simd.vectors import LANES
 from crossover.kernels.oracle import Oracle
 from tests.kernels.problems import Drawn, Shape, draw
 
 ROOT = Path(__file__).parent.parent.parent
 KERNEL = NumbaTiled()
-LARGE = Shape("many-tiles-and-blocks", 70, 5 * BLOCK + 3, 150, 0.1)
+LARGE = Shape("many-tiles-and-blocks", 70, 1203, 150, 0.1)
 
 
 def compute(drawn: Drawn, pass_: Pass) -> Any:
@@ -88,12 +89,69 @@ def test_an_operand_survives_pickling() -> None:
 
 
 def test_memory_of_the_operand() -> None:
-    drawn = draw(Shape("memory", 300, 784, 1, 0.1), np.float32, "memory")
+    drawn = draw(Shape("memory", 300, 784, 64, 0.1), np.float32, "memory")
     operand = KERNEL.prepare(drawn.weight)
-    pointers = operand.forward.pointers.nbytes + operand.transposed.pointers.nbytes
-    per_nonzero = (operand.nbytes - pointers) / drawn.weight.nnz
-    assert per_nonzero <= 12.5
-    assert (operand.values.nbytes + operand.forward.indices.nbytes) / drawn.weight.nnz <= 6.5
+    forward = KERNEL.ready(operand, "forward", 64).nbytes / drawn.weight.nnz
+    both = KERNEL.ready(operand, "backward_input", 64).nbytes / drawn.weight.nnz
+    assert forward <= 7.5
+    assert both <= 18.5
+
+
+def test_an_operand_made_ready_for_one_pass_holds_no_more() -> None:
+    drawn = draw(Shape("ready", 30, 70, 64, 0.3), np.float32, "ready")
+    operand = KERNEL.prepare(drawn.weight)
+    ready = KERNEL.ready(operand, "backward_input", 64)
+    assert set(ready.layouts) == {(False, False), (True, False)}
+    assert set(operand.layouts) == {(False, False)}
+    assert ready.values is operand.values
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, NumbaTiledZeros()], ids=lambda each: each.name)
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_an_update_reaches_every_layout(kernel: NumbaTiled, n: int) -> None:
+    """Wᵀ and W for another batch have values of their own."""
+    drawn = draw(Shape("update", 90, 201, n, 0.2), np.float32, f"update {n}")
+    operand = kernel.prepare(drawn.weight)
+    for columns in (1, 5, 64):
+        for pass_ in PASSES:
+            operand.layout(pass_ == "backward_input", columns)
+    step = np.random.default_rng(0).standard_normal(operand.values.shape).astype(np.float32)
+    kernel.update(operand, step, 0.5)
+    weight = Weight(kernel.dense_weight(operand), drawn.weight.pattern)
+    assert not np.array_equal(weight.values, drawn.weight.values)
+    for pass_ in ("forward", "backward_input"):
+        out = np.full(kernel.output_shape(operand, pass_, (90, 201), n), np.nan, np.float32)
+        result = kernel.run(pass_, operand, drawn.x, drawn.dy, out)
+        verdict = Oracle(weight, drawn.x, drawn.dy).check(pass_, result, FP32)
+        assert verdict.right, verdict.problem
+
+
+def test_pairs_hold_every_entry_once_and_share_columns() -> None:
+    """Two rows that are equal come together, though others lie between."""
+    pattern = np.zeros((6, 40), np.bool_)
+    pattern[[0, 3], ::3] = True
+    pattern[[1, 5], 1::3] = True
+    pattern[[2, 4], 2::3] = True
+    rows, columns = np.nonzero(pattern)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        pairs = Pairs.of(rows, columns, (6, 40), 20)
+    finally:
+        numba.set_num_threads(threads)
+    assert pairs.shared == 1
+    assert sorted(pairs.order.tolist()) == list(range(rows.size))
+    assert {tuple(sorted(each[:2])) for each in pairs.pieces.tolist()} == {(0, 3), (1, 5), (2, 4)}
+
+
+@pytest.mark.parametrize("pass_", PASSES)
+def test_an_infinity_stays_one(pass_: Pass) -> None:
+    """Nothing is padded, and columns that two vectors have both are of one value."""
+    drawn = draw(Shape("infinite", 9, 50, 2 * LANES + 1, 0.5), np.float32, pass_)
+    drawn.x[:, -1] = np.inf
+    drawn.dy[:, -1] = np.inf
+    verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(pass_, compute(drawn, pass_), FP32)
+    assert verdict.right, verdict.problem
 
 
 @pytest.mark.parametrize("features", ["+avx2,+fma,+avx,+sse4.2", "+sse4.2"], ids=["avx2", "sse"])

@@ -155,7 +155,7 @@ class TorchNetwork(Engine):
 
 
 class Glue(Engine):
-    """What lies between a plan's products: activations turned, biases, ReLU; it computes no answer."""
+    """What lies between a plan's products: turned activations, biases, ReLU; no answer."""
 
     name = "glue"
     title = "between the products"

@@ -23,9 +23,9 @@ from .vectors import (
     emit_prefetch,
     emitted,
     first_lanes,
-    for_width,
     loop,
 )
+from .widths import for_width
 
 #: Rows and columns of a block: its values fill a cache line.
 SIDE = 4

@@ -1,6 +1,7 @@
-"""X in panels: (blocks of four rows, columns, 4), so that a column of a block is one load.
+"""X packed: tiles of its rows side by side, and panels.
 
-Rows beyond the last are zero. A single column is its own panel where its blocks are whole.
+Panels are (blocks of four rows, columns, 4), so that a column of a block is one load. Rows beyond
+the last are zero. A single column is its own panel where its blocks are whole.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .blocks import SIDE, least
 from .emitting import apart
 from .quads import QUAD_BYTES, Quads, for_few
 from .vectors import F32, I32, I64, Emitter, emitted, first_lanes, loop
+from .widths import for_width
 
 
 @emitted(types.void, *[types.int64] * 6)
@@ -86,3 +88,25 @@ def _pack_block(quads: Quads, source: Any, n: Any, there: Any, target: Any) -> N
 
     reached, _ = loop(builder, I64(0), n, SIDE, [], four)
     loop(builder, reached, n, 1, [], one)
+
+
+@emitted(types.void, *[types.int64] * 6)
+@apart
+def copy_rows(
+    builder: Any, x: Any, stride: Any, count: Any, panel: Any, panel_stride: Any, width: Any
+) -> None:
+    """Copy ``width`` numbers of each of ``count`` rows of ``x`` to ``panel``.
+
+    Addresses, and strides in bytes; at most ``TILE`` numbers.
+    """
+
+    def emit(emitter: Emitter) -> None:
+        def body(j: Any, _: Any) -> list[Any]:
+            source = builder.add(x, builder.mul(j, stride))
+            target = builder.add(panel, builder.mul(j, panel_stride))
+            emitter.store_tile(emitter.load_tile(source), target)
+            return []
+
+        loop(builder, I64(0), count, 1, [], body)
+
+    for_width(builder, width, emit)

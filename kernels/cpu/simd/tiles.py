@@ -20,7 +20,8 @@ from .blocks import (
     rows_at,
 )
 from .emitting import apart
-from .vectors import I64, Emitter, emit_prefetch, emitted, for_width, loop
+from .vectors import I64, Emitter, emit_prefetch, emitted, loop
+from .widths import for_width
 
 
 def _summed_tiles(transposed: bool) -> Any:

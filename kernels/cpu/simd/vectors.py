@@ -1,7 +1,6 @@
 """What the loops are made of: vectors in registers, loaded, multiplied, summed and stored.
 
-How many vectors a row takes is chosen when a loop runs, so that one compiled function, cached on
-disk, serves every batch; what is left of the last vector is masked.
+What is left of the last vector of a row is masked.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ GROUP = 4
 CHAINS = 8
 
 F32, I1, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-# Added to a number of vectors where the last one is full, to choose both at once.
-_FULL = 1000
 # Loads and stores need no alignment: that they have it makes them fast, not right.
 UNALIGNED = 4
 
@@ -253,97 +250,6 @@ def first_lanes(builder: Any, count: Any, lanes: int) -> Any:
     """Return the mask of the first ``count`` of ``lanes``."""
     ladder = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
     return builder.icmp_signed("<", ladder, splat(builder, builder.trunc(count, I32), lanes))
-
-
-def for_width(
-    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int = TILE_VECTORS
-) -> None:
-    """Emit ``emit`` for 1 to ``vectors`` vectors, and choose by ``width`` as it runs.
-
-    Where half a vector is enough, vectors of half the lanes: processors that take a wide vector
-    in two steps do twice as many of them.
-    """
-    done = builder.append_basic_block("chosen")
-    for lanes, most in ((LANES // 2, 1), (LANES, vectors)):
-        if lanes >= GROUP:
-            wider = builder.append_basic_block("wider")
-            _for_vectors(builder, width, lanes, most, emit, done, wider)
-            builder.position_at_end(wider)
-    builder.unreachable()
-    builder.position_at_end(done)
-
-
-def _for_vectors(
-    builder: Any, width: Any, lanes: int, most: int, emit: Any, done: Any, wider: Any
-) -> None:
-    """Emit ``emit`` for 1 to ``most`` vectors of ``lanes``, then on to ``done`` or ``wider``."""
-    size = ir.Constant(I64, lanes)
-    vectors = builder.udiv(builder.add(width, I64(lanes - 1)), size)
-    left = builder.sub(width, builder.mul(builder.sub(vectors, I64(1)), size))
-    full = builder.icmp_unsigned("==", left, size)
-    mask = first_lanes(builder, left, lanes)
-    choice = builder.add(vectors, builder.select(full, I64(_FULL), I64(0)))
-    switch = builder.switch(choice, wider)
-    for count in range(1, most + 1):
-        for offset, given in ((_FULL, None), (0, mask)):
-            block = builder.append_basic_block(f"vectors{count + offset}")
-            switch.add_case(I64(count + offset), block)
-            builder.position_at_end(block)
-            emit(Emitter(builder, count, given, lanes))
-            builder.branch(done)
-
-
-def for_overlap(
-    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int
-) -> None:
-    """Emit ``emit`` for a number, and for 1 to ``vectors`` vectors; choose by ``width`` as it runs.
-
-    The last of several vectors ends where ``width`` does: what it shares with the one before is
-    computed twice, so that nothing is masked.
-    """
-    done = builder.append_basic_block("chosen")
-    more = builder.append_basic_block("more")
-    one = builder.append_basic_block("one")
-    builder.cbranch(builder.icmp_signed("==", width, I64(1)), one, more)
-    builder.position_at_end(one)
-    emit(Emitter(builder, lanes=1))
-    builder.branch(done)
-    builder.position_at_end(more)
-    for lanes in (LANES // 2, LANES):
-        if lanes >= GROUP:
-            wider = builder.append_basic_block("wider")
-            _for_vectors(builder, width, lanes, 1, emit, done, wider)
-            builder.position_at_end(wider)
-    count = builder.udiv(builder.add(width, I64(LANES - 1)), I64(LANES))
-    tail = builder.mul(builder.sub(width, I64(LANES)), I64(4))
-    beyond = builder.append_basic_block("beyond")
-    switch = builder.switch(count, beyond)
-    for each in range(2, vectors + 1):
-        block = builder.append_basic_block(f"overlap{each}")
-        switch.add_case(I64(each), block)
-        builder.position_at_end(block)
-        emit(Emitter(builder, each, tail=tail))
-        builder.branch(done)
-    builder.position_at_end(beyond)
-    builder.unreachable()
-    builder.position_at_end(done)
-
-
-def for_stride(emitter: Emitter, stride: Any, emit: Callable[[Emitter, Any], None]) -> None:
-    """Emit ``emit`` (emitter, stride in bytes), and again for rows as long as a tile of one vector.
-
-    There the stride is a constant: a shift finds a row, where else a multiplication does, of
-    which processors do one a cycle. In wider tiles loads hide it.
-    """
-    if emitter.mask is not None or emitter.vectors > 1:
-        emit(emitter, stride)
-        return
-    whole = I64(4 * emitter.lanes)
-    with emitter.builder.if_else(emitter.builder.icmp_signed("==", stride, whole)) as (then, other):
-        with then:
-            emit(emitter, whole)
-        with other:
-            emit(emitter, stride)
 
 
 def loop(
