@@ -19,8 +19,8 @@ from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.emitting import keep_alive
 from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
-from .simd.pairs import PAIR_VECTORS, PIECE, sum_pairs
-from .simd.vectors import LANES, TILE, address
+from .simd.pairs import PIECE, sum_pairs
+from .simd.vectors import LANES, PAIR_VECTORS, TILE, address
 from .threads import require_layout, room_for, rows_of
 from .tiled_layouts import (
     FILL,

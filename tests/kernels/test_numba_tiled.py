@@ -174,6 +174,20 @@ def test_narrower_vectors_compute_the_same(features: str, tmp_path: Path) -> Non
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
 
 
+def test_wider_vectors_compute_the_same(tmp_path: Path) -> None:
+    """The loops of a processor with AVX-512, whose vectors are taken apart on others."""
+    code = (
+        "import crossover.kernels.processor as processor;"
+        "processor.vector_lanes = lambda: 16;"
+        "import tests.kernels.test_numba_tiled as t;"
+        "assert t.LANES == 16;"
+        "[t.test_every_width_of_the_batch(p, n, d) for p in t.PASSES "
+        "for n in (1, 3, 8, 16, 17, 64, 65, 96, 150, 256) for d in (0.5, 0.02)]"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "CROSSOVER_TUNING": "model"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
 @pytest.mark.parametrize("pass_", ["forward", "backward_input"])
 @pytest.mark.parametrize("zeros", [0.0, 0.8, 1.0])
 def test_zeros_of_the_activations_are_left_out(pass_: Pass, zeros: float) -> None:

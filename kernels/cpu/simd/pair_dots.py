@@ -46,7 +46,7 @@ def dot_pairs(
 
         loop(builder, I64(0), count, 1, [out, columns], piece)
 
-    for_width(builder, width, emit_pieces, DOT_VECTORS)
+    for_width(builder, width, emit_pieces, DOT_VECTORS, most_whole=1)
 
 
 @emitted(types.void, *[types.int64] * 6)

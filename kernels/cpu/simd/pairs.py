@@ -22,6 +22,7 @@ from .vectors import (
     GROUP,
     I16,
     I64,
+    PAIR_VECTORS,
     Emitter,
     emitted,
     loop,
@@ -30,9 +31,6 @@ from .widths import for_overlap, for_stride
 
 #: 32-bit integers of a piece.
 PIECE = 5
-#: Vectors of a row of X that a pair takes at a time, at most: with a vector of X and two values the
-#: sums of two rows must fit 16 registers.
-PAIR_VECTORS = 5
 
 Sums = list[list[Any]]
 

@@ -15,7 +15,17 @@ from numba.core import types
 from .blocks import SIDE, least
 from .emitting import apart
 from .quads import QUAD_BYTES, Quads, for_few
-from .vectors import F32, I32, I64, Emitter, emitted, first_lanes, loop
+from .vectors import (
+    F32,
+    I32,
+    I64,
+    PAIR_VECTORS,
+    TILE_VECTORS,
+    Emitter,
+    emitted,
+    first_lanes,
+    loop,
+)
 from .widths import for_width
 
 
@@ -97,7 +107,7 @@ def copy_rows(
 ) -> None:
     """Copy ``width`` numbers of each of ``count`` rows of ``x`` to ``panel``.
 
-    Addresses, and strides in bytes; at most ``TILE`` numbers.
+    Addresses, and strides in bytes; at most as many numbers as any tile has.
     """
 
     def emit(emitter: Emitter) -> None:
@@ -109,4 +119,4 @@ def copy_rows(
 
         loop(builder, I64(0), count, 1, [], body)
 
-    for_width(builder, width, emit)
+    for_width(builder, width, emit, max(TILE_VECTORS, PAIR_VECTORS))

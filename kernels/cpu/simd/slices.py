@@ -1,8 +1,8 @@
 """Loops for one image: of sliced ELLPACK, and over single entries.
 
 Sliced ELLPACK takes one entry of as many rows as a vector has lanes, at a time. A group of columns
-of x lies in registers, where the entries look their factors up: no cache is asked. Without AVX-512's
-lookup the group lies in memory, and its lanes are read one by one.
+of x lies in registers, where the entries look their factors up: no cache is asked. Without the
+lookup of AVX-512 the group lies in memory, and its lanes are read one by one.
 """
 
 from __future__ import annotations

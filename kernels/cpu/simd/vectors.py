@@ -19,6 +19,9 @@ LANES = vector_lanes()
 #: Vectors of a row's tile that stay in registers: at most half of those there are.
 TILE_VECTORS = min(8, 64 // LANES)
 TILE = LANES * TILE_VECTORS
+#: Vectors of a tile of which the sums of two rows are kept, at most: with a vector of X and two
+#: values they must fit 16 registers.
+PAIR_VECTORS = 5
 #: Nonzeros that are read together, and whose dot products are summed across lanes together.
 GROUP = 4
 #: Multiply-adds that go side by side, so that none waits for the one before.

@@ -15,9 +15,15 @@ _FULL = 1000
 
 
 def for_width(
-    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int = TILE_VECTORS
+    builder: Any,
+    width: Any,
+    emit: Callable[[Emitter], None],
+    vectors: int = TILE_VECTORS,
+    most_whole: int = TILE_VECTORS,
 ) -> None:
     """Emit ``emit`` for 1 to ``vectors`` vectors, and choose by ``width`` as it runs.
+
+    Of more than ``most_whole`` vectors the last is masked even where it is full: half the code.
 
     Where half a vector is enough, vectors of half the lanes: processors that take a wide vector
     in two steps do twice as many of them.
@@ -26,25 +32,30 @@ def for_width(
     for lanes, most in ((LANES // 2, 1), (LANES, vectors)):
         if lanes >= GROUP:
             wider = builder.append_basic_block("wider")
-            _for_vectors(builder, width, lanes, most, emit, done, wider)
+            _for_vectors(builder, width, lanes, most, emit, done, wider, most_whole)
             builder.position_at_end(wider)
     builder.unreachable()
     builder.position_at_end(done)
 
 
 def _for_vectors(
-    builder: Any, width: Any, lanes: int, most: int, emit: Any, done: Any, wider: Any
+    builder: Any, width: Any, lanes: int, most: int, emit: Any, done: Any, wider: Any, whole: int
 ) -> None:
-    """Emit ``emit`` for 1 to ``most`` vectors of ``lanes``, then on to ``done`` or ``wider``."""
+    """Emit ``emit`` for 1 to ``most`` vectors of ``lanes``, then on to ``done`` or ``wider``.
+
+    Those of up to ``whole`` vectors are emitted again for a last one that is full.
+    """
     size = I64(lanes)
     vectors = builder.udiv(builder.add(width, I64(lanes - 1)), size)
     left = builder.sub(width, builder.mul(builder.sub(vectors, I64(1)), size))
-    full = builder.icmp_unsigned("==", left, size)
+    full = builder.and_(
+        builder.icmp_unsigned("==", left, size), builder.icmp_unsigned("<=", vectors, I64(whole))
+    )
     mask = first_lanes(builder, left, lanes)
     choice = builder.add(vectors, builder.select(full, I64(_FULL), I64(0)))
     switch = builder.switch(choice, wider)
     for count in range(1, most + 1):
-        for offset, given in ((_FULL, None), (0, mask)):
+        for offset, given in ((_FULL, None), (0, mask))[0 if count <= whole else 1 :]:
             block = builder.append_basic_block(f"vectors{count + offset}")
             switch.add_case(I64(count + offset), block)
             builder.position_at_end(block)
@@ -69,7 +80,7 @@ def for_overlap(builder: Any, width: Any, emit: Callable[[Emitter], None], vecto
     for lanes in (LANES // 2, LANES):
         if lanes >= GROUP:
             wider = builder.append_basic_block("wider")
-            _for_vectors(builder, width, lanes, 1, emit, done, wider)
+            _for_vectors(builder, width, lanes, 1, emit, done, wider, 1)
             builder.position_at_end(wider)
     count = builder.udiv(builder.add(width, I64(LANES - 1)), I64(LANES))
     tail = builder.mul(builder.sub(width, I64(LANES)), I64(4))
