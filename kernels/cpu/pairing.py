@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base import Array
 from ..processor import aligned_empty
 from .simd.pairs import PIECE
 from .threads import splits
@@ -67,41 +68,55 @@ class Pairs:
         return cls(shape, block, pieces[: used[0]].copy(), kept, order, starts)
 
 
-@numba.njit(cache=True)
-def _paired(pointers, columns, cuts, block, words, window, pieces, places, order, starts):  # type: ignore[no-untyped-def]
+def _paired(
+    pointers: Array, columns: Array, cuts: Array, block: int, words: int, window: int, pieces: Array,
+    places: Array, order: Array, starts: Array,
+) -> tuple[int, int]:  # fmt: skip
     """Fill ``pieces``, ``places``, ``order`` and ``starts``; return pieces and columns written."""
     rows = pointers.size - 1
-    at = pointers[:-1].copy()  # where the block begins in each row
-    end = at.copy()
-    masks = np.zeros((rows, words), np.uint64)
-    used = np.zeros(rows, np.bool_)
-    piece = value = column = 0
+    masks, used = np.empty((rows, words), np.uint64), np.empty(rows, np.bool_)
+    # Where a block begins and ends in each row.
+    at, end = np.empty(rows, np.int64), pointers[:-1].copy()
+    alone = np.empty((2, int(np.diff(pointers).max(initial=0))), np.int64)
+    reached = np.zeros(3, np.int64)
     for b in range(starts.shape[0]):
-        first = b * block
-        masks[:] = 0
-        used[:] = False
-        for i in range(rows):
-            p = at[i] = end[i]
-            while p < pointers[i + 1] and columns[p] < first + block:
-                c = columns[p] - first
-                masks[i, c >> 6] |= np.uint64(1) << np.uint64(c & 63)
-                p += 1
-            end[i] = p
-        for part in range(cuts.size - 1):
-            starts[b, part] = piece, value, column
-            for i in range(cuts[part], cuts[part + 1]):
-                if used[i] or (at[i] == end[i] and b > 0):
-                    continue
-                used[i] = True
-                partner = _partner(masks, used, i, cuts[part + 1], window)
-                if partner >= 0:
-                    used[partner] = True
-                value, column = _write_piece(
-                    i, partner, at, end, columns, first, pieces[piece], places, order, value, column
-                )
-                piece += 1
-        starts[b, cuts.size - 1] = piece, value, column
-    return piece, column
+        masks[...], used[...], at[...] = 0, False, end
+        _enter(pointers, columns, b * block, block, masks, at, end)
+        given = cuts, b, window, masks, used, at, end, columns, b * block, alone
+        _pair(*given, pieces, places, order, starts, reached)
+    return int(reached[0]), int(reached[2])
+
+
+@numba.njit(cache=True)
+def _enter(pointers, columns, first, block, masks, at, end):  # type: ignore[no-untyped-def]
+    """Find where a block ends in each row, and set a bit of ``masks`` for each of its columns."""
+    for i in range(at.size):
+        p = at[i]
+        while p < pointers[i + 1] and columns[p] < first + block:
+            c = columns[p] - first
+            masks[i, c >> 6] |= np.uint64(1) << np.uint64(c & 63)
+            p += 1
+        end[i] = p
+
+
+@numba.njit(cache=True)
+def _pair(  # type: ignore[no-untyped-def]
+    cuts, b, window, masks, used, at, end, columns, first, alone, pieces, places, order, starts,
+    reached
+):  # fmt: skip
+    """Write the pieces of block ``b``; ``reached`` (pieces, values, columns) goes on with them."""
+    for part in range(cuts.size):
+        for field in range(3):
+            starts[b, part, field] = reached[field]
+        stop = cuts[part + 1] if part + 1 < cuts.size else 0
+        for i in range(cuts[part], stop):
+            if used[i] or (at[i] == end[i] and b > 0):
+                continue
+            used[i] = True
+            partner = _partner(masks, used, i, stop, window)
+            if partner >= 0:
+                used[partner] = True
+            _write_piece(i, partner, at, end, columns, first, alone, pieces, places, order, reached)
 
 
 @numba.njit(cache=True)
@@ -134,44 +149,43 @@ def _count_ones(word):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _write_piece(  # type: ignore[no-untyped-def]
-    i, partner, at, end, columns, first, piece, places, order, value, column
+    i, partner, at, end, columns, first, alone, pieces, places, order, reached
 ):
-    """Write what rows ``i`` and ``partner`` have of a block; return where to go on."""
-    p, stop = at[i], end[i]
-    q = at[partner] if partner >= 0 else 0
-    other = end[partner] if partner >= 0 else 0
-    if partner >= 0 and other - q > stop - p:  # the longer one goes first
+    """Write what rows ``i`` and ``partner`` have of a block."""
+    if partner >= 0 and end[partner] - at[partner] > end[i] - at[i]:  # the longer one goes first
         i, partner = partner, i
-        p, stop, q, other = q, other, p, stop
-    alone_p = np.empty(stop - p, np.int64)
-    alone_q = np.empty(max(0, other - q), np.int64)
-    both = lone_p = lone_q = 0
+    p, stop = at[i], end[i]
+    q, other = (at[partner], end[partner]) if partner >= 0 else (0, 0)
+    piece, value, column = reached[0], reached[1], reached[2]
+    lone_p = lone_q = 0
     while p < stop or q < other:
         if q >= other or (p < stop and columns[p] < columns[q]):
-            alone_p[lone_p] = p
+            alone[0, lone_p] = p
             lone_p += 1
             p += 1
         elif p >= stop or columns[q] < columns[p]:
-            alone_q[lone_q] = q
+            alone[1, lone_q] = q
             lone_q += 1
             q += 1
         else:
             places[column] = columns[p] - first
-            order[value], order[value + 1] = p, q
+            order[value] = p
+            order[value + 1] = q
             value += 2
             column += 1
-            both += 1
             p += 1
             q += 1
-    turns = min(lone_p, lone_q)
-    for t in range(lone_p):
-        for entry in (alone_p[t], alone_q[t] if t < turns else -1):
-            if entry >= 0:
-                places[column] = columns[entry] - first
-                order[value] = entry
-                value += 1
-                column += 1
-    piece[0] = i
-    piece[1] = partner if partner >= 0 else i
-    piece[2], piece[3], piece[4] = both, turns, lone_p - turns
-    return value, column
+    both, turns = column - reached[2], min(lone_p, lone_q)
+    for t in range(lone_p + turns):
+        # Of both rows in turn as long as there are two.
+        entry = alone[t & 1, t >> 1] if t < 2 * turns else alone[0, t - turns]
+        places[column + t] = columns[entry] - first
+        order[value + t] = entry
+    pieces[piece, 0] = i
+    pieces[piece, 1] = partner if partner >= 0 else i
+    pieces[piece, 2] = both
+    pieces[piece, 3] = turns
+    pieces[piece, 4] = lone_p - turns
+    reached[0] = piece + 1
+    reached[1] = value + lone_p + turns
+    reached[2] = column + lone_p + turns
