@@ -17,11 +17,8 @@ import numpy as np
 from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
-from .simd.emitting import keep_alive
-from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
-from .simd.pairs import PIECE, sum_pairs
-from .simd.vectors import LANES, PAIR_VECTORS, TILE, address
-from .threads import require_layout, room_for, rows_of
+from .simd.vectors import TILE, address
+from .threads import require_layout
 from .tiled_layouts import (
     FILL,
     MOST_COLUMNS,
@@ -29,103 +26,39 @@ from .tiled_layouts import (
     loads_of,
     packs_tiles,
 )
+from .tiled_loops import ENTRIES, LOOP, PACKS, SERIAL, SHARES, call_dot, call_sum, dot_loop
 from .tuning import chosen, fastest
-
-# The loops get a *table* instead of arrays, so that a call costs little: addresses of values,
-# columns and pieces; the columns of a block, how many blocks and shares, entries; below how many
-# loads one thread is faster, whether packing pays; then for each block where each share begins.
-_VALUES, _COLUMNS, _PIECES, _BLOCK, _BLOCKS, _SHARES, _ENTRIES, _SERIAL, _PACKS, _STARTS = range(10)
-
-
-@numba.njit(cache=True)
-def sum_share(table, share, packs, x, out):  # type: ignore[no-untyped-def]
-    """Write a share of the rows of W X."""
-    n, block = x.shape[1], table[_BLOCK]
-    tiles, vectors = _tiles(n, PAIR_VECTORS)
-    panel = room_for(block, LANES * PAIR_VECTORS if packs else 0)
-    for tile in range(tiles):
-        first, width = _tile(tile, tiles, vectors, n)
-        apart = (width + LANES - 1) // LANES * LANES if packs else 0
-        for b in range(table[_BLOCKS]):
-            base, stride = rows_of(x, panel, b * block, block, first, width, apart)
-            piece, count, value, column = _share(table, b, share)
-            sum_pairs(
-                table[_VALUES] + 4 * value, table[_COLUMNS] + 2 * column,
-                table[_PIECES] + 4 * PIECE * piece, count, base, stride,
-                address(out) + 4 * first, 4 * n, width, np.int64(b > 0),
-            )  # fmt: skip
-    keep_alive(panel)
-
-
-@numba.njit(cache=True)
-def _dot_share(table, share, packs, dy, x, out):  # type: ignore[no-untyped-def]
-    """Write dY Xᵀ at the nonzeros of a share of the rows."""
-    n, block = x.shape[1], table[_BLOCK]
-    tiles, vectors = _tiles(n, DOT_VECTORS)
-    panel = room_for(block, LANES * DOT_VECTORS if packs else 0)
-    for tile in range(tiles):
-        first, width = _tile(tile, tiles, vectors, n)
-        apart = (width + LANES - 1) // LANES * LANES if packs else 0
-        for b in range(table[_BLOCKS]):
-            base, stride = rows_of(x, panel, b * block, block, first, width, apart)
-            piece, count, value, column = _share(table, b, share)
-            columns, pieces = table[_COLUMNS] + 2 * column, table[_PIECES] + 4 * PIECE * piece
-            if n == 1:
-                outer_pairs(address(dy), columns, pieces, count, base, address(out) + 4 * value)
-            else:
-                dot_pairs(
-                    address(dy) + 4 * first, 4 * n, columns, pieces, count, base, stride,
-                    address(out) + 4 * value, width, np.int64(tile > 0),
-                )  # fmt: skip
-    keep_alive(panel)
-
-
-@numba.njit(cache=True)
-def _tiles(n, most):  # type: ignore[no-untyped-def]
-    """Return into how many tiles a batch is cut, and how many vectors they are together."""
-    vectors = (n + LANES - 1) // LANES
-    return (vectors + most - 1) // most, vectors
-
-
-@numba.njit(cache=True)
-def _tile(tile, tiles, vectors, n):  # type: ignore[no-untyped-def]
-    """Return (first column, columns) of a tile: only the last one's may fill no whole vectors."""
-    first = vectors * tile // tiles * LANES
-    return first, min(n, vectors * (tile + 1) // tiles * LANES) - first
-
-
-@numba.njit(cache=True)
-def _share(table, block, share):  # type: ignore[no-untyped-def]
-    """Return (first piece, pieces, first value, first column) of a share of a block."""
-    at = _STARTS + 3 * (block * (table[_SHARES] + 1) + share)
-    return table[at], table[at + 3] - table[at], table[at + 1], table[at + 2]
 
 
 @numba.njit(parallel=True, cache=True)
 def _multiply(table, x, out):  # type: ignore[no-untyped-def]
     require_layout(x)
     require_layout(out)
-    packs = packs_tiles(x.shape[1], table[_PACKS])
-    if loads_of(table[_ENTRIES], x.shape[1]) < table[_SERIAL]:
-        for share in range(table[_SHARES]):
-            sum_share(table, share, packs, x, out)
+    rows, n = x.shape
+    packs = np.int64(packs_tiles(n, table[PACKS]))
+    place, source, target, loop = address(table), address(x), address(out), table[LOOP]
+    if loads_of(table[ENTRIES], n) < table[SERIAL]:
+        for share in range(table[SHARES]):
+            call_sum(loop, place, share, packs, source, rows, n, target)
     else:
-        for share in numba.prange(table[_SHARES]):
-            sum_share(table, np.int64(share), packs, x, out)
+        for share in numba.prange(table[SHARES]):
+            call_sum(loop, place, np.int64(share), packs, source, rows, n, target)
 
 
 @numba.njit(parallel=True, cache=True)
-def _dot(table, dy, x, out):  # type: ignore[no-untyped-def]
+def _dot(loop, table, dy, x, out):  # type: ignore[no-untyped-def]
     require_layout(dy)
     require_layout(x)
     require_layout(out)
-    packs = packs_tiles(x.shape[1], table[_PACKS])
-    if loads_of(table[_ENTRIES], x.shape[1]) < table[_SERIAL]:
-        for share in range(table[_SHARES]):
-            _dot_share(table, share, packs, dy, x, out)
+    rows, n = x.shape
+    packs = np.int64(packs_tiles(n, table[PACKS]))
+    place, left, right, target = address(table), address(dy), address(x), address(out)
+    if loads_of(table[ENTRIES], n) < table[SERIAL]:
+        for share in range(table[SHARES]):
+            call_dot(loop, place, share, packs, left, right, rows, n, target)
     else:
-        for share in numba.prange(table[_SHARES]):
-            _dot_share(table, np.int64(share), packs, dy, x, out)
+        for share in numba.prange(table[SHARES]):
+            call_dot(loop, place, np.int64(share), packs, left, right, rows, n, target)
 
 
 class NumbaTiled(SparseKernel):
@@ -168,7 +101,7 @@ class NumbaTiled(SparseKernel):
         return out
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
-        _dot(operand.main.table, dy, x, out)
+        _dot(dot_loop(), operand.main.table, dy, x, out)
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:

@@ -69,8 +69,8 @@ class Pairs:
 
 
 def _paired(
-    pointers: Array, columns: Array, cuts: Array, block: int, words: int, window: int, pieces: Array,
-    places: Array, order: Array, starts: Array,
+    pointers: Array, columns: Array, cuts: Array, block: int, words: int, window: int,
+    pieces: Array, places: Array, order: Array, starts: Array,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill ``pieces``, ``places``, ``order`` and ``starts``; return pieces and columns written."""
     rows = pointers.size - 1

@@ -154,15 +154,19 @@ def rows_of(x, panel, first, count, left, width, apart):  # type: ignore[no-unty
     In place where ``apart`` is 0, else packed: so many floats apart, as many as a tile has. Only
     ``count`` rows are there to be read.
     """
-    n = x.shape[1]
-    source = address(x) + 4 * (first * n + left)
-    if not apart:
-        return source, np.int64(4 * n)
-    start = (address(panel) + 63) // 64 * 64
     there = np.int64(min(count, x.shape[0] - first))
-    stride = np.int64(4 * apart)
-    copy_rows(source, np.int64(4 * n), there, start, stride, np.int64(width))
-    return start, stride
+    source = address(x) + 4 * (first * x.shape[1] + left)
+    return tile_of(source, np.int64(4 * x.shape[1]), panel, there, width, apart)
+
+
+@numba.njit(cache=True)
+def tile_of(source, stride, panel, count, width, apart):  # type: ignore[no-untyped-def]
+    """Return (address, stride in bytes) of ``count`` rows at an address; ``apart`` as above."""
+    if not apart:
+        return source, stride
+    start = (address(panel) + 63) // 64 * 64
+    copy_rows(source, stride, count, start, np.int64(4 * apart), np.int64(width))
+    return start, np.int64(4 * apart)
 
 
 @numba.njit(cache=True)

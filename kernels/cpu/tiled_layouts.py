@@ -15,6 +15,7 @@ from ..sparse import StoredValues
 from .pairing import Pairs
 from .simd.vectors import LANES
 from .threads import explain_threads, serial_loads
+from .tiled_loops import sum_loop
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: Vectors of a tile of X, unless one more saves a tile.
@@ -40,7 +41,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         self.threads = self.pairs.starts.shape[1] - 1
-        #: What the loops need, in one array: see ``numba_tiled``.
+        #: What the loops need, in one array: see ``tiled_loops``.
         self.table = self.table_for(self.pairs.starts)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -62,7 +63,7 @@ class Layout:
         # Of one share there is nothing to be had from threads.
         serial = self.serial_loads if shares > 1 else np.iinfo(np.int64).max
         sizes = [pairs.block, blocks, shares, self.values.size, serial, int(self.packing_pays)]
-        return np.array([*places, *sizes, *starts.ravel().tolist()], np.int64)
+        return np.array([*places, *sizes, sum_loop(), *starts.ravel().tolist()], np.int64)
 
     @property
     def reads(self) -> float:

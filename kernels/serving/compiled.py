@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..base import Array
 from ..cpu.numba_dense import forward_rows
 from ..cpu.numba_sell import multiply_part
-from ..cpu.numba_tiled import sum_share
-from ..cpu.simd.vectors import TILE
+from ..cpu.simd.vectors import TILE, address
+from ..cpu.tiled_loops import LOOP, call_sum
 from .glue import finish_part, finish_turned_part, turn_part
 
 #: What multiplies a layer, by its kernel; nothing does where the glue alone is measured.
@@ -74,7 +74,8 @@ def _product(layer, x, out):  # type: ignore[no-untyped-def]
     """Write W x (m, n) of ``layer``, a line of the table."""
     kind = layer[_KIND]
     if kind == _TILED:
-        sum_share(layer[_PLAN:], 0, False, x, out)
+        place, (inputs, n) = address(layer) + 8 * _PLAN, x.shape
+        call_sum(layer[_PLAN + LOOP], place, 0, 0, address(x), inputs, n, address(out))
     elif kind == _DENSE:
         across, down = layer[_PLAN + 1], layer[_PLAN + 2]
         forward_rows(layer[_PLAN], across, np.int64(0), down, x, out)

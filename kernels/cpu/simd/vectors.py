@@ -70,6 +70,12 @@ def number_at(builder: Any, base: Any, index: Any) -> Any:
     return Emitter(builder).read_int(base, index)
 
 
+@emitted(types.int64, types.int64, types.int64)
+def long_at(builder: Any, base: Any, index: Any) -> Any:
+    """Return the ``index``-th 64-bit integer at the address ``base``."""
+    return Emitter(builder).read(base, index, I64)
+
+
 @emitted(types.float32, types.int64, types.int64)
 def float_at(builder: Any, base: Any, index: Any) -> Any:
     """Return the ``index``-th float32 at the address ``base``."""

@@ -1,0 +1,129 @@
+"""The loops of the tiled kernel over a share of W's rows, compiled once and called by address.
+
+Whoever calls a function that Numba compiled compiles it again, on each number of threads: these
+take seconds. They get a *table* instead of arrays, so that a call costs little.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from .simd.emitting import keep_alive
+from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
+from .simd.pairs import PIECE, sum_pairs
+from .simd.vectors import I64, LANES, PAIR_VECTORS, emitted, long_at
+from .threads import room_for, tile_of
+
+#: Fields of a table: addresses of values, columns and pieces; the columns of a block, how many
+#: blocks and shares, entries; below how many loads one thread is faster, whether packing pays, the
+#: address of the loop that multiplies; then for each block where each share begins in the three.
+VALUES, COLUMNS, PIECES, BLOCK, BLOCKS, SHARES, ENTRIES, SERIAL, PACKS, LOOP, STARTS = range(11)
+#: table, share, whether tiles are packed, X, its rows, its columns, the result
+_SUM = types.void(*[types.int64] * 7)
+#: table, share, whether tiles are packed, dY, X, its rows, its columns, the result
+_DOT = types.void(*[types.int64] * 8)
+
+
+def _sum_share(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped-def]
+    """Write a share of the rows of W X."""
+    block, (tiles, vectors) = long_at(table, BLOCK), _tiles(n, PAIR_VECTORS)
+    panel = room_for(block, LANES * PAIR_VECTORS if packs else 0)
+    for tile in range(tiles):
+        first, width = _tile(tile, tiles, vectors, n)
+        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        for b in range(long_at(table, BLOCKS)):
+            source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
+            base, stride = tile_of(source, 4 * n, panel, there, width, apart)
+            piece, count, value, column = _share(table, b, share)
+            sum_pairs(
+                long_at(table, VALUES) + 4 * value, long_at(table, COLUMNS) + 2 * column,
+                long_at(table, PIECES) + 4 * PIECE * piece, count, base, stride,
+                out + 4 * first, 4 * n, width, np.int64(b > 0),
+            )  # fmt: skip
+    keep_alive(panel)
+
+
+def _dot_share(table, share, packs, dy, x, rows, n, out):  # type: ignore[no-untyped-def]
+    """Write dY Xᵀ at the nonzeros of a share of the rows."""
+    block, (tiles, vectors) = long_at(table, BLOCK), _tiles(n, DOT_VECTORS)
+    panel = room_for(block, LANES * DOT_VECTORS if packs else 0)
+    for tile in range(tiles):
+        first, width = _tile(tile, tiles, vectors, n)
+        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        for b in range(long_at(table, BLOCKS)):
+            source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
+            base, stride = tile_of(source, 4 * n, panel, there, width, apart)
+            piece, count, value, column = _share(table, b, share)
+            columns = long_at(table, COLUMNS) + 2 * column
+            pieces = long_at(table, PIECES) + 4 * PIECE * piece
+            if n == 1:
+                outer_pairs(dy, columns, pieces, count, base, out + 4 * value)
+            else:
+                dot_pairs(
+                    dy + 4 * first, 4 * n, columns, pieces, count, base, stride,
+                    out + 4 * value, width, np.int64(tile > 0),
+                )  # fmt: skip
+    keep_alive(panel)
+
+
+@numba.njit(cache=True)
+def _tiles(n, most):  # type: ignore[no-untyped-def]
+    """Return into how many tiles a batch is cut, and how many vectors they are together."""
+    vectors = (n + LANES - 1) // LANES
+    return (vectors + most - 1) // most, vectors
+
+
+@numba.njit(cache=True)
+def _tile(tile, tiles, vectors, n):  # type: ignore[no-untyped-def]
+    """Return (first column, columns) of a tile: only the last one's may fill no whole vectors."""
+    first = vectors * tile // tiles * LANES
+    return first, min(n, vectors * (tile + 1) // tiles * LANES) - first
+
+
+@numba.njit(cache=True)
+def _share(table, block, share):  # type: ignore[no-untyped-def]
+    """Return (first piece, pieces, first value, first column) of a share of a block."""
+    at = STARTS + 3 * (block * (long_at(table, SHARES) + 1) + share)
+    piece = long_at(table, at)
+    return piece, long_at(table, at + 3) - piece, long_at(table, at + 1), long_at(table, at + 2)
+
+
+@cache
+def sum_loop() -> int:
+    """Return the address of the loop that multiplies, compiled where it is not yet."""
+    return int(numba.cfunc(_SUM, cache=True)(_sum_share).address)
+
+
+@cache
+def dot_loop() -> int:
+    """Return the address of the loop of the weight gradient."""
+    return int(numba.cfunc(_DOT, cache=True)(_dot_share).address)
+
+
+@emitted(types.void, *[types.int64] * 8)
+def call_sum(
+    builder: Any, loop: Any, table: Any, share: Any, packs: Any, x: Any, rows: Any, n: Any,
+    out: Any,
+) -> None:  # fmt: skip
+    """Call the loop that multiplies, at its address."""
+    _call(builder, loop, table, share, packs, x, rows, n, out)
+
+
+@emitted(types.void, *[types.int64] * 9)
+def call_dot(
+    builder: Any, loop: Any, table: Any, share: Any, packs: Any, dy: Any, x: Any, rows: Any,
+    n: Any, out: Any,
+) -> None:  # fmt: skip
+    """Call the loop of the weight gradient, at its address."""
+    _call(builder, loop, table, share, packs, dy, x, rows, n, out)
+
+
+def _call(builder: Any, loop: Any, *given: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [I64] * len(given))
+    builder.call(builder.inttoptr(loop, kind.as_pointer()), given)
