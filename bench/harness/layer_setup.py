@@ -113,10 +113,11 @@ class LayerSetup:
             operand, prepare_s, compile_s = prepared(kernel, self.weight)
         with compilation.stopwatch() as compiled:
             begin = time.perf_counter()
-            operand = kernel.ready(operand, self.pass_, self.x.shape[1])
-            ready_s = time.perf_counter() - begin
-            ready_s, compile_s = ready_s - compiled(), compile_s + compiled()
-        return operand, prepare_s + max(0.0, ready_s), compile_s
+            ready = kernel.ready(operand, self.pass_, self.x.shape[1])
+            ready_s, made_s = time.perf_counter() - begin, compiled()
+        if ready is not operand:
+            prepare_s += max(0.0, ready_s - made_s)
+        return ready, prepare_s, compile_s + made_s
 
     def _examined(self, kernel: Kernel, operand: Any) -> tuple[Call, LayerExaminer]:
         """Return the pass as a call, and who examines what it returns."""
