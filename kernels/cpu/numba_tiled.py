@@ -17,7 +17,8 @@ import numpy as np
 from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
-from .simd.vectors import TILE, address
+from .simd.pair_dots import DOT_VECTORS
+from .simd.vectors import PAIR_VECTORS, TILE, address
 from .threads import require_layout
 from .tiled_layouts import (
     FILL,
@@ -89,8 +90,8 @@ class NumbaTiled(SparseKernel):
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
         if pass_ == "backward_weight":
-            return operand.main.explain(n)
-        return operand.layout(pass_ == "backward_input", n).explain(n)
+            return operand.main.explain(n, DOT_VECTORS)
+        return operand.layout(pass_ == "backward_input", n).explain(n, PAIR_VECTORS)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         _multiply(operand.layout(False, x.shape[1]).table, x, out)
@@ -105,8 +106,7 @@ class NumbaTiled(SparseKernel):
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:
-        super().update(operand, step, rate)
-        operand.refresh()
+        operand.subtract(step, rate)
 
 
 def _measured_fill(threads: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Look, Problem, Weight
+from ..base import Array, Look, Problem, Weight
 from .numba_tiled import NumbaTiled
 from .scatter_spmv import Rows, spread_product
 from .threads import check_layout
@@ -25,8 +25,8 @@ class ZerosOperand(TiledOperand):
     def nbytes(self) -> int:
         return super().nbytes + sum(each.nbytes for each in self._both)
 
-    def refresh(self) -> None:
-        super().refresh()
+    def subtract(self, step: Array, rate: float) -> None:
+        super().subtract(step, rate)
         for each in self._both:
             reordered(self.values, each.order, each.values)
 

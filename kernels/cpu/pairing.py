@@ -30,7 +30,7 @@ class Pairs:
     pieces: NDArray[np.int32]
     #: Of entries, within their block.
     columns: NDArray[np.uint16]
-    #: (nnz,) which entry of the matrix, row after row, each value is.
+    #: (nnz,) which entry of the matrix, row after row, each value is; empty where nobody asks.
     order: NDArray[np.int32]
     #: (blocks, threads + 1, 3): where pieces, values and columns of each thread's share begin.
     starts: NDArray[np.int64]
@@ -42,7 +42,8 @@ class Pairs:
     @property
     def shared(self) -> float:
         """Return the share of the entries whose row of X is loaded for another one, too."""
-        return 2 * (1 - self.columns.size / max(1, self.order.size))
+        values = int(self.starts[-1, -1, 1])
+        return 2 * (1 - self.columns.size / max(1, values))
 
     @classmethod
     def of(

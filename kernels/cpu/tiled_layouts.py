@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numba
@@ -15,11 +15,11 @@ from ..sparse import StoredValues
 from .pairing import Pairs
 from .simd.vectors import LANES
 from .threads import explain_threads, serial_loads
-from .tiled_loops import sum_loop
+from .tiled_loops import sum_loop, tiles_of
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
-#: Vectors of a tile of X, unless one more saves a tile.
-TILE_VECTORS = 4
+# Vectors of a row of X that blocks for wide batches are made for.
+_WIDE_VECTORS = 4
 # Columns of a batch beyond which tiles of X are packed, if they are read often enough.
 _PACKED_COLUMNS = 64
 _LEAST_READS = 3
@@ -75,12 +75,14 @@ class Layout:
         """Return whether tiles of a wide batch are read often enough to be packed."""
         return self.reads >= _LEAST_READS
 
-    def explain(self, n: int) -> list[Choice]:
-        """Return how a batch of ``n`` is gone through, and why."""
+    def explain(self, n: int, most_vectors: int) -> list[Choice]:
+        """Return how a batch of ``n`` is gone through, in tiles of so many vectors, and why."""
         pairs, block = self.pairs, min(self.pairs.block, self.pairs.shape[1])
         per_row = self.values.size / max(1, pairs.shape[0] * pairs.starts.shape[0])
-        bytes_of_x = 4 * min(n, TILE_VECTORS * LANES) * block
-        values = np.diff(pairs.starts[:, :, 1], axis=1).sum(axis=0)
+        tiles, vectors = tiles_of(n, most_vectors)
+        widest = -(-vectors // tiles)
+        bytes_of_x = 4 * min(n, widest * LANES) * block
+        by_thread = np.diff(pairs.starts[:, :, 1], axis=1).sum(axis=0)
         return [
             Choice(
                 "rows together",
@@ -89,8 +91,9 @@ class Layout:
             ),
             Choice(
                 "vectors",
-                f"{TILE_VECTORS} of {LANES} fp32",
-                f"the processor has registers of {32 * LANES} bits; sums of two rows stay in them",
+                f"{widest} of {LANES} fp32",
+                f"{n} columns in {tiles} tiles of at most {most_vectors} vectors, so that sums "
+                f"stay in registers of {32 * LANES} bits",
             ),
             Choice(
                 "columns per block",
@@ -107,8 +110,8 @@ class Layout:
             explain_threads(
                 loads_of(self.values.size, n),
                 self.serial_loads,
-                np.append(0, np.cumsum(values)),
-                np.ones(self.values.size, np.int64),
+                np.arange(self.threads + 1),
+                by_thread,
             ),
         ]
 
@@ -148,8 +151,9 @@ class TiledOperand(StoredValues):
             found = self.layouts[key] = self._made(*key)
         return found
 
-    def refresh(self) -> None:
-        """Give every layout the values as they are now."""
+    def subtract(self, step: Array, rate: float) -> None:
+        """Subtract ``rate`` times ``step``, and give every layout the values as they are then."""
+        subtracted(self.values, step, self.values.dtype.type(rate))
         for copy in self.copies:
             reordered(self.values, copy.pairs.order, copy.values)
 
@@ -180,7 +184,8 @@ class TiledOperand(StoredValues):
         kept = aligned_empty((rows.size,), values.dtype)
         kept[...] = values[rows, columns][pairs.order]
         positions = (rows * shape[1] + columns)[pairs.order]
-        layout = Layout(pairs, kept, serial_loads())
+        # These values are the operand's own: none is looked up.
+        layout = Layout(replace(pairs, order=pairs.order[:0].copy()), kept, serial_loads())
         return cls(shape, kept, positions, fill, {(False, False): layout})
 
 
@@ -190,7 +195,7 @@ def block_of(shape: tuple[int, int], entries: int, narrow: bool, fill: int) -> i
     Blocks are of equal size.
     """
     columns = max(1, shape[1])
-    row_bytes = 4 * LANES * (1 if narrow else TILE_VECTORS)
+    row_bytes = 4 * LANES * (1 if narrow else _WIDE_VECTORS)
     fitting = fill * _L1_BYTES // (100 * row_bytes)
     wanted = _NARROW_ENTRIES if narrow else _WIDE_ENTRIES
     filled = wanted * shape[0] * columns // max(1, entries)
@@ -208,6 +213,13 @@ def loads_of(entries, n):  # type: ignore[no-untyped-def]
 def packs_tiles(n, pays):  # type: ignore[no-untyped-def]
     """Return whether tiles of X are packed, where that ``pays`` if there are several."""
     return n > _PACKED_COLUMNS and pays != 0
+
+
+@numba.njit(cache=True, parallel=True)
+def subtracted(values, step, rate):  # type: ignore[no-untyped-def]
+    """Subtract ``rate`` times ``step`` from ``values``, in one pass over both."""
+    for p in numba.prange(values.size):
+        values[p] -= rate * step[p]
 
 
 @numba.njit(cache=True, parallel=True)

@@ -32,18 +32,16 @@ _DOT = types.void(*[types.int64] * 8)
 
 def _sum_share(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped-def]
     """Write a share of the rows of W X."""
-    block, (tiles, vectors) = long_at(table, BLOCK), _tiles(n, PAIR_VECTORS)
+    block, (tiles, vectors) = long_at(table, BLOCK), tiles_of(n, PAIR_VECTORS)
     panel = room_for(block, LANES * PAIR_VECTORS if packs else 0)
     for tile in range(tiles):
-        first, width = _tile(tile, tiles, vectors, n)
-        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        first, width, apart = _tile(tile, tiles, vectors, n, packs)
         for b in range(long_at(table, BLOCKS)):
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
-            piece, count, value, column = _share(table, b, share)
+            pieces, count, value, columns = _share(table, b, share)
             sum_pairs(
-                long_at(table, VALUES) + 4 * value, long_at(table, COLUMNS) + 2 * column,
-                long_at(table, PIECES) + 4 * PIECE * piece, count, base, stride,
+                long_at(table, VALUES) + 4 * value, columns, pieces, count, base, stride,
                 out + 4 * first, 4 * n, width, np.int64(b > 0),
             )  # fmt: skip
     keep_alive(panel)
@@ -51,17 +49,14 @@ def _sum_share(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped
 
 def _dot_share(table, share, packs, dy, x, rows, n, out):  # type: ignore[no-untyped-def]
     """Write dY Xᵀ at the nonzeros of a share of the rows."""
-    block, (tiles, vectors) = long_at(table, BLOCK), _tiles(n, DOT_VECTORS)
+    block, (tiles, vectors) = long_at(table, BLOCK), tiles_of(n, DOT_VECTORS)
     panel = room_for(block, LANES * DOT_VECTORS if packs else 0)
     for tile in range(tiles):
-        first, width = _tile(tile, tiles, vectors, n)
-        apart = (width + LANES - 1) // LANES * LANES if packs else 0
+        first, width, apart = _tile(tile, tiles, vectors, n, packs)
         for b in range(long_at(table, BLOCKS)):
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
-            piece, count, value, column = _share(table, b, share)
-            columns = long_at(table, COLUMNS) + 2 * column
-            pieces = long_at(table, PIECES) + 4 * PIECE * piece
+            pieces, count, value, columns = _share(table, b, share)
             if n == 1:
                 outer_pairs(dy, columns, pieces, count, base, out + 4 * value)
             else:
@@ -73,25 +68,29 @@ def _dot_share(table, share, packs, dy, x, rows, n, out):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True)
-def _tiles(n, most):  # type: ignore[no-untyped-def]
+def tiles_of(n, most):  # type: ignore[no-untyped-def]
     """Return into how many tiles a batch is cut, and how many vectors they are together."""
     vectors = (n + LANES - 1) // LANES
     return (vectors + most - 1) // most, vectors
 
 
 @numba.njit(cache=True)
-def _tile(tile, tiles, vectors, n):  # type: ignore[no-untyped-def]
-    """Return (first column, columns) of a tile: only the last one's may fill no whole vectors."""
-    first = vectors * tile // tiles * LANES
-    return first, min(n, vectors * (tile + 1) // tiles * LANES) - first
+def _tile(tile, tiles, vectors, n, packs):  # type: ignore[no-untyped-def]
+    """Return (first column, columns, floats between packed rows) of a tile.
+
+    Only the last one's columns may fill no whole vectors.
+    """
+    first, stop = vectors * tile // tiles * LANES, vectors * (tile + 1) // tiles * LANES
+    return first, min(n, stop) - first, stop - first if packs else 0
 
 
 @numba.njit(cache=True)
 def _share(table, block, share):  # type: ignore[no-untyped-def]
-    """Return (first piece, pieces, first value, first column) of a share of a block."""
+    """Return (address of pieces, how many, first value, address of columns) of a share."""
     at = STARTS + 3 * (block * (long_at(table, SHARES) + 1) + share)
-    piece = long_at(table, at)
-    return piece, long_at(table, at + 3) - piece, long_at(table, at + 1), long_at(table, at + 2)
+    piece, value, column = long_at(table, at), long_at(table, at + 1), long_at(table, at + 2)
+    pieces = long_at(table, PIECES) + 4 * PIECE * piece
+    return pieces, long_at(table, at + 3) - piece, value, long_at(table, COLUMNS) + 2 * column
 
 
 @cache
