@@ -60,9 +60,6 @@ FP64 = Arithmetic("fp64", 0.0, 2.0**-53)
 TF32 = Arithmetic("TF32", 2.0**-10, 2.0**-22)
 # fp16 is rounded to when it is converted to: 11 bits down to 2^-14, multiples of 2^-24 below.
 FP16 = Arithmetic("fp16, fp32 sums", 2.0**-11, 2.0**-22, 2.0**-25)
-# The result is rounded to bf16 as well, by at most 2^-8 of itself: half of what twice that roundoff
-# allows more. Processors that multiply in bf16 read what is below 2^-126 as zero.
-BF16_RESULTS = Arithmetic("bf16, fp32 sums, bf16 results", 2.0**-7, 2.0**-22, 2.0**-126)
 
 
 #: Of kernels that compute in fp32 alone.

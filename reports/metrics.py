@@ -187,7 +187,7 @@ def measured(results: Results, found: Sequence[Contest], role: str | None = None
     shown = subjects(results, found, role)
     if not shown:
         return pd.DataFrame(columns=_KNOWN)
-    fastest = fastest_speedups(found)
+    fastest = fastest_speedups(found, role or "dense")
     described = {id(each.problem): _problem(each.problem) for each in shown}
     kernels = {each.measurement.kernel.name: _kernel(each.measurement.kernel) for each in shown}
     # Column by column: a frame from a dictionary per row takes as long as all that is computed.

@@ -75,6 +75,11 @@ class KernelRecord:
     marker: str
     dash: str
 
+    @property
+    def rounds(self) -> bool:
+        """Return whether it reads operands of float32 with fewer bits."""
+        return self.arithmetic not in ("", "fp32")
+
 
 @dataclass(frozen=True)
 class ProblemRecord:

@@ -21,6 +21,8 @@ from crossover.bench.statistics.small import median
 
 #: An interval rests on so many visits at least, by more than one process.
 LEAST_VISITS = 3
+#: The role of a dense kernel whose arithmetic has fewer bits than the candidate's.
+ROUNDING = "rounding dense"
 NAN = float("nan")
 # What is computed by a whole network, product after product.
 _OF_NETWORKS = "step", "network", "serving"
@@ -90,9 +92,12 @@ class Contest:
         """Return the fastest kernel of ``role`` that ``candidate`` is held against, or None.
 
         It is of the same device, and of the same arithmetic where there is one: who may round to
-        16 bits has a dense product that rounds, too.
+        16 bits has a dense product that rounds, too. :data:`ROUNDING` asks for the dense kernels
+        that round where ``candidate`` does not.
         """
         device = candidate.kernel.device
+        if role == ROUNDING:
+            return self._rounding(candidate)
         there = [
             each
             for each in self.measurements.values()
@@ -100,6 +105,17 @@ class Contest:
         ]
         same = [each for each in there if each.kernel.arithmetic == candidate.kernel.arithmetic]
         return fastest(same or [each for each in there if each.kernel.arithmetic == "fp32"])
+
+    def _rounding(self, candidate: Measurement) -> Measurement | None:
+        if candidate.kernel.rounds:
+            return None
+        return fastest(
+            each
+            for each in self.measurements.values()
+            if each.kernel.role == "dense"
+            and each.kernel.device == candidate.kernel.device
+            and each.kernel.rounds
+        )
 
 
 def contests(visits: Iterable[Visit], kernels: Mapping[str, KernelRecord]) -> list[Contest]:
@@ -278,7 +294,8 @@ def open_width(contest: Contest) -> float:
     by_time = sorted(contest.measurements.values(), key=lambda each: each.time_s)
     if len(by_time) < 2:
         return 0.0
-    dense = next((each for each in by_time if each.kernel.role == "dense"), by_time[0])
+    usual = (e for e in by_time if e.kernel.role == "dense" and not e.kernel.rounds)
+    dense = next(usual, by_time[0])
     others = [each for each in by_time if each is not dense]
     other = next((each for each in others if each.leaves_out), others[0])
     pair = Pair(other, dense)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from crossover.bench.statistics.comparison import (
+    ROUNDING,
     Contest,
     Measurement,
     Pair,
@@ -28,8 +29,9 @@ _PLACES = 2
 def leaders(contest: Contest) -> tuple[str, ...]:
     """Return, by device, the fastest dense kernels and the fastest sparse ones.
 
-    Of dense kernels two, for one look does not tell which is faster. A kernel that is held against
-    another arithmetic's dense product keeps that one in the race.
+    Of dense kernels two, for one look does not tell which is faster; and the fastest that rounds
+    its operands. A kernel that is held against another arithmetic's dense product keeps that one
+    in the race.
     """
     found: list[str] = []
     measured = list(contest.measurements.values())
@@ -37,6 +39,7 @@ def leaders(contest: Contest) -> tuple[str, ...]:
         sparse = [each for each in _by_time(measured, device) if each.leaves_out][:MOST_SPARSE]
         baselines = [contest.baseline(each) for each in sparse]
         baselines += _dense(measured, device)[:MOST_DENSE]
+        baselines += [contest.baseline(each, ROUNDING) for each in sparse[:1]]
         for each in (*baselines, *sparse):
             if each is not None and each.kernel.name not in found:
                 found.append(each.kernel.name)
@@ -52,7 +55,12 @@ def curve_contenders(points: Iterable[Contest]) -> tuple[Sequence[str], Sequence
     """
     curve = [each for each in points if _dense(each.measurements.values(), "cpu")]
     shared = set.intersection(*({*each.measurements} for each in curve)) if curve else set()
-    dense = [name for name in shared if curve[0].measurements[name].kernel.role == "dense"]
+    dense = [
+        each.kernel.name
+        for point in curve[:1]
+        for each in _dense(point.measurements.values(), "cpu")
+        if each.kernel.name in shared
+    ]
     if not dense:
         return (), ()
     fastest = min(dense, key=lambda name: sum(np.log(p.measurements[name].time_s) for p in curve))
@@ -72,8 +80,12 @@ def curve_contenders(points: Iterable[Contest]) -> tuple[Sequence[str], Sequence
     return (fastest,), tuple(close[:MOST_SPARSE])
 
 
-def fastest_speedups(points: Sequence[Contest]) -> dict[tuple[str, str], Interval]:
+def fastest_speedups(
+    points: Sequence[Contest], role: str = "dense"
+) -> dict[tuple[str, str], Interval]:
     """Return, by problem and device, the speedup of the fastest sparse kernel over its baseline.
+
+    The baseline is the fastest kernel of ``role``: see :meth:`Contest.baseline`.
 
     Each visit states the kernel that was the fastest in the others; only kernels that share all
     visits of the fastest one are chosen from. Uncorrected for how many problems there are.
@@ -84,7 +96,7 @@ def fastest_speedups(points: Sequence[Contest]) -> dict[tuple[str, str], Interva
         measured = list(point.measurements.values())
         for device in dict.fromkeys(each.kernel.device for each in measured):
             sparse = [each for each in _by_time(measured, device) if each.leaves_out]
-            pair = Pair(sparse[0], point.baseline(sparse[0])) if sparse else None
+            pair = Pair(sparse[0], point.baseline(sparse[0], role)) if sparse else None
             if pair is None or not (visits := pair.shared_visits):
                 continue
             names = [
@@ -119,4 +131,9 @@ def _by_time(measurements: Iterable[Measurement], device: str) -> list[Measureme
 
 
 def _dense(measurements: Iterable[Measurement], device: str) -> list[Measurement]:
-    return [each for each in _by_time(measurements, device) if each.kernel.role == "dense"]
+    """Return the dense kernels that round nothing, the fastest first."""
+    return [
+        each
+        for each in _by_time(measurements, device)
+        if each.kernel.role == "dense" and not each.kernel.rounds
+    ]

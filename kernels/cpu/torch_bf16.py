@@ -12,11 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..base import BF16_RESULTS, Look, Weight
+from ..base import Arithmetic, Look, Weight
 from ..libraries import torch
 from .numpy_dense import DenseOperand
 from .torch_cpu import TorchDense
 
+# The result is rounded to bf16 as well, by at most 2^-8 of itself: half of what twice that roundoff
+# allows more. Processors that multiply in bf16 read what is below 2^-126 as zero.
+_BF16_RESULTS = Arithmetic("bf16, fp32 sums, bf16 results", 2.0**-7, 2.0**-22, 2.0**-126)
 _LARGEST_BF16 = 2.0**127 * (2 - 2.0**-7)
 
 
@@ -49,7 +52,7 @@ class TorchDenseBf16(TorchDense):
 
     name = "torch-dense-bf16"
     title = "PyTorch dense, bf16"
-    arithmetic: ClassVar = {"float32": BF16_RESULTS}
+    arithmetic: ClassVar = {"float32": _BF16_RESULTS}
     source = "torch.mm of bf16 (oneDNN: AMX or AVX-512), out=, converted from and to fp32"
     look = Look("#70655f", "o", "-.")
 

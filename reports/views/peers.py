@@ -2,9 +2,10 @@
 
 An answer in JSON is one of our kernels in one problem: ``network`` (or the group of matrices),
 ``layer``, ``computes``, ``m``, ``k``, ``batch``, ``n``, ``nnz``, ``sparsity``, ``kernel``,
-``time_s``, ``useful_gflops``, ``roofline``; ``peer`` and ``dense``, what it is held against;
-``over_peer`` and ``over_dense``, the speedups with their intervals; and the ``warnings`` about its
-own times, ``peer_warnings`` and ``dense_warnings``.
+``time_s``, ``useful_gflops``, ``roofline``; ``peer``, ``dense`` and
+``rounding`` (a dense kernel of fewer bits), what it is held against; ``over_peer``, ``over_dense``
+and ``over_rounding``, the speedups with their intervals; and the ``warnings`` about its own times,
+``peer_warnings`` and ``dense_warnings``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from crossover.bench.statistics.comparison import ROUNDING
 from crossover.bench.statistics.rates import geometric_mean
 from crossover.reports import metrics
 from crossover.reports.grids import Column, Grid
@@ -52,13 +54,16 @@ def section(results: Results) -> Section | None:
 
 
 def compared(results: Results) -> pd.DataFrame:
-    """Return a row per problem and kernel of ours, with its speedups over both."""
+    """Return a row per problem and kernel of ours, with its speedups over peers and dense ones."""
     dense = metrics.of_study(results, "peers")
     if dense.empty or not (dense["role"] == "ours").any():
         return pd.DataFrame()
     figures = ["speedup", "speedup_low", "speedup_high", "baseline_warnings"]
-    over = metrics.of_study(results, "peers", "peer")[[*_SAME, "baseline", *figures]]
-    return dense[dense["role"] == "ours"].merge(over, on=_SAME, suffixes=("", "_peer"))
+    found = dense[dense["role"] == "ours"]
+    for role, suffix in (("peer", "_peer"), (ROUNDING, "_rounding")):
+        over = metrics.of_study(results, "peers", role)[[*_SAME, "baseline", *figures]]
+        found = found.merge(over, on=_SAME, suffixes=("", suffix))
+    return found
 
 
 def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
@@ -90,6 +95,7 @@ def _grids(rows: pd.DataFrame) -> list[Grid]:
     if rows.empty:
         return []
     own, peer = ("warnings", "baseline_warnings"), ("warnings", "baseline_warnings_peer")
+    rounding = ("warnings", "baseline_warnings_rounding")
     columns = [
         Column("layer", "layer", filtered=True),
         Column("kernel", "kernel", filtered=True),
@@ -102,6 +108,14 @@ def _grids(rows: pd.DataFrame) -> list[Grid]:
         Column("baseline_peer", "best peer"),
         Column("speedup", "× fastest dense", "times", "over the fastest dense kernel", own),
         Column("baseline", "fastest dense"),
+        Column(
+            "speedup_rounding",
+            "× dense that rounds",
+            "times",
+            "over the fastest dense kernel that reads fp32 with fewer bits",
+            rounding,
+        ),
+        Column("baseline_rounding", "dense that rounds"),
         Column("useful_gflops", "useful GFLOP/s", "number", "", ("warnings",)),
         Column("roofline", "of roofline", "share", "", ("warnings",)),
     ]
@@ -137,6 +151,12 @@ def _table(rows: pd.DataFrame, keys: list[str], title: str, brief: bool = False)
                     part,
                     "warnings",
                     "baseline_warnings",
+                ),
+                "× dense that rounds": _marked(
+                    times(geometric_mean(part["speedup_rounding"].dropna())),
+                    part,
+                    "warnings",
+                    "baseline_warnings_rounding",
                 ),
                 "useful GFLOP/s": _marked(number(part["useful_gflops"].median()), part, "warnings"),
                 "of roofline": _marked(
@@ -177,4 +197,6 @@ def _answer(row: dict[Any, Any]) -> dict[str, Any]:
         "dense": row["baseline"] or None,
         "dense_warnings": row["baseline_warnings"],
         "over_dense": asdict(interval_in(row, "speedup")),
+        "rounding": row["baseline_rounding"] or None,
+        "over_rounding": asdict(interval_in(row, "speedup", "_rounding")),
     }

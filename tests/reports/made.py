@@ -60,6 +60,7 @@ KERNELS = {
     for each in (
         kernel("blas", "dense"),
         kernel("other-dense", "dense"),
+        kernel("half-dense", "dense", arithmetic="bf16, fp32 sums"),
         kernel("masked", "masked dense", format="masked dense", colour="#8a929b"),
         kernel("csr"),
         kernel("blocks", format="bsr", colour="#d55e00", marker="s", dash="--"),

@@ -115,6 +115,24 @@ def test_the_fastest_sparse_kernel_may_be_another_at_each_sparsity(tmp_path: Pat
     }  # fmt: skip
 
 
+def test_whoever_may_round_has_a_crossover_of_their_own(tmp_path: Path) -> None:
+    visits = [
+        visit
+        for sparsity, csr in ((0.5, 8e-5), (0.8, 5e-5), (0.9, 2e-5))
+        for visit in made.visits(
+            "sweep", made.problem(sparsity), {"blas": 1e-4, "half-dense": 3e-5, "csr": csr}
+        )
+    ]
+    section = section_of("sweep", made.results(tmp_path, visits, [made.study("sweep")]))
+    assert "beats the fastest dense kernel (blas) at every sparsity" in section.sentences[0]
+    assert "Whoever may round (half-dense): fc1 80-90 %" in section.sentences[-1]
+    (part,) = [each for each in section.parts if each.title == "For whoever may round"]
+    (line,) = part.grids[0].frame.to_dict("records")
+    assert line["rounding"] == "80-90 %"
+    assert line["fp32"] == "always in [50, 90] %"
+    assert line["over"] == "half-dense"
+
+
 def test_the_plot_has_the_looks_that_kernels_declare(everything: Results) -> None:
     name = "speedup-lenet-300-100-cpu-4-hot-forward.svg"
     (plot,) = (each for each in section_of("sweep", everything).plots if each.file == name)

@@ -7,6 +7,7 @@ import pytest
 
 from crossover.bench.records.rows import Row
 from crossover.bench.statistics.comparison import (
+    ROUNDING,
     Pair,
     contests,
     cross_fitted,
@@ -141,6 +142,11 @@ def test_the_baseline_is_the_fastest_dense_one_of_device_and_arithmetic() -> Non
     masked = contest.baseline(found["csr"], "masked dense")
     assert masked is not None
     assert masked.kernel.name == "masked"
+    tensor = contest.baseline(found["csr"], ROUNDING)
+    assert tensor is not None
+    assert tensor.kernel.name == "tensor"
+    assert contest.baseline(found["rounding"], ROUNDING) is None
+    assert contest.baseline(found["cuda-csr"], ROUNDING) is None
 
 
 def test_blocks_that_fill_w_are_not_sparse() -> None:

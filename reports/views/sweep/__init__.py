@@ -34,6 +34,7 @@ from crossover.reports.views.sweep import (
     headline,
     memory,
     roofline,
+    rounding,
 )
 
 _TITLE = "From which sparsity does a sparse kernel pay?"
@@ -56,6 +57,7 @@ def section(results: Results) -> Section | None:
         roofline.part(results, rows),
         memory.part(results, rows),
         break_even.part(results, rows),
+        rounding.part(results, best),
         caches.part(rows),
         gpu.part(rows),
         Part("Crossovers kernel by kernel", grids=_crossover_grids([*best, *each_kernel]),
@@ -66,7 +68,7 @@ def section(results: Results) -> Section | None:
         results,
         "sweep",
         _TITLE,
-        answer.sentences(best, points),
+        [*answer.sentences(best, points), *rounding.sentence(results, told)],
         [each for each in parts if each is not None],
         [each.record() for each in (*best, *each_kernel)],
         _brief(best, points, told) if told else [],
