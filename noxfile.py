@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -29,8 +30,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Measure with the peers PyTorch and MKL installed beside ours."""
-    session.install("-e", _project("peers", *_cuda_extras()))
+    """Measure with PyTorch and MKL installed beside ours, and SparseProp where it can be built."""
+    session.install("-e", _project("peers", *_built_extras(), *_cuda_extras()))
     session.run("crossover", *(session.posargs or ["run", "--out", "results/peers"]))
 
 
@@ -162,6 +163,12 @@ _PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def _project(*extras: str) -> str:
     return f".[{','.join(extras)}]" if extras else "."
+
+
+def _built_extras() -> list[str]:
+    """Return the extra that is built from C++ for x86, if this machine can."""
+    here = platform.machine() in ("x86_64", "AMD64") and shutil.which("g++")
+    return ["sparseprop"] if here else []
 
 
 def _cuda_extras() -> list[str]:
