@@ -20,7 +20,7 @@ array is the result. Nothing but the work an honest user pays on every call belo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -233,13 +233,13 @@ class Kernel(ABC):
     def prepare(self, weight: Weight) -> Any:
         """Return the operand of ``weight``: converted, uploaded, and owning its memory."""
 
-    def ready(self, operand: Any, pass_: Pass, n: int) -> Any:
-        """Return the operand with what a pass with batch ``n`` needs, and nothing beyond.
+    def prepare_for(self, weight: Weight, passes: Collection[Pass], n: int) -> Any:
+        """Return the operand of ``weight`` for ``passes`` with a batch of ``n``.
 
-        It shares memory with ``operand``. Of one that was not made ready the first call of a pass
-        takes longer.
+        It can do all that an operand of :meth:`prepare` can, which does not know what it is for:
+        what this one was not made for takes longer.
         """
-        return operand
+        return self.prepare(weight)
 
     @abstractmethod
     def forward(self, operand: Any, x: Any, out: Any) -> Any:

@@ -24,7 +24,7 @@ from crossover.bench.workloads.recipes import (
     with_zeros,
 )
 from crossover.kernels import formats
-from crossover.kernels.base import Array, Kernel, Problem, Weight
+from crossover.kernels.base import Array, Kernel, Pass, Problem, Weight
 from crossover.kernels.oracle import Oracle
 from crossover.kernels.processor import LINE, PAGE, aligned_empty
 
@@ -34,6 +34,8 @@ _LAUNCH_BOUND = 1 << 22
 _LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
 # Recipes of whole networks, which others set up.
 _WHOLE = NetworkWeights, GivenWeights, ServedNetwork
+#: What an operand is for: a pass, and the columns of X.
+Purpose = tuple[Pass, int]
 # What is drawn for the operands is not what orders the rounds, which kernels see.
 _OWN_STREAM = 1
 
@@ -106,18 +108,11 @@ class LayerSetup:
 
     def _operand(self, kernel: Kernel) -> tuple[Any, float, float]:
         """Return the operand for this pass and batch, the seconds it took, and of compiling."""
+        purpose = self.pass_, self.x.shape[1]
         if self.task.keeps_operands:
             weights = self.task.problem.workload.weights
-            operand, prepare_s, compile_s = _KEPT.operand(weights, kernel, self.weight)
-        else:
-            operand, prepare_s, compile_s = prepared(kernel, self.weight)
-        with compilation.stopwatch() as compiled:
-            begin = time.perf_counter()
-            ready = kernel.ready(operand, self.pass_, self.x.shape[1])
-            ready_s, made_s = time.perf_counter() - begin, compiled()
-        if ready is not operand:
-            prepare_s += max(0.0, ready_s - made_s)
-        return ready, prepare_s, compile_s + made_s
+            return _KEPT.operand(weights, kernel, self.weight, purpose)
+        return prepared(kernel, self.weight, purpose)
 
     def _examined(self, kernel: Kernel, operand: Any) -> tuple[Call, LayerExaminer]:
         """Return the pass as a call, and who examines what it returns."""
@@ -144,38 +139,46 @@ class LayerSetup:
         return aligned_empty(shape, self.contents[0].x.dtype, PAGE, offset)
 
 
-def prepared(kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+def prepared(kernel: Kernel, weight: Weight, purpose: Purpose) -> tuple[Any, float, float]:
     """Return the operand, the seconds that converting takes, and those that compiling took.
 
     Where code was compiled W is converted once more: that is what every further weight costs.
     """
+    pass_, n = purpose
     with compilation.stopwatch() as compiled:
         begin = time.perf_counter()
-        operand = kernel.prepare(weight)
+        operand = kernel.prepare_for(weight, (pass_,), n)
         prepare_s, compile_s = time.perf_counter() - begin, compiled()
     if compile_s:
         begin = time.perf_counter()
-        operand = kernel.prepare(weight)
+        operand = kernel.prepare_for(weight, (pass_,), n)
         prepare_s = time.perf_counter() - begin
     return operand, prepare_s, compile_s
 
 
 class _KeptOperands:
-    """The operands of one weight by every kernel, kept until another weight comes."""
+    """The operands of one weight by every kernel, kept until another weight comes.
+
+    A kernel whose operands differ by what they are for has one for each pass and batch.
+    """
 
     def __init__(self) -> None:
         self._weights: object = None
-        self._operands: dict[str, tuple[Any, float, float]] = {}
+        self._operands: dict[tuple[object, ...], tuple[Any, float, float]] = {}
 
-    def operand(self, weights: object, kernel: Kernel, weight: Weight) -> tuple[Any, float, float]:
+    def operand(
+        self, weights: object, kernel: Kernel, weight: Weight, purpose: Purpose
+    ) -> tuple[Any, float, float]:
         if weights != self._weights:
             self._weights = weights
             self._operands.clear()
-        if kernel.name not in self._operands:
-            operand, prepare_s, compile_s = prepared(kernel, weight)
-            self._operands[kernel.name] = operand, prepare_s, 0.0
+        alike = type(kernel).prepare_for is Kernel.prepare_for
+        key = (kernel.name,) if alike else (kernel.name, *purpose)
+        if key not in self._operands:
+            operand, prepare_s, compile_s = prepared(kernel, weight, purpose)
+            self._operands[key] = operand, prepare_s, 0.0
             return operand, prepare_s, compile_s
-        return self._operands[kernel.name]
+        return self._operands[key]
 
 
 _KEPT = _KeptOperands()

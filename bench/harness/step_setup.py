@@ -127,7 +127,7 @@ class Step:
 
     def __init__(self, setup: StepSetup, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.model = Model(setup.network, setup.states, kernel)
+        self.model = Model(setup.network, setup.states, kernel, setup.pixels.shape[1])
         self.optimizer = OPTIMIZERS[setup.optimizer](self.model)
         #: Its own, to be written to; at the same place in a page for all kernels.
         self.pixels = self.model.xp.asarray(

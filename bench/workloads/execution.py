@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.pruning import Mask
-from crossover.kernels.base import Kernel, Weight
+from crossover.kernels.base import PASSES, Kernel, Weight
 
 _EVALUATION_BATCH = 1000
 
@@ -47,10 +47,16 @@ class LayerOperands:
 
 
 class Model:
-    """A network whose weights are held by a kernel."""
+    """A network whose weights are held by a kernel, to be trained in batches of one size.
 
-    def __init__(self, network: Network, states: Sequence[LayerState], kernel: Kernel) -> None:
+    Without a ``batch`` they are prepared for any.
+    """
+
+    def __init__(
+        self, network: Network, states: Sequence[LayerState], kernel: Kernel, batch: int = 0
+    ) -> None:
         self.network = network
+        self._batch = batch
         self.kernel = kernel
         self.xp: Any = kernel.namespace()
         self.weights: list[Any] = []
@@ -62,11 +68,17 @@ class Model:
     def prepare(self, weights: Sequence[Weight]) -> None:
         """Convert ``weights`` and make room for their gradients."""
         self.patterns = [weight.pattern for weight in weights]
-        self.weights = [self.kernel.prepare(weight) for weight in weights]
+        self.weights = [
+            self._prepared(weight, layer.columns(self._batch))
+            for weight, layer in zip(weights, self.network.layers, strict=True)
+        ]
         self.gradients = [
             self.kernel.put(np.empty(self.kernel.gradient_shape(operand), np.float32))
             for operand in self.weights
         ]
+
+    def _prepared(self, weight: Weight, n: int) -> Any:
+        return self.kernel.prepare_for(weight, PASSES, n) if n else self.kernel.prepare(weight)
 
     def states(self) -> list[LayerState]:
         """Return the trained state on the host."""

@@ -8,7 +8,8 @@ lie, with 16-bit indices. Wᵀ has a layout of its own. Each thread takes as man
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import numba
@@ -18,14 +19,17 @@ from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.pair_dots import DOT_VECTORS
-from .simd.vectors import PAIR_VECTORS, TILE, address
+from .simd.vectors import PAIR_VECTORS, address
 from .threads import require_layout
 from .tiled_layouts import (
-    FILL,
     MOST_COLUMNS,
+    WIDE,
+    WIDTHS,
     TiledOperand,
     loads_of,
     packs_tiles,
+    predicted_fill,
+    width_of,
 )
 from .tiled_loops import ENTRIES, LOOP, PACKS, SERIAL, SHARES, call_dot, call_sum, dot_loop
 from .tuning import chosen, fastest
@@ -79,14 +83,18 @@ class NumbaTiled(SparseKernel):
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> TiledOperand:
-        fill = chosen("fill-of-pairs", FILL, _measured_fill, numba.get_num_threads())
-        return TiledOperand.of(weight.values, weight.pattern, fill)
+        return self._prepared(weight, WIDE)
 
-    def ready(self, operand: TiledOperand, pass_: Pass, n: int) -> TiledOperand:
-        found = replace(operand, layouts={(False, False): operand.main})
-        if pass_ != "backward_weight":
-            found.layout(pass_ == "backward_input", n)
-        return found
+    def prepare_for(self, weight: Weight, passes: Collection[Pass], n: int) -> TiledOperand:
+        operand = self._prepared(weight, width_of(n))
+        if "backward_input" in passes:
+            operand.layout(True, n)
+        return operand
+
+    def _prepared(self, weight: Weight, width: int) -> TiledOperand:
+        """Return an operand whose own layout is for batches of a width."""
+        fills = {each: _fill(each, numba.get_num_threads()) for each in WIDTHS}
+        return TiledOperand.of(weight.values, weight.pattern, width, fills)
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
         if pass_ == "backward_weight":
@@ -109,13 +117,23 @@ class NumbaTiled(SparseKernel):
         operand.subtract(step, rate)
 
 
-def _measured_fill(threads: int) -> int:
-    """Return what percentage of the first cache the blocks of a middling product should fill."""
+def _fill(width: int, threads: int) -> int:
+    """Return what percentage of the first cache the blocks for a width of batches should fill."""
+    predicted = predicted_fill(width)
+    measure = partial(_measured_fill, width)
+    return chosen(f"fill-of-pairs-{width}", predicted, measure, threads)
+
+
+def _measured_fill(width: int, threads: int) -> int:
+    """Return the best of three fills for a product at 50 %, where blocks are smallest."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((256, 1024), np.float32)
-    values[rng.random(values.shape, np.float32) < 0.7] = 0
-    x = aligned(rng.standard_normal((values.shape[1], TILE), np.float32))
-    out = aligned_empty((values.shape[0], TILE), np.float32)
-    fills = FILL, FILL // 2, 2 * FILL
-    layouts = {fill: TiledOperand.of(values, values != 0, fill).main for fill in fills}
+    values[rng.random(values.shape, np.float32) < 0.5] = 0
+    x = aligned(rng.standard_normal((values.shape[1], width), np.float32))
+    out = aligned_empty((values.shape[0], width), np.float32)
+    predicted = predicted_fill(width)
+    fills = predicted, predicted // 2, 2 * predicted
+    layouts = {
+        fill: TiledOperand.of(values, values != 0, width, {width: fill}).main for fill in fills
+    }
     return fastest(fills, lambda fill: _multiply(layouts[fill].table, x, out))

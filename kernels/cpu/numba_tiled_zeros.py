@@ -52,12 +52,12 @@ class NumbaTiledZeros(NumbaTiled):
             return f"{self.name} is for a batch of 1; of {problem.n} it is numba-tiled."
         return super().unsupported(problem)
 
-    def prepare(self, weight: Weight) -> ZerosOperand:
-        it = super().prepare(weight)
+    def _prepared(self, weight: Weight, width: int) -> ZerosOperand:
+        it = super()._prepared(weight, width)
         m, k = weight.shape
         rows, columns = np.divmod(it.positions, k)
         return ZerosOperand(
-            it.shape, it.values, it.positions, it.fill, it.layouts,
+            it.shape, it.values, it.positions, it.width, it.fills, it.layouts,
             Rows.of(rows, columns, m, it.values), Rows.of(columns, rows, k, it.values),
         )  # fmt: skip
 

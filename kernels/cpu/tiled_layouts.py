@@ -18,17 +18,18 @@ from .threads import explain_threads, serial_loads
 from .tiled_loops import sum_loop, tiles_of
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
-# Vectors of a row of X that blocks for wide batches are made for.
-_WIDE_VECTORS = 4
+#: Columns of a batch that layouts are made for: each serves batches down to the next; the last all
+#: that are wider, too.
+WIDTHS = tuple(sorted({1, LANES // 4, LANES // 2, LANES, 2 * LANES, 4 * LANES}))
+WIDE = WIDTHS[-1]
 # Columns of a batch beyond which tiles of X are packed, if they are read often enough.
 _PACKED_COLUMNS = 64
-_LEAST_READS = 3
+_LEAST_READS = 9
 # Columns that an index of 16 bits can name.
 MOST_COLUMNS = 1 << 16
-# Entries that a row should have in a block: fewer, and its sums go to and fro more than they grow.
-_WIDE_ENTRIES, _NARROW_ENTRIES = 16, 32
-# The part of the first cache that a block's tile of X fills, in percent.
-FILL = 66
+# Entries that a row should have in a block: fewer, and its sums go to and fro more than they grow,
+# the ends of its loops are guessed wrong more often than the work of a narrow batch can hide.
+_LEAST_ENTRIES = {LANES: 100, 2 * LANES: 50, WIDE: 16}
 
 
 @dataclass
@@ -118,18 +119,22 @@ class Layout:
 
 @dataclass
 class TiledOperand(StoredValues):
-    """Values in the order of W's layout for wide batches; other layouts have theirs again.
+    """Values in the order of one layout of W, the main one; other layouts have theirs again.
 
-    A layout is made when a pass first needs it, or by ``Kernel.ready``: who only serves has no Wᵀ.
+    A layout is made when a pass first needs it: who only serves has no Wᵀ.
     """
 
-    fill: int
-    layouts: dict[tuple[bool, bool], Layout] = field(default_factory=dict)
+    #: Which of ``WIDTHS`` the main layout is for.
+    width: int
+    #: Of each width, the part of the first cache that a block's tile of X fills, in percent.
+    fills: dict[int, int]
+    #: By whether it is Wᵀ, and the width that it is for.
+    layouts: dict[tuple[bool, int], Layout] = field(default_factory=dict)
 
     @property
     def main(self) -> Layout:
         """Return the layout whose values are the operand's."""
-        return self.layouts[False, False]
+        return self.layouts[False, self.width]
 
     @property
     def copies(self) -> list[Layout]:
@@ -145,7 +150,7 @@ class TiledOperand(StoredValues):
 
     def layout(self, transposed: bool, n: int) -> Layout:
         """Return W, or Wᵀ, as a batch of ``n`` wants it."""
-        key = transposed, n <= 2 * LANES
+        key = transposed, width_of(n)
         found = self.layouts.get(key)
         if found is None:
             found = self.layouts[key] = self._made(*key)
@@ -157,12 +162,12 @@ class TiledOperand(StoredValues):
         for copy in self.copies:
             reordered(self.values, copy.pairs.order, copy.values)
 
-    def _made(self, transposed: bool, narrow: bool) -> Layout:
+    def _made(self, transposed: bool, width: int) -> Layout:
         shape = self.shape[::-1] if transposed else self.shape
-        block = block_of(shape, self.values.size, narrow, self.fill)
-        same = self.layouts.get((transposed, not narrow))
-        if same is not None and same.pairs.block == block:
-            return same
+        block = block_of(shape, self.values.size, width, self.fills[width])
+        for (other, _), found in self.layouts.items():
+            if other == transposed and found.pairs.block == block:
+                return found
         rows, columns = np.divmod(self.positions, self.shape[1])
         if transposed:
             rows, columns = columns, rows
@@ -175,29 +180,43 @@ class TiledOperand(StoredValues):
         return Layout(pairs, values, self.main.serial_loads)
 
     @classmethod
-    def of(cls, values: Array, pattern: NDArray[np.bool_], fill: int) -> TiledOperand:
+    def of(
+        cls, values: Array, pattern: NDArray[np.bool_], width: int, fills: dict[int, int]
+    ) -> TiledOperand:
         """Return the operand of W (m, k), whose entries are where ``pattern`` is."""
         rows, columns = np.nonzero(pattern)
         shape = (pattern.shape[0], pattern.shape[1])
-        block = block_of(shape, rows.size, False, fill)
+        block = block_of(shape, rows.size, width, fills[width])
         pairs = Pairs.of(rows, columns, shape, block)
         kept = aligned_empty((rows.size,), values.dtype)
         kept[...] = values[rows, columns][pairs.order]
         positions = (rows * shape[1] + columns)[pairs.order]
         # These values are the operand's own: none is looked up.
         layout = Layout(replace(pairs, order=pairs.order[:0].copy()), kept, serial_loads())
-        return cls(shape, kept, positions, fill, {(False, False): layout})
+        return cls(shape, kept, positions, width, fills, {(False, width): layout})
 
 
-def block_of(shape: tuple[int, int], entries: int, narrow: bool, fill: int) -> int:
+def width_of(n: int) -> int:
+    """Return which of ``WIDTHS`` a batch of ``n`` belongs to."""
+    return next((width for width in WIDTHS if n <= width), WIDE)
+
+
+def predicted_fill(width: int) -> int:
+    """Return what percentage of the first cache a block's tile of X should fill.
+
+    The narrower the rows, the more of it W's entries take, which go by.
+    """
+    return 33 if width < LANES else 50 if width < WIDE else 85
+
+
+def block_of(shape: tuple[int, int], entries: int, width: int, fill: int) -> int:
     """Return the columns of a block: its tile of X fits the first cache, unless rows are empty.
 
     Blocks are of equal size.
     """
     columns = max(1, shape[1])
-    row_bytes = 4 * LANES * (1 if narrow else _WIDE_VECTORS)
-    fitting = fill * _L1_BYTES // (100 * row_bytes)
-    wanted = _NARROW_ENTRIES if narrow else _WIDE_ENTRIES
+    fitting = fill * _L1_BYTES // (100 * 4 * width)
+    wanted = _LEAST_ENTRIES[max(width, LANES)]
     filled = wanted * shape[0] * columns // max(1, entries)
     blocks = max(1, columns // max(fitting, filled, 1), -(-columns // MOST_COLUMNS))
     return -(-columns // blocks)

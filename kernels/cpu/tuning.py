@@ -17,12 +17,16 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 
 from ..processor import cache_sizes
 
 # A measured choice must be so much better than the predicted one: less is noise.
 _LEAST_GAIN = 0.05
 _REPEATS = 15
+_ROUNDS = 41
+# The percentile of a candidate's times that others on the machine disturb least.
+_QUIET = 25
 
 
 @cache
@@ -44,10 +48,21 @@ def chosen(name: str, predicted: int, measure: Callable[[int], int], threads: in
 
 
 def fastest(candidates: Sequence[int], run: Callable[[int], object]) -> int:
-    """Return the candidate whose ``run`` is fastest; the first one unless clearly beaten."""
-    seconds = [shortest_s(partial(run, candidate)) for candidate in candidates]
-    best = min(range(len(candidates)), key=seconds.__getitem__)
-    return candidates[best if seconds[best] < (1 - _LEAST_GAIN) * seconds[0] else 0]
+    """Return the candidate whose ``run`` is fastest; the first one unless clearly beaten.
+
+    All of them run in turns, so that a machine that changes its pace favours none.
+    """
+    seconds = np.empty((_ROUNDS, len(candidates)))
+    for candidate in candidates:
+        run(candidate)
+    for round_ in seconds:
+        for place, candidate in enumerate(candidates):
+            start = time.perf_counter()
+            run(candidate)
+            round_[place] = time.perf_counter() - start
+    usual = np.percentile(seconds, _QUIET, axis=0)
+    best = int(usual.argmin())
+    return candidates[best if usual[best] < (1 - _LEAST_GAIN) * usual[0] else 0]
 
 
 def shortest_s(run: Callable[[], object]) -> float:

@@ -19,6 +19,7 @@ from crossover.kernels.cpu.numba_tiled import NumbaTiled
 from crossover.kernels.cpu.numba_tiled_zeros import NumbaTiledZeros
 from crossover.kernels.cpu.pairing import Pairs
 from crossover.kernels.cpu.simd.vectors import LANES
+from crossover.kernels.cpu.tiled_layouts import width_of
 from crossover.kernels.oracle import Oracle
 from tests.kernels.problems import Drawn, Shape, draw
 
@@ -90,20 +91,20 @@ def test_an_operand_survives_pickling() -> None:
 
 def test_memory_of_the_operand() -> None:
     drawn = draw(Shape("memory", 300, 784, 64, 0.1), np.float32, "memory")
-    operand = KERNEL.prepare(drawn.weight)
-    forward = KERNEL.ready(operand, "forward", 64).nbytes / drawn.weight.nnz
-    both = KERNEL.ready(operand, "backward_input", 64).nbytes / drawn.weight.nnz
+    weight = drawn.weight
+    forward = KERNEL.prepare_for(weight, PASSES[:1], 64).nbytes / weight.nnz
+    both = KERNEL.prepare_for(weight, PASSES[:2], 64).nbytes / weight.nnz
     assert forward <= 7.5
     assert both <= 18.5
 
 
-def test_an_operand_made_ready_for_one_pass_holds_no_more() -> None:
-    drawn = draw(Shape("ready", 30, 70, 64, 0.3), np.float32, "ready")
-    operand = KERNEL.prepare(drawn.weight)
-    ready = KERNEL.ready(operand, "backward_input", 64)
-    assert set(ready.layouts) == {(False, False), (True, False)}
-    assert set(operand.layouts) == {(False, False)}
-    assert ready.values is operand.values
+@pytest.mark.parametrize("n", [1, 8, 64])
+def test_an_operand_made_for_a_pass_holds_no_more(n: int) -> None:
+    weight = draw(Shape("purpose", 30, 70, n, 0.3), np.float32, "purpose").weight
+    forward = KERNEL.prepare_for(weight, PASSES[:1], n)
+    assert set(forward.layouts) == {(False, width_of(n))}
+    trained = KERNEL.prepare_for(weight, PASSES, n)
+    assert set(trained.layouts) == {(False, width_of(n)), (True, width_of(n))}
 
 
 @pytest.mark.parametrize("kernel", [KERNEL, NumbaTiledZeros()], ids=lambda each: each.name)
