@@ -180,7 +180,6 @@ class Kernel(ABC):
     #: ``dense`` competes as the baseline of its device, ``masked dense`` as that of a training
     #: step; ``peer`` is a library's sparse kernel.
     role: ClassVar[Role] = "ours"
-    #: What executes it.
     runtime: ClassVar[Runtime] = "numba"
     #: Maker of the processors that its library is made for, as :func:`processor.vendor` names it;
     #: empty: of any. On another maker's its figures carry a warning.
@@ -190,6 +189,8 @@ class Kernel(ABC):
     #: Whether ``update`` leaves entries outside the pattern at zero.
     keeps_zeros: ClassVar[bool] = True
     look: ClassVar[Look] = Look("#84939c", "o", "-")
+    #: Module of ``kernels.variants`` whose kernels fix what this one chooses itself; or empty.
+    variants: ClassVar[str] = ""
 
     # -- what it can do here ------------------------------------------------------------------
 
@@ -236,8 +237,7 @@ class Kernel(ABC):
     def prepare_for(self, weight: Weight, passes: Collection[Pass], n: int) -> Any:
         """Return the operand of ``weight`` for ``passes`` with a batch of ``n``.
 
-        It can do all that an operand of :meth:`prepare` can, which does not know what it is for:
-        what this one was not made for takes longer.
+        It can do all that an operand of :meth:`prepare` can; what it was not made for takes longer.
         """
         return self.prepare(weight)
 

@@ -20,6 +20,7 @@ from crossover.reports.views import (
     gate,
     peers,
     plan,
+    regret,
     scaling,
     search,
     selfcheck,
@@ -37,6 +38,7 @@ VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
     "peers": peers.section,
     "step": step.section,
     "scaling": scaling.section,
+    "regret": regret.section,
     "selfcheck": selfcheck.section,
     "gate": gate.section,
 }

@@ -9,9 +9,11 @@ from pathlib import Path
 from crossover.bench.harness import race, visits
 from crossover.bench.machine import identity
 from crossover.bench.statistics import checks
-from crossover.bench.studies import conduct, scaling, search, selfcheck, study
-from crossover.bench.studies.peers import Peers, PeersSpec
-from crossover.bench.studies.scaling import Scaling, ScalingSpec
+from crossover.bench.studies import conduct, search, selfcheck, study
+from crossover.bench.studies.kernels import scaling
+from crossover.bench.studies.kernels.peers import Peers, PeersSpec
+from crossover.bench.studies.kernels.regret import Regret, RegretSpec
+from crossover.bench.studies.kernels.scaling import Scaling, ScalingSpec
 from crossover.bench.studies.search import Search, SearchSpec
 from crossover.bench.studies.selfcheck import SelfcheckPart
 from crossover.bench.studies.step import Step, StepSpec
@@ -97,6 +99,14 @@ def selfcheck_part() -> SelfcheckPart:
     return part
 
 
+def regretted() -> Regret:
+    spec = RegretSpec(
+        kernel="numba-tiled", shapes=((12, 80),), sparsities=(0.5, 0.9), batches=(4,),
+        passes=("forward",), budget_s=1e9,
+    )  # fmt: skip
+    return Regret(spec)
+
+
 #: By what a test calls it.
 STUDIES: Mapping[str, Callable[[], Study]] = {
     "sweep": sweep,
@@ -104,5 +114,6 @@ STUDIES: Mapping[str, Callable[[], Study]] = {
     "peers": peers,
     "step": step,
     "scaling": scaled,
+    "regret": regretted,
     "selfcheck": selfcheck_part,
 }

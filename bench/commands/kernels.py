@@ -14,10 +14,13 @@ from crossover.bench.options import common
 from crossover.bench.options.declaration import add_options, from_options, option
 from crossover.bench.options.parser import add_command, add_group
 from crossover.bench.options.values import shape, share
+from crossover.bench.studies.kernels.considered import considered
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.kernels.base import PASSES, Kernel, Pass, Problem, Weight
 
 _JSON = "print JSON"
+# Of what a kernel might have chosen instead: the best.
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _explanation(
     named: dict[str, object] = {"shape": f"{m} × {k}"}
     for pass_, n in itertools.product(asked.passes, asked.batches):
         where = named | {"pass": pass_, "batch": n}
-        for chosen, value, why in _explained(kernel, operand, pass_, n, weight):
+        for chosen, value, why in _explained(kernel, pass_, n, weight):
             yield where | {"chosen": chosen, "value": value, "why": why}
     size = f"{operand.nbytes:,} bytes, {operand.nbytes / max(1, weight.nnz):.2f} per nonzero"
     whole = {"chosen": "operand", "value": size, "why": f"{weight.nnz:,} nonzeros"}
@@ -120,15 +123,18 @@ def _explanation(
 
 
 def _explained(
-    kernel: Kernel, operand: Any, pass_: Pass, n: int, weight: Weight
+    kernel: Kernel, pass_: Pass, n: int, weight: Weight
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what was chosen for a pass, its value, and why."""
+    """Yield what was chosen for a pass, its value, and why; then what else there is to choose."""
     m, k = weight.shape
     if reason := kernel.unsupported(Problem(pass_, m, k, n, weight.nnz)):
         yield "not computed", "", reason
         return
-    chosen = kernel.explain(operand, pass_, n)
+    chosen = kernel.explain(kernel.prepare_for(weight, (pass_,), n), pass_, n)
     if not chosen:
         yield "nothing", "", "this kernel has no parameters of its own, or its library keeps them"
     for each in chosen:
         yield each.name, each.value, each.reason
+    for other in considered(kernel, weight, pass_, n)[:_MOST_SHOWN]:
+        title = other.title.removeprefix(f"{kernel.title}, ")
+        yield "instead", title, f"{100 * (other.over_own - 1):+.0f} % time, in a quick look here"

@@ -17,6 +17,7 @@ from crossover.bench.commands import (
     networks,
     peers,
     plan,
+    regret,
     report,
     run,
     scaling,
@@ -33,7 +34,7 @@ from crossover.reports.foreign import terminal_text
 
 #: In the order of ``--help``.
 COMMANDS = (
-    run, search, plan, serve_check, peers, step, scaling, selfcheck, gate, history, report,
+    run, search, plan, serve_check, peers, step, scaling, regret, selfcheck, gate, history, report,
     compare, machine, kernels, networks, store,
 )  # fmt: skip
 

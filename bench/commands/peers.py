@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossover.bench.commands.conducting import study_command
-from crossover.bench.studies.peers import Peers, PeersSpec
+from crossover.bench.studies.kernels.peers import Peers, PeersSpec
 
 add = study_command(
     "peers", Peers, PeersSpec,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossover.bench.commands.conducting import study_command
-from crossover.bench.studies.scaling import Scaling, ScalingSpec
+from crossover.bench.studies.kernels.scaling import Scaling, ScalingSpec
 
 add = study_command(
     "scaling", Scaling, ScalingSpec,

@@ -20,11 +20,12 @@ from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.pair_dots import DOT_VECTORS
 from .simd.vectors import PAIR_VECTORS, address
-from .threads import require_layout
+from .threads import require_layout, serial_loads
 from .tiled_layouts import (
     MOST_COLUMNS,
     WIDE,
     WIDTHS,
+    Choices,
     TiledOperand,
     loads_of,
     packs_tiles,
@@ -76,6 +77,7 @@ class NumbaTiled(SparseKernel):
     arithmetic = ONLY_FP32
     source = "register tiling: Gale et al. 2020, Wilkinson et al. 2023; LLVM through numba"
     look = Look("#1a6fe6", "^", "-")
+    variants = "tiled_choices"
 
     def unsupported(self, problem: Problem) -> str | None:
         if max(problem.m, problem.k) > MOST_COLUMNS:
@@ -91,10 +93,14 @@ class NumbaTiled(SparseKernel):
             operand.layout(True, n)
         return operand
 
+    def choices(self) -> Choices:
+        """Return what decides on layouts here."""
+        fills = {each: _fill(each, numba.get_num_threads()) for each in WIDTHS}
+        return Choices(fills, serial_loads())
+
     def _prepared(self, weight: Weight, width: int) -> TiledOperand:
         """Return an operand whose own layout is for batches of a width."""
-        fills = {each: _fill(each, numba.get_num_threads()) for each in WIDTHS}
-        return TiledOperand.of(weight.values, weight.pattern, width, fills)
+        return TiledOperand.of(weight.values, weight.pattern, width, self.choices())
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
         if pass_ == "backward_weight":
@@ -133,7 +139,7 @@ def _measured_fill(width: int, threads: int) -> int:
     out = aligned_empty((values.shape[0], width), np.float32)
     predicted = predicted_fill(width)
     fills = predicted, predicted // 2, 2 * predicted
-    layouts = {
-        fill: TiledOperand.of(values, values != 0, width, {width: fill}).main for fill in fills
-    }
+    choices = [Choices({width: fill}, serial_loads()) for fill in fills]
+    made = [TiledOperand.of(values, values != 0, width, each).main for each in choices]
+    layouts = dict(zip(fills, made, strict=True))
     return fastest(fills, lambda fill: _multiply(layouts[fill].table, x, out))

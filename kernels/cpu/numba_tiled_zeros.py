@@ -46,6 +46,7 @@ class NumbaTiledZeros(NumbaTiled):
     title = "Numba CSR, zeros of X left out"
     source = "columns of W are added up for the nonzeros of X; weight gradient as numba-tiled"
     look = Look("#1a6fe6", "^", "--")
+    variants = ""
 
     def unsupported(self, problem: Problem) -> str | None:
         if problem.n > 1:
@@ -57,7 +58,7 @@ class NumbaTiledZeros(NumbaTiled):
         m, k = weight.shape
         rows, columns = np.divmod(it.positions, k)
         return ZerosOperand(
-            it.shape, it.values, it.positions, it.width, it.fills, it.layouts,
+            it.shape, it.values, it.positions, it.width, it.choices, it.layouts,
             Rows.of(rows, columns, m, it.values), Rows.of(columns, rows, k, it.values),
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..processor import aligned_empty, cache_sizes
 from ..sparse import StoredValues
 from .pairing import Pairs
 from .simd.vectors import LANES
-from .threads import explain_threads, serial_loads
+from .threads import explain_threads
 from .tiled_loops import sum_loop, tiles_of
 
 _L1_BYTES = cache_sizes().get("L1", 1 << 15)
@@ -22,8 +23,8 @@ _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: that are wider, too.
 WIDTHS = tuple(sorted({1, LANES // 4, LANES // 2, LANES, 2 * LANES, 4 * LANES}))
 WIDE = WIDTHS[-1]
-# Columns of a batch beyond which tiles of X are packed, if they are read often enough.
-_PACKED_COLUMNS = 64
+#: Columns of a batch beyond which tiles of X are packed, if they are read often enough.
+PACKED_COLUMNS = 64
 _LEAST_READS = 9
 # Columns that an index of 16 bits can name.
 MOST_COLUMNS = 1 << 16
@@ -32,13 +33,42 @@ MOST_COLUMNS = 1 << 16
 _LEAST_ENTRIES = {LANES: 100, 2 * LANES: 50, WIDE: 16}
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What decides on a layout; ``kernels.variants.tiled_choices`` fixes one of them each."""
+
+    #: Of each width, the part of the first cache that a block's tile of X fills, in percent.
+    fills: Mapping[int, int]
+    #: Loads from which on threads are woken.
+    serial_loads: int
+    #: Columns of a block, whatever the fill: 0 for all.
+    columns: int | None = None
+    #: Whether tiles of X are packed, however often they are read.
+    packed: bool | None = None
+
+    def block_of(self, shape: tuple[int, int], entries: int, width: int) -> int:
+        """Return the columns of a block of a matrix with so many ``entries``.
+
+        Its tile of X fits the first cache, unless rows would have too few entries there. Blocks are
+        of equal size.
+        """
+        columns = max(1, shape[1])
+        wanted = self.columns
+        if wanted is None:
+            fitting = self.fills[width] * _L1_BYTES // (100 * 4 * width)
+            filled = _LEAST_ENTRIES[max(width, LANES)] * shape[0] * columns // max(1, entries)
+            wanted = max(fitting, filled)
+        blocks = max(1, columns // (wanted or columns), -(-columns // MOST_COLUMNS))
+        return -(-columns // blocks)
+
+
 @dataclass
 class Layout:
     """W or Wᵀ in pairs, with its values in the order in which they are gone through."""
 
     pairs: Pairs
     values: Array
-    serial_loads: int
+    choices: Choices
 
     def __post_init__(self) -> None:
         self.threads = self.pairs.starts.shape[1] - 1
@@ -62,7 +92,7 @@ class Layout:
         places = [array.ctypes.data for array in arrays]
         blocks, shares = starts.shape[0], starts.shape[1] - 1
         # Of one share there is nothing to be had from threads.
-        serial = self.serial_loads if shares > 1 else np.iinfo(np.int64).max
+        serial = self.choices.serial_loads if shares > 1 else np.iinfo(np.int64).max
         sizes = [pairs.block, blocks, shares, self.values.size, serial, int(self.packing_pays)]
         return np.array([*places, *sizes, sum_loop(), *starts.ravel().tolist()], np.int64)
 
@@ -74,7 +104,8 @@ class Layout:
     @property
     def packing_pays(self) -> bool:
         """Return whether tiles of a wide batch are read often enough to be packed."""
-        return self.reads >= _LEAST_READS
+        chosen = self.choices.packed
+        return self.reads >= _LEAST_READS if chosen is None else chosen
 
     def explain(self, n: int, most_vectors: int) -> list[Choice]:
         """Return how a batch of ``n`` is gone through, in tiles of so many vectors, and why."""
@@ -93,8 +124,8 @@ class Layout:
             Choice(
                 "vectors",
                 f"{widest} of {LANES} fp32",
-                f"{n} columns in {tiles} tiles of at most {most_vectors} vectors, so that sums "
-                f"stay in registers of {32 * LANES} bits",
+                f"{n} columns in {tiles} tile{'s' * (tiles > 1)} of up to {most_vectors} vectors: "
+                f"sums stay in registers of {32 * LANES} bits",
             ),
             Choice(
                 "columns per block",
@@ -106,11 +137,11 @@ class Layout:
                 "tiles of X packed",
                 "yes" if packs_tiles(n, self.packing_pays) else "no",
                 f"batch {n}; a thread reads a row {self.reads:.1f} times: packing pays beyond "
-                f"{_PACKED_COLUMNS} columns and from {_LEAST_READS} reads",
+                f"{PACKED_COLUMNS} columns and from {_LEAST_READS} reads",
             ),
             explain_threads(
                 loads_of(self.values.size, n),
-                self.serial_loads,
+                self.choices.serial_loads,
                 np.arange(self.threads + 1),
                 by_thread,
             ),
@@ -126,8 +157,7 @@ class TiledOperand(StoredValues):
 
     #: Which of ``WIDTHS`` the main layout is for.
     width: int
-    #: Of each width, the part of the first cache that a block's tile of X fills, in percent.
-    fills: dict[int, int]
+    choices: Choices
     #: By whether it is Wᵀ, and the width that it is for.
     layouts: dict[tuple[bool, int], Layout] = field(default_factory=dict)
 
@@ -164,7 +194,7 @@ class TiledOperand(StoredValues):
 
     def _made(self, transposed: bool, width: int) -> Layout:
         shape = self.shape[::-1] if transposed else self.shape
-        block = block_of(shape, self.values.size, width, self.fills[width])
+        block = self.choices.block_of(shape, self.values.size, width)
         for (other, _), found in self.layouts.items():
             if other == transposed and found.pairs.block == block:
                 return found
@@ -177,23 +207,23 @@ class TiledOperand(StoredValues):
         pairs.order[...] = sorting[pairs.order]
         values = aligned_empty((self.values.size,), self.values.dtype)
         reordered(self.values, pairs.order, values)
-        return Layout(pairs, values, self.main.serial_loads)
+        return Layout(pairs, values, self.choices)
 
     @classmethod
     def of(
-        cls, values: Array, pattern: NDArray[np.bool_], width: int, fills: dict[int, int]
+        cls, values: Array, pattern: NDArray[np.bool_], width: int, choices: Choices
     ) -> TiledOperand:
         """Return the operand of W (m, k), whose entries are where ``pattern`` is."""
         rows, columns = np.nonzero(pattern)
         shape = (pattern.shape[0], pattern.shape[1])
-        block = block_of(shape, rows.size, width, fills[width])
+        block = choices.block_of(shape, rows.size, width)
         pairs = Pairs.of(rows, columns, shape, block)
         kept = aligned_empty((rows.size,), values.dtype)
         kept[...] = values[rows, columns][pairs.order]
         positions = (rows * shape[1] + columns)[pairs.order]
         # These values are the operand's own: none is looked up.
-        layout = Layout(replace(pairs, order=pairs.order[:0].copy()), kept, serial_loads())
-        return cls(shape, kept, positions, width, fills, {(False, width): layout})
+        layout = Layout(replace(pairs, order=pairs.order[:0].copy()), kept, choices)
+        return cls(shape, kept, positions, width, choices, {(False, width): layout})
 
 
 def width_of(n: int) -> int:
@@ -209,19 +239,6 @@ def predicted_fill(width: int) -> int:
     return 33 if width < LANES else 50 if width < WIDE else 85
 
 
-def block_of(shape: tuple[int, int], entries: int, width: int, fill: int) -> int:
-    """Return the columns of a block: its tile of X fits the first cache, unless rows are empty.
-
-    Blocks are of equal size.
-    """
-    columns = max(1, shape[1])
-    fitting = fill * _L1_BYTES // (100 * 4 * width)
-    wanted = _LEAST_ENTRIES[max(width, LANES)]
-    filled = wanted * shape[0] * columns // max(1, entries)
-    blocks = max(1, columns // max(fitting, filled, 1), -(-columns // MOST_COLUMNS))
-    return -(-columns // blocks)
-
-
 @numba.njit(cache=True)
 def loads_of(entries, n):  # type: ignore[no-untyped-def]
     """Return about how many cycles a product takes."""
@@ -231,7 +248,7 @@ def loads_of(entries, n):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def packs_tiles(n, pays):  # type: ignore[no-untyped-def]
     """Return whether tiles of X are packed, where that ``pays`` if there are several."""
-    return n > _PACKED_COLUMNS and pays != 0
+    return n > PACKED_COLUMNS and pays != 0
 
 
 @numba.njit(cache=True, parallel=True)

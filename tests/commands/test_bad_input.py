@@ -52,6 +52,8 @@ ROOT = Path(__file__).parents[2]
         (["kernels", "explain", "numba-tiled", "--shape", "300"], "--shape '300' is not a shape"),
         (["kernels", "explain", "numba-tiled", "--shape", "99999x99999"], "has more than"),
         (["scaling", "--batch", "99999999999"], "GiB are free: give a smaller --batch"),
+        (["regret", "--kernel", "numpy-dense"], "makes no choices that were given variants"),
+        (["regret", "--kernel", "numba-tild"], "unknown kernel"),
         (["scaling", "--threads", "1"], "threads 1 against one"),
         (["step", "--kernels", "numba-tiled"], "nothing to compare 'numba-tiled' with"),
         (["step", "--optimizer", "luck"], "--optimizer 'luck' is unknown"),

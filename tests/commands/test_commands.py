@@ -39,6 +39,8 @@ COMMANDS = {
              "--budget", "1s", "--kernels", "numpy-masked-update", "numba-csr"],
     "scaling": ["scaling", "--shape", "16x16", "--batch", "8", "--sparsity", "0.5", "--passes",
                 "forward", "--kernels", "fake-halving", *FAKES],
+    "regret": ["regret", "--shape", "16x100", "--batch", "8", "--sparsity", "0.5", "--passes",
+               "forward"],
 }  # fmt: skip
 
 

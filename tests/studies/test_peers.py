@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.studies.peers import Peers, PeersSpec
+from crossover.bench.studies.kernels.peers import Peers, PeersSpec
 from crossover.bench.studies.study import ignore
 from crossover.bench.workloads.matrices import PatternFile
 from tests.small_studies import peers

@@ -10,8 +10,9 @@ import pytest
 
 from crossover.bench.errors import InputError
 from crossover.bench.harness.visits import Visitor
-from crossover.bench.studies import scaling, study
-from crossover.bench.studies.scaling import Scaling, ScalingSpec
+from crossover.bench.studies import study
+from crossover.bench.studies.kernels import scaling
+from crossover.bench.studies.kernels.scaling import Scaling, ScalingSpec
 from crossover.bench.studies.study import balanced_orders, ignore
 from tests.examples import measured, problem, visit
 from tests.small_studies import scaled

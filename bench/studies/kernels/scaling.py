@@ -12,7 +12,7 @@ from crossover.bench.harness.sources import runnable
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import shape
-from crossover.bench.studies.peers import check_room
+from crossover.bench.studies.kernels.peers import check_room
 from crossover.bench.studies.study import (
     PlannedStudy,
     PlannedVisit,

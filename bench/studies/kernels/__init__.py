@@ -1,0 +1,1 @@
+"""Studies of kernels rather than networks: peers, threads, and the choices that kernels make."""
