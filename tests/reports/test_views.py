@@ -15,11 +15,11 @@ from crossover.reports.metrics import measured
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
 from crossover.reports.tables import Table
-from crossover.reports.views import peers, scaling, search, selfcheck, step, sweep
+from crossover.reports.views import peers, regret, scaling, search, selfcheck, step, sweep
 from tests.reports import made
 
 VIEWS = {"sweep": sweep, "search": search, "peers": peers, "step": step, "scaling": scaling,
-         "selfcheck": selfcheck}  # fmt: skip
+         "regret": regret, "selfcheck": selfcheck}  # fmt: skip
 
 
 def section_of(name: str, results: Results) -> Section:
@@ -237,6 +237,26 @@ def test_a_pair_drifts_together(tmp_path: Path) -> None:
     results = made.results(tmp_path, visits, [made.study("scaling")])
     (found,) = scaling.scaled(results)
     assert found.speedup.high - found.speedup.low < 0.1
+
+
+def test_regret_is_over_the_best_choice_of_the_other_visits(tmp_path: Path) -> None:
+    """A choice that was quick once, by luck, is not the best."""
+    quick = [
+        made.visit("regret", made.problem(0.9), {"csr": 1.2e-5, "blocks": 1e-5,
+                   "numba-csr": 5e-6 if lucky else 2e-5}, seed)
+        for seed, lucky in enumerate((True, False, False))
+    ]  # fmt: skip
+    level = made.visits("regret", made.problem(0.5), {"csr": 1e-5, "blocks": 1.5e-5})
+    study = made.study("regret", kernel="csr")
+    section = section_of("regret", made.results(tmp_path, [*quick, *level], [study]))
+    first, second = sorted(section.record["answers"], key=lambda each: -each["regret"]["median"])
+    assert first["regret"]["median"] == pytest.approx(1.2, rel=0.02)
+    assert (first["best"], first["choices"]) == ("blocks", 3)
+    assert second["regret"]["median"] == pytest.approx(1, abs=1e-9)
+    assert second["best"] == "csr"
+    (sentence,) = section.sentences
+    assert "in 1 of 2 problems" in sentence
+    assert "worst 1.20 ×" in sentence
 
 
 def test_the_self_check_counts_its_verdicts(everything: Results) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from crossover.bench.harness.sources import Discovered
 from crossover.bench.harness.visits import Visitor, visiting
 from crossover.bench.workloads import networks
 from tests.in_process import FAKES, InProcess
 from tests.small_studies import TINY, prepare
+
+VARIANTS = "crossover.kernels.variants.tiled_choices"
 
 
 @pytest.fixture
@@ -24,5 +27,5 @@ def planted(monkeypatch: pytest.MonkeyPatch, small_mnist: Path) -> type[InProces
 
 @pytest.fixture
 def visitor(planted: type[InProcess]) -> Iterator[Visitor]:
-    with visiting(FAKES) as made:
+    with visiting(Discovered((*FAKES.modules, VARIANTS))) as made:
         yield made
