@@ -19,7 +19,7 @@ from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
 from .simd.pair_dots import DOT_VECTORS
-from .simd.vectors import PAIR_VECTORS, address
+from .simd.vectors import address
 from .threads import require_layout, serial_loads
 from .tiled_layouts import (
     MOST_COLUMNS,
@@ -85,10 +85,10 @@ class NumbaTiled(SparseKernel):
         return super().unsupported(problem)
 
     def prepare(self, weight: Weight) -> TiledOperand:
-        return self._prepared(weight, WIDE)
+        return self._prepared(weight, WIDE, trained=True)
 
     def prepare_for(self, weight: Weight, passes: Collection[Pass], n: int) -> TiledOperand:
-        operand = self._prepared(weight, width_of(n))
+        operand = self._prepared(weight, width_of(n), "backward_weight" in passes)
         if "backward_input" in passes:
             operand.layout(True, n)
         return operand
@@ -98,14 +98,14 @@ class NumbaTiled(SparseKernel):
         fills = {each: _fill(each, numba.get_num_threads()) for each in WIDTHS}
         return Choices(fills, serial_loads())
 
-    def _prepared(self, weight: Weight, width: int) -> TiledOperand:
-        """Return an operand whose own layout is for batches of a width."""
-        return TiledOperand.of(weight.values, weight.pattern, width, self.choices())
+    def _prepared(self, weight: Weight, width: int, trained: bool) -> TiledOperand:
+        """Return an operand whose main layout is for batches of a width."""
+        return TiledOperand.of(weight.values, weight.pattern, width, self.choices(), trained)
 
     def explain(self, operand: TiledOperand, pass_: Pass, n: int) -> list[Choice]:
         if pass_ == "backward_weight":
-            return operand.main.explain(n, DOT_VECTORS)
-        return operand.layout(pass_ == "backward_input", n).explain(n, PAIR_VECTORS)
+            return operand.paired.explain(n, DOT_VECTORS)
+        return operand.layout(pass_ == "backward_input", n).explain(n)
 
     def forward(self, operand: TiledOperand, x: Any, out: Any) -> Any:
         _multiply(operand.layout(False, x.shape[1]).table, x, out)
@@ -116,7 +116,13 @@ class NumbaTiled(SparseKernel):
         return out
 
     def backward_weight(self, operand: TiledOperand, dy: Any, x: Any, out: Any) -> Any:
-        _dot(dot_loop(), operand.main.table, dy, x, out)
+        layout = operand.paired
+        if layout is operand.main:
+            _dot(dot_loop(), layout.table, dy, x, out)
+        else:
+            gradient = np.empty_like(out)
+            _dot(dot_loop(), layout.table, dy, x, gradient)
+            out[layout.groups.order] = gradient
         return out
 
     def update(self, operand: TiledOperand, step: Any, rate: float) -> None:

@@ -53,8 +53,8 @@ class NumbaTiledZeros(NumbaTiled):
             return f"{self.name} is for a batch of 1; of {problem.n} it is numba-tiled."
         return super().unsupported(problem)
 
-    def _prepared(self, weight: Weight, width: int) -> ZerosOperand:
-        it = super()._prepared(weight, width)
+    def _prepared(self, weight: Weight, width: int, trained: bool) -> ZerosOperand:
+        it = super()._prepared(weight, width, trained)
         m, k = weight.shape
         rows, columns = np.divmod(it.positions, k)
         return ZerosOperand(

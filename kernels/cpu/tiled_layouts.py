@@ -1,4 +1,4 @@
-"""W and Wᵀ in pairs of rows, in blocks of columns that fit the caches at the batch they are for."""
+"""W and Wᵀ in pairs or fours of rows, in blocks that fit the caches at the batch they are for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..base import Array, Choice
 from ..processor import aligned_empty, cache_sizes
 from ..sparse import StoredValues
-from .pairing import Pairs
-from .simd.vectors import LANES
+from .grouping import Groups
+from .simd.vectors import FOUR_VECTORS, LANES, PAIR_VECTORS
 from .threads import explain_threads
 from .tiled_loops import sum_loop, tiles_of
 
@@ -23,11 +23,16 @@ _L1_BYTES = cache_sizes().get("L1", 1 << 15)
 #: that are wider, too.
 WIDTHS = tuple(sorted({1, LANES // 4, LANES // 2, LANES, 2 * LANES, 4 * LANES}))
 WIDE = WIDTHS[-1]
+# Where a layout is kept that is for the weight gradient alone.
+_GRADIENT = 0
 #: Columns of a batch beyond which tiles of X are packed, if they are read often enough.
 PACKED_COLUMNS = 64
 _LEAST_READS = 9
 # Columns that an index of 16 bits can name.
 MOST_COLUMNS = 1 << 16
+# Of four rows more share a column the denser they are; the ends of the loops over the 15 patterns
+# are guessed wrong, but for matrices so small that the processor has learnt them.
+_LEAST_DENSITY = 0.4
 # Entries that a row should have in a block: fewer, and its sums go to and fro more than they grow,
 # the ends of its loops are guessed wrong more often than the work of a narrow batch can hide.
 _LEAST_ENTRIES = {LANES: 100, 2 * LANES: 50, WIDE: 16}
@@ -45,6 +50,15 @@ class Choices:
     columns: int | None = None
     #: Whether tiles of X are packed, however often they are read.
     packed: bool | None = None
+    #: Whether rows go in fours, however dense they are.
+    fours: bool | None = None
+
+    def together(self, shape: tuple[int, int], entries: int, width: int) -> int:
+        """Return how many rows of such a matrix go together."""
+        if not FOUR_VECTORS or width < WIDE:
+            return 2
+        dense = entries >= _LEAST_DENSITY * shape[0] * shape[1]
+        return 4 if (dense if self.fours is None else self.fours) else 2
 
     def block_of(self, shape: tuple[int, int], entries: int, width: int) -> int:
         """Return the columns of a block of a matrix with so many ``entries``.
@@ -64,16 +78,16 @@ class Choices:
 
 @dataclass
 class Layout:
-    """W or Wᵀ in pairs, with its values in the order in which they are gone through."""
+    """W or Wᵀ in groups of rows, with its values in the order in which they are gone through."""
 
-    pairs: Pairs
+    groups: Groups
     values: Array
     choices: Choices
 
     def __post_init__(self) -> None:
-        self.threads = self.pairs.starts.shape[1] - 1
+        self.threads = self.groups.starts.shape[1] - 1
         #: What the loops need, in one array: see ``tiled_loops``.
-        self.table = self.table_for(self.pairs.starts)
+        self.table = self.table_for(self.groups.starts)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the arrays that were unpickled: they lie elsewhere."""
@@ -83,23 +97,29 @@ class Layout:
     @property
     def alone(self) -> NDArray[np.int64]:
         """Return the table for one thread."""
-        return self.table_for(self.pairs.starts[:, [0, -1]])
+        return self.table_for(self.groups.starts[:, [0, -1]])
 
     def table_for(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return addresses of what this layout owns and never replaces, sizes, and ``starts``."""
-        pairs = self.pairs
-        arrays = self.values, pairs.columns, pairs.pieces
+        groups = self.groups
+        arrays = self.values, groups.columns, groups.pieces
         places = [array.ctypes.data for array in arrays]
         blocks, shares = starts.shape[0], starts.shape[1] - 1
         # Of one share there is nothing to be had from threads.
         serial = self.choices.serial_loads if shares > 1 else np.iinfo(np.int64).max
-        sizes = [pairs.block, blocks, shares, self.values.size, serial, int(self.packing_pays)]
-        return np.array([*places, *sizes, sum_loop(), *starts.ravel().tolist()], np.int64)
+        sizes = [groups.block, blocks, shares, self.values.size, serial, int(self.packing_pays)]
+        loop = sum_loop(groups.together)
+        return np.array([*places, *sizes, loop, *starts.ravel().tolist()], np.int64)
+
+    @property
+    def most_vectors(self) -> int:
+        """Return the vectors of a tile of a product."""
+        return PAIR_VECTORS if self.groups.together == 2 else FOUR_VECTORS
 
     @property
     def reads(self) -> float:
         """Return how often a thread reads each row of X."""
-        return float(self.pairs.columns.size / max(1, self.pairs.shape[1] * self.threads))
+        return float(self.groups.columns.size / max(1, self.groups.shape[1] * self.threads))
 
     @property
     def packing_pays(self) -> bool:
@@ -107,19 +127,20 @@ class Layout:
         chosen = self.choices.packed
         return self.reads >= _LEAST_READS if chosen is None else chosen
 
-    def explain(self, n: int, most_vectors: int) -> list[Choice]:
+    def explain(self, n: int, most_vectors: int = 0) -> list[Choice]:
         """Return how a batch of ``n`` is gone through, in tiles of so many vectors, and why."""
-        pairs, block = self.pairs, min(self.pairs.block, self.pairs.shape[1])
-        per_row = self.values.size / max(1, pairs.shape[0] * pairs.starts.shape[0])
+        most_vectors = most_vectors or self.most_vectors
+        groups, block = self.groups, min(self.groups.block, self.groups.shape[1])
+        per_row = self.values.size / max(1, groups.shape[0] * groups.starts.shape[0])
         tiles, vectors = tiles_of(n, most_vectors)
         widest = -(-vectors // tiles)
         bytes_of_x = 4 * min(n, widest * LANES) * block
-        by_thread = np.diff(pairs.starts[:, :, 1], axis=1).sum(axis=0)
+        by_thread = np.diff(groups.starts[:, :, 1], axis=1).sum(axis=0)
         return [
             Choice(
                 "rows together",
-                "2",
-                f"{pairs.shared:.0%} of the entries share their row of X with the other row",
+                f"{groups.together}",
+                f"that saves {groups.shared:.0%} of the loads of rows of X",
             ),
             Choice(
                 "vectors",
@@ -129,7 +150,7 @@ class Layout:
             ),
             Choice(
                 "columns per block",
-                f"{block} of {pairs.shape[1]}",
+                f"{block} of {groups.shape[1]}",
                 f"a tile of as many rows of X is {bytes_of_x >> 10} KB, of {_L1_BYTES >> 10} KB in "
                 f"the first cache; a row has {per_row:.1f} entries in a block",
             ),
@@ -174,8 +195,8 @@ class TiledOperand(StoredValues):
 
     @property
     def nbytes(self) -> int:
-        own = self.values.nbytes + self.main.pairs.nbytes
-        again = ((e.values.nbytes, e.pairs.nbytes, e.pairs.order.nbytes) for e in self.copies)
+        own = self.values.nbytes + self.main.groups.nbytes
+        again = ((e.values.nbytes, e.groups.nbytes, e.groups.order.nbytes) for e in self.copies)
         return int(own + sum(sum(parts) for parts in again))
 
     def layout(self, transposed: bool, n: int) -> Layout:
@@ -190,39 +211,64 @@ class TiledOperand(StoredValues):
         """Subtract ``rate`` times ``step``, and give every layout the values as they are then."""
         subtracted(self.values, step, self.values.dtype.type(rate))
         for copy in self.copies:
-            reordered(self.values, copy.pairs.order, copy.values)
+            reordered(self.values, copy.groups.order, copy.values)
+
+    @property
+    def paired(self) -> Layout:
+        """Return a layout of W in pairs, as the weight gradient wants it: the main one, if it is.
+
+        Another one's gradients are in an order of their own.
+        """
+        if self.main.groups.together == 2:
+            return self.main
+        key = False, _GRADIENT
+        if key not in self.layouts:
+            self.layouts[key] = self._grouped(False, self.main.groups.block, 2)
+        return self.layouts[key]
 
     def _made(self, transposed: bool, width: int) -> Layout:
         shape = self.shape[::-1] if transposed else self.shape
         block = self.choices.block_of(shape, self.values.size, width)
+        together = self.choices.together(shape, self.values.size, width)
         for (other, _), found in self.layouts.items():
-            if other == transposed and found.pairs.block == block:
+            same = found.groups.block == block and found.groups.together == together
+            if other == transposed and same:
                 return found
+        return self._grouped(transposed, block, together)
+
+    def _grouped(self, transposed: bool, block: int, together: int) -> Layout:
+        """Return W or Wᵀ in blocks of so many columns and groups of so many rows."""
+        shape = self.shape[::-1] if transposed else self.shape
         rows, columns = np.divmod(self.positions, self.shape[1])
         if transposed:
             rows, columns = columns, rows
         sorting = np.lexsort((columns, rows))
-        pairs = Pairs.of(rows[sorting], columns[sorting], shape, block)
+        groups = Groups.of(rows[sorting], columns[sorting], shape, block, together)
         # As found: from row after row. As kept: from the operand's own order.
-        pairs.order[...] = sorting[pairs.order]
+        groups.order[...] = sorting[groups.order]
         values = aligned_empty((self.values.size,), self.values.dtype)
-        reordered(self.values, pairs.order, values)
-        return Layout(pairs, values, self.choices)
+        reordered(self.values, groups.order, values)
+        return Layout(groups, values, self.choices)
 
     @classmethod
     def of(
-        cls, values: Array, pattern: NDArray[np.bool_], width: int, choices: Choices
-    ) -> TiledOperand:
-        """Return the operand of W (m, k), whose entries are where ``pattern`` is."""
+        cls, values: Array, pattern: NDArray[np.bool_], width: int, choices: Choices,
+        trained: bool = True,
+    ) -> TiledOperand:  # fmt: skip
+        """Return the operand of W (m, k), whose entries are where ``pattern`` is.
+
+        One that is ``trained`` has its main layout in pairs, for the weight gradient.
+        """
         rows, columns = np.nonzero(pattern)
         shape = (pattern.shape[0], pattern.shape[1])
         block = choices.block_of(shape, rows.size, width)
-        pairs = Pairs.of(rows, columns, shape, block)
+        together = 2 if trained else choices.together(shape, rows.size, width)
+        groups = Groups.of(rows, columns, shape, block, together)
         kept = aligned_empty((rows.size,), values.dtype)
-        kept[...] = values[rows, columns][pairs.order]
-        positions = (rows * shape[1] + columns)[pairs.order]
+        kept[...] = values[rows, columns][groups.order]
+        positions = (rows * shape[1] + columns)[groups.order]
         # These values are the operand's own: none is looked up.
-        layout = Layout(replace(pairs, order=pairs.order[:0].copy()), kept, choices)
+        layout = Layout(replace(groups, order=groups.order[:0].copy()), kept, choices)
         return cls(shape, kept, positions, width, choices, {(False, width): layout})
 
 

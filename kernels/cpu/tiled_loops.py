@@ -16,8 +16,8 @@ from numba.core import types
 
 from .simd.emitting import keep_alive
 from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
-from .simd.pairs import PIECE, sum_pairs
-from .simd.vectors import I64, LANES, PAIR_VECTORS, emitted, long_at
+from .simd.pairs import PIECE, PIECE_OF_FOUR, sum_fours, sum_pairs
+from .simd.vectors import FOUR_VECTORS, I64, LANES, PAIR_VECTORS, emitted, long_at
 from .threads import room_for, tile_of
 
 #: Fields of a table: addresses of values, columns and pieces; the columns of a block, how many
@@ -39,8 +39,25 @@ def _sum_share(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped
         for b in range(long_at(table, BLOCKS)):
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
-            pieces, count, value, columns = _share(table, b, share)
+            pieces, count, value, columns = _share(table, b, share, PIECE)
             sum_pairs(
+                long_at(table, VALUES) + 4 * value, columns, pieces, count, base, stride,
+                out + 4 * first, 4 * n, width, np.int64(b > 0),
+            )  # fmt: skip
+    keep_alive(panel)
+
+
+def _sum_share_of_fours(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped-def]
+    """Write a share of the rows of W X, whose pieces have four rows."""
+    block, (tiles, vectors) = long_at(table, BLOCK), tiles_of(n, FOUR_VECTORS)
+    panel = room_for(block, LANES * FOUR_VECTORS if packs else 0)
+    for tile in range(tiles):
+        first, width, apart = _tile(tile, tiles, vectors, n, packs)
+        for b in range(long_at(table, BLOCKS)):
+            source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
+            base, stride = tile_of(source, 4 * n, panel, there, width, apart)
+            pieces, count, value, columns = _share(table, b, share, PIECE_OF_FOUR)
+            sum_fours(
                 long_at(table, VALUES) + 4 * value, columns, pieces, count, base, stride,
                 out + 4 * first, 4 * n, width, np.int64(b > 0),
             )  # fmt: skip
@@ -56,7 +73,7 @@ def _dot_share(table, share, packs, dy, x, rows, n, out):  # type: ignore[no-unt
         for b in range(long_at(table, BLOCKS)):
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
-            pieces, count, value, columns = _share(table, b, share)
+            pieces, count, value, columns = _share(table, b, share, PIECE)
             if n == 1:
                 outer_pairs(dy, columns, pieces, count, base, out + 4 * value)
             else:
@@ -85,18 +102,22 @@ def _tile(tile, tiles, vectors, n, packs):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _share(table, block, share):  # type: ignore[no-untyped-def]
+def _share(table, block, share, size):  # type: ignore[no-untyped-def]
     """Return (address of pieces, how many, first value, address of columns) of a share."""
     at = STARTS + 3 * (block * (long_at(table, SHARES) + 1) + share)
     piece, value, column = long_at(table, at), long_at(table, at + 1), long_at(table, at + 2)
-    pieces = long_at(table, PIECES) + 4 * PIECE * piece
+    pieces = long_at(table, PIECES) + 4 * size * piece
     return pieces, long_at(table, at + 3) - piece, value, long_at(table, COLUMNS) + 2 * column
 
 
 @cache
-def sum_loop() -> int:
-    """Return the address of the loop that multiplies, compiled where it is not yet."""
-    return int(numba.cfunc(_SUM, cache=True)(_sum_share).address)
+def sum_loop(together: int) -> int:
+    """Return the address of the loop that multiplies, compiled where it is not yet.
+
+    It takes pieces of so many rows ``together``.
+    """
+    share = _sum_share if together == 2 else _sum_share_of_fours
+    return int(numba.cfunc(_SUM, cache=True)(share).address)
 
 
 @cache

@@ -123,7 +123,9 @@ def test_pass_is_within_its_bound(kernel: Kernel, pass_: Pass, shape: Shape, dty
         pytest.skip(reason)
     if too_slow_in_the_simulator(kernel, shape, pass_):
         pytest.skip("not run: too many threads for the simulator")
-    operand = prepare(kernel, drawn.weight)
+    if reason := kernel.unfit(drawn.weight):
+        pytest.skip(f"{kernel.name}: {reason}")
+    operand = kernel.prepare_for(drawn.weight, (pass_,), shape.n)
     result = compute(kernel, operand, pass_, drawn.x, drawn.dy, drawn.weight)
     verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(pass_, result, kernel.arithmetic[dtype])
     assert verdict.right, verdict.problem

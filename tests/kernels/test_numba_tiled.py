@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from crossover.kernels.base import FP32, PASSES, Pass, Weight
+from crossover.kernels.cpu.grouping import Groups
 from crossover.kernels.cpu.numba_tiled import NumbaTiled
 from crossover.kernels.cpu.numba_tiled_zeros import NumbaTiledZeros
-from crossover.kernels.cpu.pairing import Pairs
-from crossover.kernels.cpu.simd.vectors import LANES
+from crossover.kernels.cpu.simd.vectors import FOUR_VECTORS, LANES
 from crossover.kernels.cpu.tiled_layouts import width_of
 from crossover.kernels.oracle import Oracle
 from tests.kernels.problems import Drawn, Shape, draw
@@ -111,7 +111,7 @@ def test_an_operand_made_for_a_pass_holds_no_more(n: int) -> None:
 @pytest.mark.parametrize("n", [1, 5, 64])
 def test_an_update_reaches_every_layout(kernel: NumbaTiled, n: int) -> None:
     """Wᵀ and W for another batch have values of their own."""
-    drawn = draw(Shape("update", 90, 201, n, 0.2), np.float32, f"update {n}")
+    drawn = draw(Shape("update", 90, 201, n, 0.5), np.float32, f"update {n}")
     operand = kernel.prepare(drawn.weight)
     for columns in (1, 5, 64):
         for pass_ in PASSES:
@@ -137,12 +137,30 @@ def test_pairs_hold_every_entry_once_and_share_columns() -> None:
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        pairs = Pairs.of(rows, columns, (6, 40), 20)
+        groups = Groups.of(rows, columns, (6, 40), 20)
     finally:
         numba.set_num_threads(threads)
-    assert pairs.shared == 1
-    assert sorted(pairs.order.tolist()) == list(range(rows.size))
-    assert {tuple(sorted(each[:2])) for each in pairs.pieces.tolist()} == {(0, 3), (1, 5), (2, 4)}
+    assert groups.shared == 0.5
+    assert sorted(groups.order.tolist()) == list(range(rows.size))
+    assert {tuple(sorted(each[:2])) for each in groups.pieces.tolist()} == {(0, 3), (1, 5), (2, 4)}
+
+
+@pytest.mark.parametrize("pass_", PASSES)
+@pytest.mark.parametrize("n", [33, 48, 64, 65, 100, 150])
+@pytest.mark.parametrize("m", [1, 3, 6, 130])
+def test_rows_in_fours_compute_the_same(pass_: Pass, m: int, n: int) -> None:
+    """A last piece may lack rows; the weight gradient is asked of a layout that is not for it."""
+    n += 2 * LANES - 32
+    drawn = draw(Shape("fours", m, 200, n, 0.5), np.float32, f"{pass_}{m}")
+    operand = KERNEL.prepare_for(drawn.weight, PASSES[:2], n)
+    assert operand.main.groups.together == (4 if FOUR_VECTORS else 2)
+    shape = KERNEL.output_shape(operand, pass_, drawn.weight.shape, n)
+    out = np.full(shape, np.nan, np.float32)
+    result = KERNEL.run(pass_, operand, drawn.x, drawn.dy, out)
+    if pass_ == "backward_weight":
+        result = KERNEL.dense_gradient(operand, result)
+    verdict = Oracle(drawn.weight, drawn.x, drawn.dy).check(pass_, result, FP32)
+    assert verdict.right, verdict.problem
 
 
 @pytest.mark.parametrize("pass_", PASSES)
@@ -183,7 +201,9 @@ def test_wider_vectors_compute_the_same(tmp_path: Path) -> None:
         "import tests.kernels.test_numba_tiled as t;"
         "assert t.LANES == 16;"
         "[t.test_every_width_of_the_batch(p, n, d) for p in t.PASSES "
-        "for n in (1, 3, 8, 16, 17, 64, 65, 96, 150, 256) for d in (0.5, 0.02)]"
+        "for n in (1, 3, 8, 16, 17, 64, 65, 96, 150, 256) for d in (0.5, 0.02)];"
+        "[t.test_rows_in_fours_compute_the_same(p, m, n) for p in t.PASSES "
+        "for m in (1, 3, 6, 130) for n in (33, 64, 65, 150)]"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "CROSSOVER_TUNING": "model"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -48,7 +48,7 @@ def test_a_kernel_without_variants_is_refused() -> None:
 def test_variants_have_what_they_are_named_for() -> None:
     weight = RandomMatrix("", 200, 200, 0.5).weight()
     blocks = {
-        name: tiled(kernel).prepare(weight).main.pairs.block
+        name: tiled(kernel).prepare(weight).main.groups.block
         for name, kernel in variants.of(KERNEL).items()
         if "columns" in name
     }

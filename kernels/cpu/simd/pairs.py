@@ -1,11 +1,13 @@
-"""Loops over rows of W in pairs: a row of X that both want is loaded once for both.
+"""Loops over rows of W in pairs and in fours: a row of X that several want is loaded once for all.
 
-Technique: Wilkinson et al. 2023 (Sparse Register Tiling), with two rows. What a pair holds of a
-block of columns is a *piece*: five 32-bit integers, which are both rows, and how many columns
+Technique: Wilkinson et al. 2023 (Sparse Register Tiling). What a pair holds of a block of columns
+is a *piece*: five 32-bit integers, which are both rows, and how many columns
  1. both rows have, two values each,
  2. one row has, of both in turn, so that the sums of two rows go side by side,
  3. the first row has beyond these.
-Entries lie in this order, piece after piece: W is read from its beginning to its end.
+A piece of four rows has their numbers, and how many columns each of the 15 patterns has; a pattern
+is a number whose bits are the rows that have a column. Entries lie in this order, piece after
+piece: W is read from its beginning to its end.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from .emitting import apart
 from .vectors import (
     CHAINS,
     F32,
+    FOUR_VECTORS,
     GROUP,
     I16,
     I64,
@@ -27,10 +30,12 @@ from .vectors import (
     emitted,
     loop,
 )
-from .widths import for_overlap, for_stride
+from .widths import for_overlap, for_several, for_stride
 
-#: 32-bit integers of a piece.
+#: 32-bit integers of a piece of two rows, and of four.
 PIECE = 5
+PATTERNS = range(1, 16)
+PIECE_OF_FOUR = 4 + len(PATTERNS)
 
 Sums = list[list[Any]]
 
@@ -67,12 +72,44 @@ def sum_pairs(
     for_overlap(builder, width, lambda e: for_stride(e, stride, emit_pieces), PAIR_VECTORS)
 
 
-def piece_at(emitter: Emitter, pieces: Any, i: Any) -> tuple[list[Any], list[Any]]:
-    """Return both rows of the ``i``-th piece, and its counts."""
-    builder = emitter.builder
-    record = builder.add(pieces, builder.mul(i, I64(4 * PIECE)))
-    fields = [emitter.read_int(record, I64(field)) for field in range(PIECE)]
-    return fields[:2], fields[2:]
+@emitted(types.void, *[types.int64] * 10)
+@apart
+def sum_fours(
+    builder: Any, values: Any, columns: Any, pieces: Any, count: Any, x: Any, stride: Any,
+    out: Any, out_stride: Any, width: Any, add: Any,
+) -> None:  # fmt: skip
+    """Do as :func:`sum_pairs` does with pieces of four rows, for 2 to ``FOUR_VECTORS`` vectors."""
+    adds = builder.icmp_signed("!=", add, I64(0))
+
+    def emit_pieces(emitter: Emitter) -> None:
+        def piece(i: Any, places: list[Any]) -> list[Any]:
+            rows, counts = piece_at(emitter, pieces, i, 4)
+            targets = [builder.add(out, builder.mul(row, out_stride)) for row in rows]
+            sums = [emitter.load_tile_if(adds, target) for target in targets]
+            entries = Entries(emitter, x, stride, *places)
+            for pattern, number in zip(PATTERNS, counts, strict=True):
+                among = [r for r in range(4) if pattern >> r & 1]
+                found = entries.shared(number, [sums[r] for r in among])
+                for r, total in zip(among, found, strict=True):
+                    sums[r] = total
+            # Where there are fewer rows the others are the first, whose own sum is written last.
+            for target, total in reversed(list(zip(targets, sums, strict=True))):
+                emitter.store_tile(total, target)
+            return [entries.values, entries.columns]
+
+        loop(builder, I64(0), count, 1, [values, columns], piece)
+
+    for_several(builder, width, emit_pieces, FOUR_VECTORS)
+
+
+def piece_at(
+    emitter: Emitter, pieces: Any, i: Any, together: int = 2
+) -> tuple[list[Any], list[Any]]:
+    """Return the rows of the ``i``-th piece, and its counts."""
+    builder, size = emitter.builder, PIECE if together == 2 else PIECE_OF_FOUR
+    record = builder.add(pieces, builder.mul(i, I64(4 * size)))
+    fields = [emitter.read_int(record, I64(field)) for field in range(size)]
+    return fields[:together], fields[together:]
 
 
 class Entries:
@@ -84,13 +121,14 @@ class Entries:
         self.values, self.columns = values, columns
 
     def shared(self, count: Any, sums: Sums) -> Sums:
-        """Return both sums with ``count`` columns added that both rows have."""
+        """Return the sums of some rows with ``count`` columns added that all of them have."""
+        rows = len(sums)
 
         def add(sums: Sums, place: Any) -> Sums:
             row = self.row(place)
-            first = self.builder.mul(place, I64(2))
-            factors = [self.value(first), self.value(self.builder.add(first, I64(1)))]
-            found: Sums = [[], []]
+            first = self.builder.mul(place, I64(rows))
+            factors = [self.value(self.builder.add(first, I64(r))) for r in range(rows)]
+            found: Sums = [[] for _ in sums]
             for v in range(self.emitter.vectors):
                 vector = self.emitter.load(row, v)
                 for factor, total, new in zip(factors, sums, found, strict=True):
@@ -98,7 +136,7 @@ class Entries:
             return found
 
         sums = self._over(count, sums, add)
-        self.advance(count, 2, 1)
+        self.advance(count, rows, 1)
         return sums
 
     def in_turn(self, count: Any, sums: Sums) -> Sums:
@@ -148,7 +186,7 @@ class Entries:
         As many sets of sums side by side as keep the multiply-adds from waiting for each other.
         """
         width, rows = self.emitter.vectors, len(sums)
-        sets = min(GROUP, max(1, CHAINS // (2 * width)))
+        sets = min(GROUP, max(1, CHAINS // (2 * width))) if rows <= 2 else 1
 
         def nested(flat: Sequence[Any], part: int) -> Sums:
             start = part * rows * width

@@ -22,6 +22,9 @@ TILE = LANES * TILE_VECTORS
 #: Vectors of a tile of which the sums of two rows are kept, at most: with a vector of X and two
 #: values they must fit 16 registers.
 PAIR_VECTORS = 5
+#: Vectors of a tile of which the sums of four rows are kept, at most: of 32 registers they take 16.
+#: None where there are 16 registers, and in narrow vectors, where nothing was measured.
+FOUR_VECTORS = 4 if LANES == 16 else 0
 #: Nonzeros that are read together, and whose dot products are summed across lanes together.
 GROUP = 4
 #: Multiply-adds that go side by side, so that none waits for the one before.

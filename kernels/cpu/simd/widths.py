@@ -82,6 +82,18 @@ def for_overlap(builder: Any, width: Any, emit: Callable[[Emitter], None], vecto
             wider = builder.append_basic_block("wider")
             _for_vectors(builder, width, lanes, 1, emit, done, wider, 1)
             builder.position_at_end(wider)
+    _for_several(builder, width, emit, vectors, done)
+
+
+def for_several(builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int) -> None:
+    """Emit ``emit`` for 2 to ``vectors`` vectors as :func:`for_overlap` does."""
+    _for_several(builder, width, emit, vectors, builder.append_basic_block("chosen"))
+
+
+def _for_several(
+    builder: Any, width: Any, emit: Callable[[Emitter], None], vectors: int, done: Any
+) -> None:
+    """Emit ``emit`` for 2 to ``vectors`` vectors, then on to ``done``."""
     count = builder.udiv(builder.add(width, I64(LANES - 1)), I64(LANES))
     tail = builder.mul(builder.sub(width, I64(LANES)), I64(4))
     beyond = builder.append_basic_block("beyond")

@@ -1,4 +1,4 @@
-"""Which rows of a sparse matrix go in pairs, and their entries in the order they are run."""
+"""Which rows of a sparse matrix go together, and their entries in the order they are run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..base import Array
 from ..processor import aligned_empty
-from .simd.pairs import PIECE
+from .simd.pairs import PIECE, PIECE_OF_FOUR
 from .threads import splits
 
 # Rows that are looked at for a partner, and words of their masks in all.
@@ -20,13 +20,15 @@ _WORD = 64
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """A matrix (rows, columns) as pieces, block by block of its columns, cut for threads."""
+class Groups:
+    """A matrix (rows, columns) as pieces of rows that go together, block by block."""
 
     shape: tuple[int, int]
     #: Columns of a block.
     block: int
-    #: (pieces, 5): see ``simd.pairs``.
+    #: Rows of a piece: 2 or 4.
+    together: int
+    #: (pieces, 5 or 19): see ``simd.pairs``.
     pieces: NDArray[np.int32]
     #: Of entries, within their block.
     columns: NDArray[np.uint16]
@@ -41,9 +43,9 @@ class Pairs:
 
     @property
     def shared(self) -> float:
-        """Return the share of the entries whose row of X is loaded for another one, too."""
+        """Return how many of the loads of rows of X are saved, of all that single rows take."""
         values = int(self.starts[-1, -1, 1])
-        return 2 * (1 - self.columns.size / max(1, values))
+        return 1 - self.columns.size / max(1, values)
 
     @classmethod
     def of(
@@ -52,24 +54,26 @@ class Pairs:
         columns: NDArray[np.int64],
         shape: tuple[int, int],
         block: int,
-    ) -> Pairs:
-        """Return the pairs of nonzeros that are sorted by row, then by column."""
+        together: int = 2,
+    ) -> Groups:
+        """Return the groups of rows of nonzeros that are sorted by row, then by column."""
         counts = np.bincount(rows, minlength=shape[0])
         pointers, cuts = np.append(0, np.cumsum(counts)), splits(counts)
         blocks, words = max(1, -(-shape[1] // block)), -(-min(block, shape[1]) // _WORD)
         window = max(1, min(_WINDOW, _MOST_LOOKS // max(1, shape[0] * blocks * words)))
-        pieces = np.empty((blocks * (shape[0] + cuts.size), PIECE), np.int32)
+        size = PIECE if together == 2 else PIECE_OF_FOUR
+        pieces = np.empty((blocks * (shape[0] + cuts.size), size), np.int32)
         places = np.empty(columns.size, np.uint16)
         order = np.empty(columns.size, np.int32)
         starts = np.zeros((blocks, cuts.size, 3), np.int64)
         how = block, max(1, words), window
-        used = _paired(pointers, columns, cuts, *how, pieces, places, order, starts)
+        used = _grouped(pointers, columns, cuts, *how, pieces, places, order, starts)
         kept = aligned_empty((used[1],), np.uint16)
         kept[...] = places[: used[1]]
-        return cls(shape, block, pieces[: used[0]].copy(), kept, order, starts)
+        return cls(shape, block, together, pieces[: used[0]].copy(), kept, order, starts)
 
 
-def _paired(
+def _grouped(
     pointers: Array, columns: Array, cuts: Array, block: int, words: int, window: int,
     pieces: Array, places: Array, order: Array, starts: Array,
 ) -> tuple[int, int]:  # fmt: skip
@@ -79,12 +83,13 @@ def _paired(
     # Where a block begins and ends in each row.
     at, end = np.empty(rows, np.int64), pointers[:-1].copy()
     alone = np.empty((2, int(np.diff(pointers).max(initial=0))), np.int64)
+    write = _pair if pieces.shape[1] == PIECE else _put_in_fours
     reached = np.zeros(3, np.int64)
     for b in range(starts.shape[0]):
         masks[...], used[...], at[...] = 0, False, end
         _enter(pointers, columns, b * block, block, masks, at, end)
         given = cuts, b, window, masks, used, at, end, columns, b * block, alone
-        _pair(*given, pieces, places, order, starts, reached)
+        write(*given, pieces, places, order, starts, reached)
     return int(reached[0]), int(reached[2])
 
 
@@ -114,22 +119,22 @@ def _pair(  # type: ignore[no-untyped-def]
             if used[i] or (at[i] == end[i] and b > 0):
                 continue
             used[i] = True
-            partner = _partner(masks, used, i, stop, window)
+            partner = _partner(masks[i], masks, used, i, stop, window)
             if partner >= 0:
                 used[partner] = True
             _write_piece(i, partner, at, end, columns, first, alone, pieces, places, order, reached)
 
 
 @numba.njit(cache=True)
-def _partner(masks, used, i, stop, window):  # type: ignore[no-untyped-def]
-    """Return the row after ``i`` that shares most columns with it; -1 if there is none."""
+def _partner(mask, masks, used, i, stop, window):  # type: ignore[no-untyped-def]
+    """Return the row after ``i`` that has most of the columns in ``mask``; -1 if there is none."""
     best, most, seen = -1, -1, 0
     for r in range(i + 1, stop):
         if used[r]:
             continue
         common = 0
         for w in range(masks.shape[1]):
-            common += _count_ones(masks[i, w] & masks[r, w])
+            common += _count_ones(mask[w] & masks[r, w])
         if common > most:
             best, most = r, common
         seen += 1
@@ -190,3 +195,85 @@ def _write_piece(  # type: ignore[no-untyped-def]
     reached[0] = piece + 1
     reached[1] = value + lone_p + turns
     reached[2] = column + lone_p + turns
+
+
+@numba.njit(cache=True)
+def _put_in_fours(  # type: ignore[no-untyped-def]
+    cuts, b, window, masks, used, at, end, columns, first, alone, pieces, places, order, starts,
+    reached
+):  # fmt: skip
+    """Write the pieces of four rows of block ``b``; ``reached`` goes on with them."""
+    members = np.empty(4, np.int64)
+    for part in range(cuts.size):
+        for field in range(3):
+            starts[b, part, field] = reached[field]
+        stop = cuts[part + 1] if part + 1 < cuts.size else 0
+        for i in range(cuts[part], stop):
+            if used[i] or (at[i] == end[i] and b > 0):
+                continue
+            used[i] = True
+            members[:] = i
+            mask, count = masks[i].copy(), 1
+            while count < 4:
+                partner = _partner(mask, masks, used, i, stop, window)
+                if partner < 0:
+                    break
+                used[partner] = True
+                members[count] = partner
+                mask |= masks[partner]
+                count += 1
+            _write_four(members, count, at, end, columns, first, pieces, places, order, reached)
+
+
+@numba.njit(cache=True)
+def _write_four(  # type: ignore[no-untyped-def]
+    members, count, at, end, columns, first, pieces, places, order, reached
+):
+    """Write what ``count`` rows have of a block, pattern by pattern."""
+    piece = pieces[reached[0]]
+    piece[:4] = members
+    piece[4:] = 0
+    p = at[members]
+    while True:
+        pattern, _ = _next_pattern(members, count, p, end, columns)
+        if not pattern:
+            break
+        piece[3 + pattern] += 1
+    value, column = np.empty(16, np.int64), np.empty(16, np.int64)
+    value[1], column[1] = reached[1], reached[2]
+    for pattern in range(1, 15):
+        value[pattern + 1] = value[pattern] + piece[3 + pattern] * _count_ones(np.uint64(pattern))
+        column[pattern + 1] = column[pattern] + piece[3 + pattern]
+    reached[0] += 1
+    p[:] = at[members]
+    while True:
+        before = p.copy()
+        pattern, place = _next_pattern(members, count, p, end, columns)
+        if not pattern:
+            break
+        places[column[pattern]] = place - first
+        column[pattern] += 1
+        for r in range(count):
+            if pattern >> r & 1:
+                order[value[pattern]] = before[r]
+                value[pattern] += 1
+    reached[1], reached[2] = value[15], column[15]
+
+
+@numba.njit(cache=True)
+def _next_pattern(members, count, p, end, columns):  # type: ignore[no-untyped-def]
+    """Return which rows have the next column, as bits, and the column; 0 at the end.
+
+    ``p`` goes on beyond it.
+    """
+    least = np.int64(-1)
+    for r in range(count):
+        if p[r] < end[members[r]] and (least < 0 or columns[p[r]] < least):
+            least = columns[p[r]]
+    pattern = 0
+    if least >= 0:
+        for r in range(count):
+            if p[r] < end[members[r]] and columns[p[r]] == least:
+                pattern |= 1 << r
+                p[r] += 1
+    return pattern, least
