@@ -246,6 +246,17 @@ def scaling() -> list[Visit]:
     ]  # fmt: skip
 
 
+def regret() -> list[Visit]:
+    """Return two problems: of one the kernel's own choice is the best, of the other 1.2 x it."""
+    return [
+        each
+        for sparsity, own in ((0.5, 1e-5), (0.9, 1.2e-5))
+        for each in visits(
+            "regret", problem(sparsity, pattern="random"), {"csr": own, "blocks": 1e-5}
+        )
+    ]
+
+
 def selfcheck() -> list[Visit]:
     """Return visits of the twins, and of the sweep whose overhead is looked at."""
     twins = [
@@ -311,12 +322,12 @@ def serving() -> list[Visit]:
 
 def everything() -> tuple[list[Visit], list[StudyRecord]]:
     """Return visits of every study, and what was asked."""
-    visits = [*sweep(), *search(), *peers(), *step(), *scaling(), *selfcheck(), *gate(), *plan(),
-              *serving()]  # fmt: skip
+    visits = [*sweep(), *search(), *peers(), *step(), *scaling(), *regret(), *selfcheck(), *gate(),
+              *plan(), *serving()]  # fmt: skip
     studies = [
         study("sweep"), study("search", confidence=0.95, width=0.02), study("peers"),
-        study("step"), study("scaling"), study("selfcheck", checks.ITSELF),
-        study("selfcheck", checks.SWEEP), gate_study(), study("plan layers"), study("plan"),
+        study("step"), study("scaling"), study("regret", kernel="csr"),
+        study("selfcheck", checks.ITSELF), study("selfcheck", checks.SWEEP), gate_study(), study("plan layers"), study("plan"),
         study("serve-check"),
     ]  # fmt: skip
     return visits, studies
