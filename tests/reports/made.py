@@ -327,7 +327,8 @@ def everything() -> tuple[list[Visit], list[StudyRecord]]:
     studies = [
         study("sweep"), study("search", confidence=0.95, width=0.02), study("peers"),
         study("step"), study("scaling"), study("regret", kernel="csr"),
-        study("selfcheck", checks.ITSELF), study("selfcheck", checks.SWEEP), gate_study(), study("plan layers"), study("plan"),
+        study("selfcheck", checks.ITSELF), study("selfcheck", checks.SWEEP), gate_study(),
+        study("plan layers"), study("plan"),
         study("serve-check"),
     ]  # fmt: skip
     return visits, studies
