@@ -7,7 +7,7 @@ multiplying the mask into W in every call, or by masking the update alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,19 @@ class DenseOperand:
     @property
     def stored_entries(self) -> int:
         return int(np.prod(self.values.shape))
+
+
+@dataclass
+class RoundedOperand(DenseOperand):
+    """W (m, k) in fp32, which updates go to, and rounded to 16 bits, which passes read."""
+
+    rounded: Any = None
+    #: Arrays of 16 bits for X, dY and results, by role and shape: made once, reused by every call.
+    room: dict[tuple[object, ...], Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + int(self.rounded.nbytes)
 
 
 class DenseKernel(Kernel):

@@ -6,7 +6,6 @@ of its own arithmetic: no speedup over fp32 is ever told of it, nor of fp32 over
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..base import Arithmetic, Look, Weight
 from ..libraries import torch
-from .numpy_dense import DenseOperand
+from .numpy_dense import RoundedOperand
 from .torch_cpu import TorchDense
 
 # The result is rounded to bf16 as well, by at most 2^-8 of itself: half of what twice that roundoff
@@ -28,19 +27,6 @@ def _without_bf16() -> str | None:
     if torch().ops.mkldnn._is_mkldnn_bf16_supported():
         return None
     return "This processor does not multiply in bf16, or this PyTorch was built without oneDNN."
-
-
-@dataclass
-class RoundedOperand(DenseOperand):
-    """W (m, k) in fp32, which updates go to, and rounded to bf16, which passes read."""
-
-    rounded: Any = None
-    #: Arrays in bf16 for X, dY and results, by role and shape: made once, reused by every call.
-    room: dict[tuple[object, ...], Any] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + int(self.rounded.nbytes)
 
 
 class TorchDenseBf16(TorchDense):

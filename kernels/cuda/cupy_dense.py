@@ -7,7 +7,6 @@ crosses over. What is element-wise (masks, updates) is one fused CUDA kernel eac
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from ..cpu.numpy_dense import (
     DenseOperand,
     MaskedCallKernel,
     MaskedUpdateKernel,
+    RoundedOperand,
     weight_product,
 )
 from . import cublas
@@ -91,19 +91,6 @@ class CupyDenseTf32(FusedUpdate, DenseKernel):
         return cublas.multiply(dy, x.T, out, "32F_FAST_TF32")
 
 
-@dataclass
-class HalfOperand(DenseOperand):
-    """W (m, k) in fp32, which updates go to, and rounded to fp16, which passes read."""
-
-    half: Any = None
-    #: Room for X or dY in fp16, by shape: made on the first call, reused by all others.
-    room: dict[tuple[int, ...], Any] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + int(self.half.nbytes)
-
-
 class CupyDenseFp16(FusedUpdate, DenseKernel):
     """fp16 operands, fp32 sums and results: mixed precision as training frameworks do it.
 
@@ -124,15 +111,15 @@ class CupyDenseFp16(FusedUpdate, DenseKernel):
     def unfit(self, weight: Weight) -> str | None:
         return beyond_fp16(weight)
 
-    def prepare(self, weight: Weight) -> HalfOperand:
+    def prepare(self, weight: Weight) -> RoundedOperand:
         values = self.namespace().array(weight.values, order="C")
-        return HalfOperand(values, half=values.astype(np.float16))
+        return RoundedOperand(values, rounded=values.astype(np.float16))
 
     def forward(self, operand: Any, x: Any, out: Any) -> Any:
-        return cublas.multiply(operand.half, self._rounded(operand, x), out, "32F")
+        return cublas.multiply(operand.rounded, self._rounded(operand, x), out, "32F")
 
     def backward_input(self, operand: Any, dy: Any, out: Any) -> Any:
-        return cublas.multiply(operand.half.T, self._rounded(operand, dy), out, "32F")
+        return cublas.multiply(operand.rounded.T, self._rounded(operand, dy), out, "32F")
 
     def backward_weight(self, operand: Any, dy: Any, x: Any, out: Any) -> Any:
         left, right = self._rounded(operand, dy, "dy"), self._rounded(operand, x, "x")
@@ -141,9 +128,9 @@ class CupyDenseFp16(FusedUpdate, DenseKernel):
     def update(self, operand: Any, step: Any, rate: float) -> None:
         inputs, outputs = "float32 step, float32 rate", "float32 w, float16 half"
         fused = elementwise("half_update", inputs, outputs, "w -= rate * step; half = w")
-        fused(step, rate, operand.values, operand.half)
+        fused(step, rate, operand.values, operand.rounded)
 
-    def _rounded(self, operand: HalfOperand, array: Any, role: str = "") -> Any:
+    def _rounded(self, operand: RoundedOperand, array: Any, role: str = "") -> Any:
         """Return ``array`` in fp16."""
         key = (role, *array.shape)
         if key not in operand.room:
