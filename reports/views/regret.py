@@ -115,8 +115,8 @@ def _sentences(found: Sequence[Regretted]) -> list[str]:
         it = worst.own.problem
         sentences.append(
             f"What {kernel} chooses takes at most {percent(CLOSE - 1)} longer than the best choice "
-            f"in {_close(own)} of {len(own)} problems; {percent(_mean(own) - 1)} longer in the "
-            f"geometric mean; worst {times(worst.regret.median)} × ({it.computes} {it.m} × {it.k}, "
+            f"in {_close(own)} of {len(own)} problems; geometric mean {times(_mean(own))} ×; worst "
+            f"{times(worst.regret.median)} × ({it.computes} {it.m} × {it.k}, "
             f"{percent(it.sparsity)}, batch {it.batch}; {worst.best})."
         )
     return sentences or ["No kernel was measured beside another choice."]
