@@ -144,16 +144,30 @@ def prepared(kernel: Kernel, weight: Weight, purpose: Purpose) -> tuple[Any, flo
 
     Where code was compiled W is converted once more: that is what every further weight costs.
     """
-    pass_, n = purpose
     with compilation.stopwatch() as compiled:
         begin = time.perf_counter()
-        operand = kernel.prepare_for(weight, (pass_,), n)
+        operand = _converted(kernel, weight, purpose)
         prepare_s, compile_s = time.perf_counter() - begin, compiled()
     if compile_s:
         begin = time.perf_counter()
-        operand = kernel.prepare_for(weight, (pass_,), n)
+        operand = _converted(kernel, weight, purpose)
         prepare_s = time.perf_counter() - begin
     return operand, prepare_s, compile_s
+
+
+def _converted(kernel: Kernel, weight: Weight, purpose: Purpose) -> Any:
+    """Return the operand; a gate compares with versions that are not asked what it is for, too."""
+    pass_, n = purpose
+    if not hasattr(kernel, "prepare_for"):
+        return kernel.prepare(weight)
+    return kernel.prepare_for(weight, (pass_,), n)
+
+
+def _prepares_alike(kernel: Kernel) -> bool:
+    """Return whether operands are the same whatever they are for."""
+    # By name: another version's kernels are of that version's class.
+    own = getattr(kernel, "prepare_for", None)
+    return own is None or own.__qualname__ == Kernel.prepare_for.__qualname__
 
 
 class _KeptOperands:
@@ -172,8 +186,7 @@ class _KeptOperands:
         if weights != self._weights:
             self._weights = weights
             self._operands.clear()
-        alike = type(kernel).prepare_for is Kernel.prepare_for
-        key = (kernel.name,) if alike else (kernel.name, *purpose)
+        key = (kernel.name,) if _prepares_alike(kernel) else (kernel.name, *purpose)
         if key not in self._operands:
             operand, prepare_s, compile_s = prepared(kernel, weight, purpose)
             self._operands[key] = operand, prepare_s, 0.0

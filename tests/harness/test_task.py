@@ -242,6 +242,37 @@ def test_operands_are_kept_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) 
     assert kernel.prepared == 5
 
 
+def test_operands_for_a_purpose_are_kept_by_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Any, int]] = []
+
+    class Adapting(Quick):
+        name = "fake-adapting"
+
+        def prepare_for(self, weight: Any, passes: Any, n: int) -> Any:
+            made.append((passes, n))
+            return self.prepare(weight)
+
+    kernel = Adapting()
+    kernels: dict[str, Kernel] = {kernel.name: kernel}
+    monkeypatch.setattr(layer_setup, "_KEPT", layer_setup._KeptOperands())
+    kept = replace(matrix_task(kernel.name), keeps_operands=True)
+    n = kept.problem.workload.batch
+    wider = replace(kept.problem, workload=replace(kept.problem.workload, batch=2 * n))
+    for each in (kept, kept, replace(kept, problem=wider), kept):
+        assert outcome(each, kernels).rows[kernel.name].status == "measured"
+    assert made == [(("forward",), n), (("forward",), 2 * n)]
+
+
+def test_a_version_that_knows_no_purpose_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate compares with kernels of before ``prepare_for``."""
+    kernel = Quick()
+    monkeypatch.setattr(layer_setup, "_KEPT", layer_setup._KeptOperands())
+    monkeypatch.delattr(Kernel, "prepare_for")
+    for keeps in (False, True):
+        asked = replace(matrix_task("old"), keeps_operands=keeps)
+        assert outcome(asked, {"old": kernel}).rows["old"].status == "measured"
+
+
 TRAINING = TrainingRecipe("lenet-300-100", "f" * 16, 0.9)
 FOLDER = Path("/a/long/path/to/some/folder/of/images/that/a/user/has")
 GIVEN = GivenLayer("mine.safetensors", "fc1", 0, 300, 784, 1, "d" * 16, True, 0.9, 0.9,
