@@ -29,10 +29,10 @@ from crossover.bench.harness.layer_setup import refusal_for_size
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
-from crossover.bench.workloads.execution import Model, loss_gradient, pixels
 from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.recipes import NetworkWeights
-from crossover.bench.workloads.training import OPTIMIZERS
+from crossover.bench.workloads.training.loop import OPTIMIZERS
+from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
 from crossover.kernels.base import PASSES, Array, Kernel, Problem
 from crossover.kernels.processor import PAGE, aligned_empty
 from crossover.kernels.verdicts import Verdict

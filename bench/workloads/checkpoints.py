@@ -22,14 +22,14 @@ import numpy as np
 
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import cache_folder, check_writable, sole_writer
-from crossover.bench.workloads import execution, pruning, tensor_files, training
-from crossover.bench.workloads.execution import LayerState, masked
+from crossover.bench.workloads import pruning, tensor_files
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import Network, network
 from crossover.bench.workloads.pruning import Scope
-from crossover.bench.workloads.stages import StagedTraining
 from crossover.bench.workloads.tensor_files import OTHER_CACHE, DamagedError, TensorFile
-from crossover.bench.workloads.training import Schedule
+from crossover.bench.workloads.training.loop import Schedule, initial_state
+from crossover.bench.workloads.training.model import LayerState, accuracy, masked
+from crossover.bench.workloads.training.stages import StagedTraining
 from crossover.kernels.base import Kernel
 
 #: How a trained network gets its zeros: by magnitude on the way (``gradual``) or at the end, at
@@ -268,15 +268,15 @@ def _train(
     stages = StagedTraining(stage_path, specification, recipe.kept, kernel)
     begin = partial(_beginning, recipe, parent, rng)
     model, seconds = stages.train(begin, dataset, schedule, rng, choose, progress)
-    accuracy = execution.accuracy(model, dataset.test_images, dataset.test_labels)
-    return TrainedModel(recipe, tuple(model.states()), accuracy, seconds)
+    right = accuracy(model, dataset.test_images, dataset.test_labels)
+    return TrainedModel(recipe, tuple(model.states()), right, seconds)
 
 
 def _beginning(
     recipe: TrainingRecipe, parent: TrainedModel | None, rng: np.random.Generator
 ) -> Sequence[LayerState]:
     """Return the layers that the training of ``recipe`` begins with."""
-    states = parent.states if parent else training.initial_state(network(recipe.network), rng)
+    states = parent.states if parent else initial_state(network(recipe.network), rng)
     if recipe.sparsity and recipe.pattern == "random":
         shapes = [state.weight.shape for state in states]
         return masked(states, pruning.random_masks(shapes, recipe.sparsity, rng, recipe.scope))

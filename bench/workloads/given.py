@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import readers
-from crossover.bench.workloads.execution import LayerOperands, LayerState
 from crossover.bench.workloads.networks import Linear, Network
 from crossover.bench.workloads.readers.arrays import read_inputs
 from crossover.bench.workloads.readers.stored import (
@@ -37,6 +36,7 @@ from crossover.bench.workloads.recipes import (
     Labels,
     LayerPattern,
 )
+from crossover.bench.workloads.training.model import LayerOperands, LayerState
 from crossover.kernels.base import Weight
 
 _SIZES = re.compile(r"\d{1,7}(?:-\d{1,7})+")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import pruning
 from crossover.bench.workloads.checkpoints import BLOCK
-from crossover.bench.workloads.execution import LayerOperands
 from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import OUTSIDE_IDENTITY, Labels
+from crossover.bench.workloads.training.model import LayerOperands
 from crossover.kernels.base import Weight
 
 #: Which entries a drawn matrix keeps: single ones, unevenly many in a row, blocks, 2 of each 4.

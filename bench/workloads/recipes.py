@@ -16,11 +16,12 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads import checkpoints, execution, mnist, pruning
+from crossover.bench.workloads import checkpoints, mnist, pruning
 from crossover.bench.workloads.checkpoints import BLOCK, TrainedModel, TrainingRecipe
-from crossover.bench.workloads.execution import LayerOperands, LayerState
 from crossover.bench.workloads.networks import Layer, Network, network
-from crossover.bench.workloads.training import initial_state
+from crossover.bench.workloads.training import model
+from crossover.bench.workloads.training.loop import initial_state
+from crossover.bench.workloads.training.model import LayerOperands, LayerState
 from crossover.kernels import discover
 from crossover.kernels.base import Weight
 
@@ -209,7 +210,7 @@ def with_zeros(recipe: WeightRecipe, batch: int, share: float | None, seed: int)
     if share is None:
         return operands
     rng = np.random.default_rng([seed, recipe.labels.layer_index])
-    return execution.with_zeros(operands, share, rng)
+    return model.with_zeros(operands, share, rng)
 
 
 @lru_cache(maxsize=2)
@@ -217,9 +218,9 @@ def _real_operands(
     training: TrainingRecipe, folder: Path | None, batch: int
 ) -> list[LayerOperands]:
     trained, dataset = checkpoints.load(training), mnist.load(folder)
-    running = execution.Model(trained.network, trained.states, discover()[TRAINING_KERNEL])
+    running = model.Model(trained.network, trained.states, discover()[TRAINING_KERNEL])
     images, labels = dataset.test_images[:batch], dataset.test_labels[:batch]
-    return execution.layer_operands(running, images, labels)
+    return model.layer_operands(running, images, labels)
 
 
 @lru_cache(maxsize=1)
@@ -233,4 +234,4 @@ def _network_states(recipe: NetworkWeights) -> tuple[LayerState, ...]:
         masks = pruning.random_masks([state.weight.shape for state in states], sparsity, rng)
     else:
         masks = pruning.magnitude_masks([state.weight.values for state in states], sparsity)
-    return tuple(execution.masked(states, masks))
+    return tuple(model.masked(states, masks))

@@ -14,8 +14,8 @@ from safetensors.numpy import save
 
 from crossover.bench.errors import InputError
 from crossover.bench.records.files import write_whole
-from crossover.bench.workloads.execution import LayerState
 from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.training.model import LayerState
 from crossover.kernels.base import Weight
 
 OTHER_CACHE = "free space, or name another folder in CROSSOVER_CACHE"

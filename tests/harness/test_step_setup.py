@@ -13,12 +13,13 @@ from crossover.bench.harness.examination.step import ExaminedKernel
 from crossover.bench.harness.step_setup import InsideClock, Step, StepSetup
 from crossover.bench.harness.task import Task
 from crossover.bench.records.rows import Row
-from crossover.bench.workloads import networks, training
+from crossover.bench.workloads import networks
 from crossover.bench.workloads.checkpoints import TrainingRecipe
-from crossover.bench.workloads.execution import LayerState, Model, loss_gradient
 from crossover.bench.workloads.networks import Convolution, Linear, Network
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights
+from crossover.bench.workloads.training import loop
+from crossover.bench.workloads.training.model import LayerState, Model, loss_gradient
 from crossover.kernels import base
 from crossover.kernels.base import PASSES, Kernel, Weight
 from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
@@ -67,7 +68,7 @@ def rows_of(task: Task) -> dict[str, Row]:
     return outcome(task, RUNNING).rows
 
 
-@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", loop.OPTIMIZERS)
 @pytest.mark.parametrize("network", ["tiny", "small"])
 def test_every_kernel_takes_a_step_that_is_right(network: str, optimizer: str) -> None:
     rows = rows_of(step_task(*REAL, network=network, optimizer=optimizer))
@@ -87,7 +88,7 @@ def start(setup: StepSetup, kernel: Kernel) -> tuple[Model, ExaminedKernel]:
 def losses(setup: StepSetup, kernel: Kernel, steps: int) -> tuple[list[float], ExaminedKernel]:
     """Return the loss before each of some steps of Adam, and what was examined."""
     model, examined = start(setup, kernel)
-    adam, found = training.Adam(model), []
+    adam, found = loop.Adam(model), []
     for _ in range(steps):
         logits, taken = model.forward(setup.pixels)
         shifted = logits.astype(np.float64) - logits.max(axis=0)
@@ -126,7 +127,7 @@ def test_a_step_is_that_of_the_formulas(name: str) -> None:
     setup, rate = StepSetup(step_task()), 0.5
     model = Model(TINY, setup.states, RUNNING[name])
     logits, taken = model.forward(setup.pixels)
-    training.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, rate)
+    loop.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, rate)
     (w1, b1), (w2, b2) = (
         (state.weight.values.astype(np.float64), state.bias[:, None].astype(np.float64))
         for state in setup.states
@@ -157,7 +158,7 @@ def test_every_product_and_update_of_a_step_is_examined() -> None:
     setup = StepSetup(step_task())
     model, examined = start(setup, RUNNING["numba-csr"])
     logits, taken = model.forward(setup.pixels)
-    training.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, 0.1)
+    loop.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, 0.1)
     assert sorted(what for what, _ in examined.verdicts) == [
         "fc1 backward_weight", "fc1 forward", "fc1 update",
         "fc2 backward_input", "fc2 backward_weight", "fc2 forward", "fc2 update",

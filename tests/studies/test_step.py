@@ -12,10 +12,11 @@ from crossover.bench.errors import InputError
 from crossover.bench.harness.task import Task
 from crossover.bench.studies.step import Step, StepSpec
 from crossover.bench.studies.study import ignore
-from crossover.bench.workloads import checkpoints, training
+from crossover.bench.workloads import checkpoints
 from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.recipes import NetworkWeights
+from crossover.bench.workloads.training import loop
 from crossover.kernels import discover
 from tests.in_process import outcome
 from tests.small_studies import FAKES
@@ -58,7 +59,7 @@ def test_untrained_weights_are_pruned_by_size_or_at_random() -> None:
     found = weights(pattern="kept", seed=4321)
     assert (found.pattern, found.digest) == ("initial", "")
     largest = [state.weight for state in found.states()]
-    dense = training.initial_state(network("tiny"), np.random.default_rng(4321))
+    dense = loop.initial_state(network("tiny"), np.random.default_rng(4321))
     kept = np.concatenate([np.abs(each.values[each.pattern]) for each in largest])
     pruned = np.concatenate(
         [np.abs(d.weight.values[~w.pattern]) for d, w in zip(dense, largest, strict=True)]

@@ -17,9 +17,9 @@ from safetensors.numpy import load, save
 from crossover.bench.errors import InputError
 from crossover.bench.studies.networks import trained
 from crossover.bench.studies.study import Progress, ignore
-from crossover.bench.workloads import checkpoints, execution, mnist
+from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
-from crossover.bench.workloads.execution import Model
+from crossover.bench.workloads.training.model import Model, layer_operands, pixels
 from crossover.kernels import discover
 
 KERNELS = discover()
@@ -113,8 +113,8 @@ def test_layer_operands_are_those_of_the_network(small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
     trained = checkpoints.obtain(TrainingRecipe("lenet-300-100", data.digest, seed=11), data, DENSE)
     running = Model(trained.network, trained.states, DENSE)
-    operands = execution.layer_operands(running, data.test_images[:5], data.test_labels[:5])
-    x = execution.pixels(data.test_images[:5])
+    operands = layer_operands(running, data.test_images[:5], data.test_labels[:5])
+    x = pixels(data.test_images[:5])
     np.testing.assert_array_equal(operands[0].x, x)
     hidden = trained.states[0].weight.values @ x + trained.states[0].bias[:, None]
     np.testing.assert_allclose(operands[1].x, np.maximum(hidden, 0), rtol=1e-4, atol=1e-5)

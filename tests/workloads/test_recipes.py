@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossover.bench.errors import InputError
-from crossover.bench.workloads import checkpoints, execution, mnist
+from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
 from crossover.bench.workloads.matrices import RandomMatrix, pattern_file
 from crossover.bench.workloads.recipes import (
@@ -21,6 +21,8 @@ from crossover.bench.workloads.recipes import (
     trained_layers,
     with_zeros,
 )
+from crossover.bench.workloads.training.model import LayerOperands, Model, layer_operands
+from crossover.bench.workloads.training.model import with_zeros as blanked
 from crossover.kernels import discover
 
 
@@ -64,8 +66,8 @@ def test_a_matrix_is_the_same_each_time() -> None:
 def test_a_trained_layer_is_that_of_its_network(model: TrainedModel, small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
     layers = trained_layers(model, small_mnist)
-    running = execution.Model(model.network, model.states, discover()["numpy-masked-update"])
-    given = execution.layer_operands(running, data.test_images[:5], data.test_labels[:5])
+    running = Model(model.network, model.states, discover()["numpy-masked-update"])
+    given = layer_operands(running, data.test_images[:5], data.test_labels[:5])
     for layer, state, expected in zip(layers, model.states, given, strict=True):
         np.testing.assert_array_equal(layer.weight().values, state.weight.values)
         np.testing.assert_array_equal(layer.operands(5).x, expected.x)
@@ -98,9 +100,9 @@ def test_a_whole_networks_weights_are_drawn(pattern: StepPattern) -> None:
 def test_zeros_are_drawn_to_their_share() -> None:
     rng = np.random.default_rng(0)
     x = np.where(rng.random((100, 40)) < 0.8, 0, 1 + rng.random((100, 40))).astype(np.float32)
-    given = execution.LayerOperands(x, np.zeros((3, 40), np.float32))
+    given = LayerOperands(x, np.zeros((3, 40), np.float32))
     for share in (0.0, 0.3, 0.95):
-        drawn = execution.with_zeros(given, share, rng)
+        drawn = blanked(given, share, rng)
         assert np.mean(drawn.x == 0) == pytest.approx(share)
         assert set(drawn.x[drawn.x != 0]) <= set(x[x != 0])
         assert np.mean(drawn.dy == 0) == pytest.approx(share, abs=0.01)

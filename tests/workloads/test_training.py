@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossover.bench.workloads import execution, mnist, networks, pruning, training
-from crossover.bench.workloads.execution import LayerState, Model
+from crossover.bench.workloads import mnist, networks, pruning
 from crossover.bench.workloads.networks import Convolution, Linear, Network
-from crossover.bench.workloads.training import Schedule
+from crossover.bench.workloads.training import loop
+from crossover.bench.workloads.training.loop import Schedule
+from crossover.bench.workloads.training.model import (
+    LayerState,
+    Model,
+    accuracy,
+    loss_gradient,
+    pixels,
+)
 from crossover.kernels import discover
 from crossover.kernels.base import PASSES, Weight
 
@@ -32,19 +39,19 @@ TINY = Network(
 
 def test_gradients_match_finite_differences() -> None:
     data, rng = mnist.load(), np.random.default_rng(3)
-    states = training.initial_state(TINY, rng)
+    states = loop.initial_state(TINY, rng)
     images, labels = data.train_images[:16], data.train_labels[:16]
 
     def loss(changed: list[LayerState]) -> float:
-        logits, _ = Model(TINY, changed, DENSE).forward(execution.pixels(images))
+        logits, _ = Model(TINY, changed, DENSE).forward(pixels(images))
         logits = logits.astype(np.float64)
         shifted = logits - logits.max(axis=0)
         log_sum = np.log(np.exp(shifted).sum(axis=0))
         return float((log_sum - shifted[labels, np.arange(16)]).mean())
 
     model = Model(TINY, states, DENSE)
-    logits, taken = model.forward(execution.pixels(images))
-    for index, dy in model.backward(execution.loss_gradient(logits, labels, np), taken):
+    logits, taken = model.forward(pixels(images))
+    for index, dy in model.backward(loss_gradient(logits, labels, np), taken):
         gradient = model.weight_gradient(index, dy, taken[index].x)
         place = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
         step, slopes = 1e-2, []
@@ -66,14 +73,14 @@ def test_training_is_reproducible_and_learns() -> None:
 
     def trained() -> Model:
         rng = np.random.default_rng(4)
-        model = Model(TINY, training.initial_state(TINY, rng), DENSE)
-        training.train(model, images, labels, Schedule(12, 5e-3), rng)
+        model = Model(TINY, loop.initial_state(TINY, rng), DENSE)
+        loop.train(model, images, labels, Schedule(12, 5e-3), rng)
         return model
 
     first, second = trained(), trained()
     for a, b in zip(first.states(), second.states(), strict=True):
         np.testing.assert_array_equal(a.weight.values, b.weight.values)
-    assert execution.accuracy(first, data.test_images[:1000], data.test_labels[:1000]) > 0.7
+    assert accuracy(first, data.test_images[:1000], data.test_labels[:1000]) > 0.7
 
 
 @pytest.mark.parametrize("name", CPU)
@@ -83,7 +90,7 @@ def test_every_kernel_trains_the_same_network(name: str) -> None:
 
     def trained(kernel_name: str) -> list[LayerState]:
         rng = np.random.default_rng(5)
-        states = training.initial_state(network, rng)
+        states = loop.initial_state(network, rng)
         masks = pruning.magnitude_masks([s.weight.values for s in states], 0.8)
         sparse = [
             LayerState(Weight(np.where(mask, s.weight.values, 0), mask), s.bias)
@@ -91,9 +98,16 @@ def test_every_kernel_trains_the_same_network(name: str) -> None:
         ]
         model = Model(network, sparse, KERNELS[kernel_name])
         images, labels = data.train_images[:128], data.train_labels[:128]
-        training.train(model, images, labels, Schedule(1, 1e-3), rng)
+        loop.train(model, images, labels, Schedule(1, 1e-3), rng)
         return model.states()
 
     for ours, reference in zip(trained(name), trained("numpy-masked-update"), strict=True):
         np.testing.assert_array_equal(ours.weight.pattern, reference.weight.pattern)
         np.testing.assert_allclose(ours.weight.values, reference.weight.values, atol=2e-3)
+
+
+def test_first_layer_is_prepared_without_the_gradient_of_images() -> None:
+    states = loop.initial_state(TINY, np.random.default_rng(0))
+    model = Model(TINY, states, KERNELS["numba-tiled"], batch=64)
+    transposed = [{key[0] for key in operand.layouts} for operand in model.weights]
+    assert transposed == [{False}] + [{False, True}] * (len(TINY.layers) - 1)

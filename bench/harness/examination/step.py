@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crossover.bench.harness.examination.examiner import poison, spoil
-from crossover.bench.workloads.execution import Model
+from crossover.bench.workloads.training.model import Model
 from crossover.kernels.base import Array, Kernel, Pass, Weight
 from crossover.kernels.oracle import Oracle
 from crossover.kernels.verdicts import Verdict, check_update

@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads.execution import (
+from crossover.bench.workloads.mnist import SIDE
+from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.pruning import Mask, cubic_sparsity
+from crossover.bench.workloads.training.elementwise import adam_direction, sum_columns
+from crossover.bench.workloads.training.model import (
     LayerState,
     Model,
     loss_gradient,
     on_host,
     pixels,
 )
-from crossover.bench.workloads.mnist import SIDE
-from crossover.bench.workloads.networks import Network
-from crossover.bench.workloads.pruning import Mask, cubic_sparsity
 from crossover.kernels.base import Weight
 
 BATCH = 128
 #: Returns masks of a sparsity for the values of each layer.
 Choose = Callable[[list[NDArray[np.float32]], float], list[Mask]]
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 def initial_state(network: Network, rng: np.random.Generator) -> list[LayerState]:
@@ -73,7 +73,7 @@ class GradientDescent:
         # The whole backward pass first: it must see the weights that the forward pass saw.
         for index, dy in list(model.backward(dlogits, taken)):
             gradient = model.weight_gradient(index, dy, taken[index].x)
-            bias_gradient = dy.sum(axis=1)
+            bias_gradient = sum_columns(dy, model.xp)
             local = model.kernel.local(gradient)
             self.direct(index, local, bias_gradient)
             # Put again: in Numba's simulator ``local`` is a copy.
@@ -93,9 +93,9 @@ class Adam(GradientDescent):
         self.moments = [self._zeros(model.kernel.local(g)) for g in model.gradients]
         self.bias_moments = [self._zeros(bias) for bias in model.biases]
 
-    def _zeros(self, like: Any) -> tuple[Any, Any, Any]:
+    def _zeros(self, like: Any) -> tuple[Any, Any]:
         zeros = self.model.xp.zeros_like
-        return zeros(like), zeros(like), zeros(like)
+        return zeros(like), zeros(like)
 
     def patterns_changed(self) -> None:
         """Start the moments anew where the layout of the gradients changed with the pattern."""
@@ -106,12 +106,12 @@ class Adam(GradientDescent):
 
     def kept_moments(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return the moments on the host: of each layer's weight, then of each one's bias."""
-        return [(on_host(m), on_host(v)) for m, v, _ in (*self.moments, *self.bias_moments)]
+        return [(on_host(m), on_host(v)) for m, v in (*self.moments, *self.bias_moments)]
 
     def resume(self, stage: Stage) -> None:
         """Go on from ``stage``, whose layers the model has."""
         self.steps = stage.steps
-        for (first, second, _), (m, v) in zip(
+        for (first, second), (m, v) in zip(
             (*self.moments, *self.bias_moments), stage.moments, strict=True
         ):
             first[...], second[...] = self.model.xp.asarray(m), self.model.xp.asarray(v)
@@ -121,25 +121,9 @@ class Adam(GradientDescent):
         super().step(dlogits, taken, rate)
 
     def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
-        self._direction(weight_gradient, self.moments[index])
-        self._direction(bias_gradient, self.bias_moments[index])
-
-    def _direction(self, gradient: Any, moments: tuple[Any, Any, Any]) -> None:
-        """Replace ``gradient`` by Adam's direction, in place."""
         xp = self.model.xp
-        first, second, scratch = moments
-        first *= _BETA1
-        xp.multiply(gradient, 1 - _BETA1, out=scratch)
-        first += scratch
-        second *= _BETA2
-        xp.multiply(gradient, gradient, out=scratch)
-        scratch *= 1 - _BETA2
-        second += scratch
-        xp.sqrt(second, out=scratch)
-        scratch /= np.float32(np.sqrt(1 - _BETA2**self.steps))
-        scratch += np.float32(_EPSILON)
-        xp.divide(first, scratch, out=gradient)
-        gradient /= np.float32(1 - _BETA1**self.steps)
+        adam_direction(weight_gradient, self.moments[index], self.steps, xp)
+        adam_direction(bias_gradient, self.bias_moments[index], self.steps, xp)
 
 
 #: By the name that ``step --optimizer`` takes.

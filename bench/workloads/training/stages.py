@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.workloads import tensor_files, training
-from crossover.bench.workloads.execution import LayerState, Model
+from crossover.bench.workloads import tensor_files
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.tensor_files import DamagedError, TensorFile
-from crossover.bench.workloads.training import Choose, Schedule, Stage
+from crossover.bench.workloads.training import loop
+from crossover.bench.workloads.training.loop import Choose, Schedule, Stage
+from crossover.bench.workloads.training.model import LayerState, Model
 from crossover.kernels.base import Kernel
 
 
@@ -45,7 +46,7 @@ class StagedTraining:
         """Return the trained model, and the seconds that it took over all attempts together.
 
         ``begin`` returns the layers to begin with, drawn by ``rng``. The rest is as
-        :func:`training.train` has it, and so is the outcome, however often it was interrupted.
+        :func:`loop.train` has it, and so is the outcome, however often it was interrupted.
 
         Raises:
             InputError: if a stage cannot be written.
@@ -56,7 +57,7 @@ class StagedTraining:
         def keep(stage: Stage) -> None:
             self.save(stage, before_s + perf_counter() - began)
 
-        training.train(
+        loop.train(
             model, dataset.train_images, dataset.train_labels, schedule, rng, choose_masks,
             progress, stage, keep,
         )  # fmt: skip

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from crossover.bench.workloads.networks import Network
 from crossover.bench.workloads.pruning import Mask
-from crossover.kernels.base import PASSES, Kernel, Weight
+from crossover.bench.workloads.training.elementwise import add_bias, pass_through_relu
+from crossover.kernels.base import PASSES, Kernel, Pass, Weight
 
 _EVALUATION_BATCH = 1000
+# The images need no gradient.
+_OF_THE_FIRST: tuple[Pass, ...] = ("forward", "backward_weight")
 
 
 @dataclass
@@ -69,16 +72,16 @@ class Model:
         """Convert ``weights`` and make room for their gradients."""
         self.patterns = [weight.pattern for weight in weights]
         self.weights = [
-            self._prepared(weight, layer.columns(self._batch))
-            for weight, layer in zip(weights, self.network.layers, strict=True)
+            self._prepared(weight, layer.columns(self._batch), PASSES if index else _OF_THE_FIRST)
+            for index, (weight, layer) in enumerate(zip(weights, self.network.layers, strict=True))
         ]
         self.gradients = [
             self.kernel.put(np.empty(self.kernel.gradient_shape(operand), np.float32))
             for operand in self.weights
         ]
 
-    def _prepared(self, weight: Weight, n: int) -> Any:
-        return self.kernel.prepare_for(weight, PASSES, n) if n else self.kernel.prepare(weight)
+    def _prepared(self, weight: Weight, n: int, passes: tuple[Pass, ...]) -> Any:
+        return self.kernel.prepare_for(weight, passes, n) if n else self.kernel.prepare(weight)
 
     def states(self) -> list[LayerState]:
         """Return the trained state on the host."""
@@ -97,11 +100,10 @@ class Model:
         for index, layer in enumerate(self.network.layers):
             x = self.xp.ascontiguousarray(layer.lower(activation, self.xp))
             y = self._product("forward", index, x=x)
-            y += self.biases[index][:, None]
+            # A maximum of rectified values is the rectified maximum: ReLU may come before the pool.
+            add_bias(y, self.biases[index], index != last, self.xp)
             y = y.reshape(layer.output_shape(activation.shape[-1]))
             after = _pool(y, self.xp) if layer.pooled else y
-            if index != last:
-                self.xp.maximum(after, 0, out=after)
             taken.append(_Taken(x, activation.shape, y, after))
             activation = after
         return activation, taken
@@ -112,7 +114,7 @@ class Model:
         for index in reversed(range(len(taken))):
             layer, record = self.network.layers[index], taken[index]
             if index != len(taken) - 1:
-                gradient = gradient * (record.after > 0)
+                pass_through_relu(gradient, record.after, self.xp)
             if layer.pooled:
                 gradient = _unpool(gradient, record.before_pool, record.after, self.xp)
             dy = self.xp.ascontiguousarray(gradient.reshape(layer.shape[0], -1))
