@@ -266,7 +266,7 @@ def fastest_sparse(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     found = frame[frame["sparse"].astype(bool) & frame["speedup"].notna()]
     found = found.loc[found.groupby(["problem_id", "device"], sort=False)["time_s"].idxmin()]
-    known = found["speedup_fastest"].notna()  # a step has none: it is held against another role
+    known = found["speedup_fastest"].notna()
     columns = {
         f"speedup{end}": found[f"speedup_fastest{end}"].where(known, found[f"speedup{end}"])
         for end in _ENDS

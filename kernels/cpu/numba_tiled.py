@@ -18,8 +18,7 @@ import numpy as np
 from ..base import ONLY_FP32, Choice, Look, Pass, Problem, Weight
 from ..processor import aligned, aligned_empty
 from ..sparse import SparseKernel
-from .simd.pair_dots import DOT_VECTORS
-from .simd.vectors import address
+from .simd.vectors import DOT_VECTORS, address
 from .threads import require_layout, serial_loads
 from .tiled_layouts import (
     MOST_COLUMNS,

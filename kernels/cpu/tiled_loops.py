@@ -15,9 +15,9 @@ from llvmlite import ir
 from numba.core import types
 
 from .simd.emitting import keep_alive
-from .simd.pair_dots import DOT_VECTORS, dot_pairs, outer_pairs
+from .simd.pair_dots import dot_pairs, outer_pairs
 from .simd.pairs import PIECE, PIECE_OF_FOUR, sum_fours, sum_pairs
-from .simd.vectors import FOUR_VECTORS, I64, LANES, PAIR_VECTORS, emitted, long_at
+from .simd.vectors import DOT_VECTORS, FOUR_VECTORS, I64, LANES, PAIR_VECTORS, emitted, long_at
 from .threads import room_for, tile_of
 
 #: Fields of a table: addresses of values, columns and pieces; the columns of a block, how many

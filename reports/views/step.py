@@ -123,12 +123,14 @@ def _line(row: Row, problem: ProblemRecord) -> dict[str, str]:
 
 
 def _sentences(rows: pd.DataFrame) -> list[str]:
+    # The kernel's own speedup, as in the table: the sentence is about that kernel.
+    fastest = rows.loc[metrics.fastest_sparse(rows).index]
     sentences = [
         f"{row['network']} at {percent(row['network_sparsity'])}, batch {row['batch']}: "
         f"{row['kernel']} takes a step in {marked(seconds(row['time_s']), row['warnings'])}, "
         f"{marked(interval(interval_in(row, 'speedup')), metrics.warnings_in([row]))} times as "
         f"fast as {row['baseline']}."
-        for row in metrics.fastest_sparse(rows).to_dict("records")
+        for row in fastest.to_dict("records")
     ]
     return sentences or ["No sparse kernel was measured beside a masked dense one."]
 

@@ -13,13 +13,19 @@ from numba.core import types
 
 from .emitting import apart
 from .pairs import Entries, piece_at
-from .vectors import F32, GROUP, I32, I64, TILE_VECTORS, UNALIGNED, Emitter, emitted, loop
+from .vectors import (
+    DOT_VECTORS,
+    DOT_VECTORS_OF_BOTH,
+    F32,
+    GROUP,
+    I32,
+    I64,
+    UNALIGNED,
+    Emitter,
+    emitted,
+    loop,
+)
 from .widths import for_width
-
-#: Vectors of a row of dY that are kept to be multiplied by rows of X, at most. Beyond what both
-#: rows of a pair can have in 16 registers, one row at a time: fewer tiles, fewer sums across lanes.
-DOT_VECTORS = TILE_VECTORS
-_MOST_OF_BOTH = 4
 
 
 @emitted(types.void, *[types.int64] * 10)
@@ -40,7 +46,7 @@ def dot_pairs(
             rows, counts = piece_at(emitter, pieces, i)
             dots = _Dots(Entries(emitter, x, stride, *places), adds)
             tiles = [builder.add(dy, builder.mul(row, dy_stride)) for row in rows]
-            both = emitter.vectors <= _MOST_OF_BOTH
+            both = emitter.vectors <= DOT_VECTORS_OF_BOTH
             (dots.of_both if both else dots.of_each)(tiles, *counts)
             return [dots.entries.values, dots.entries.columns]
 

@@ -16,6 +16,7 @@ from .blocks import SIDE, least
 from .emitting import apart
 from .quads import QUAD_BYTES, Quads, for_few
 from .vectors import (
+    DOT_VECTORS,
     F32,
     I32,
     I64,
@@ -119,4 +120,4 @@ def copy_rows(
 
         loop(builder, I64(0), count, 1, [], body)
 
-    for_width(builder, width, emit, max(TILE_VECTORS, PAIR_VECTORS))
+    for_width(builder, width, emit, max(TILE_VECTORS, PAIR_VECTORS, DOT_VECTORS))

@@ -25,6 +25,11 @@ PAIR_VECTORS = 5
 #: Vectors of a tile of which the sums of four rows are kept, at most: of 32 registers they take 16.
 #: None where there are 16 registers, and in narrow vectors, where nothing was measured.
 FOUR_VECTORS = 4 if LANES == 16 else 0
+#: Vectors of a row of dY that are kept to be multiplied by rows of X, at most. Each tile costs a
+#: nonzero a sum across lanes, as dear as four vectors.
+DOT_VECTORS = 8
+#: As far as both rows of a pair can have them in registers.
+DOT_VECTORS_OF_BOTH = 8 if LANES == 16 else 4
 #: Nonzeros that are read together, and whose dot products are summed across lanes together.
 GROUP = 4
 #: Multiply-adds that go side by side, so that none waits for the one before.
