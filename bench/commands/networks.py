@@ -23,17 +23,13 @@ from crossover.bench.studies.given import GivenSource, source_of
 from crossover.bench.studies.networks import training_progress
 from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import (
-    PRUNED_PATTERNS,
-    PrunedPattern,
-    TrainedModel,
-    TrainingRecipe,
-)
+from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.networks import NETWORKS, network
-from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.readers.stored import StoredNetwork
 from crossover.bench.workloads.readers.writing import WrittenLayer, write
 from crossover.bench.workloads.recipes import TRAINING_KERNEL
+from crossover.bench.workloads.training.recipe import PRUNED_PATTERNS, PrunedPattern, TrainingRecipe
 from crossover.kernels.base import PASSES
 
 
@@ -135,7 +131,7 @@ def _train(options: argparse.Namespace, command: str) -> int:
     checkpoints.check_cache()
     with progress(asked.quiet) as report:
         tell = training_progress(recipes, report)
-        trained = [checkpoints.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
+        trained = [checkpoints.obtain(recipe, dataset, tell) for recipe in recipes]
     _print(trained, asked.json)
     return EXIT_FINE
 

@@ -17,9 +17,10 @@ from crossover.bench.studies.networks import (
     TrainedSource,
 )
 from crossover.bench.studies.study import Report
-from crossover.bench.workloads import given, pruning
+from crossover.bench.workloads import given
 from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.networks import NETWORKS, is_trainable
+from crossover.bench.workloads.pruning.masks import kept_by_layer
 from crossover.bench.workloads.readers.arrays import read_inputs
 from crossover.bench.workloads.readers.stored import StoredNetwork
 from crossover.bench.workloads.recipes import LayerPattern, PrunedLayer, WeightRecipe
@@ -132,7 +133,7 @@ class GivenSource(NetworkSource):
         layers = self.stored.layers
         shares = [sparsity] * len(layers)
         if scope == "global" and pattern in ("gradual", "one-shot"):
-            kept = pruning.kept_by_layer([layer.read_weight for layer in layers], sparsity)
+            kept = kept_by_layer([layer.read_weight for layer in layers], sparsity)
             sizes = [layer.shape[0] * layer.shape[1] for layer in layers]
             shares = [1 - count / size for count, size in zip(kept, sizes, strict=True)]
         how: LayerPattern = pattern if pattern in ("random", "block") else "trained"

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from crossover.bench.studies.networks import trained
 from crossover.bench.studies.study import Report
 from crossover.bench.workloads import mnist
-from crossover.bench.workloads.checkpoints import TrainingRecipe, checkpoint_path
+from crossover.bench.workloads.checkpoints import checkpoint_path
 from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
 from crossover.bench.workloads.recipes import PrunedLayer
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels.base import PASSES, Kernel, Pass
 
 #: Least and most rounds of a visit, and its seconds beyond the least.

@@ -11,23 +11,18 @@ from pathlib import Path
 from crossover.bench.errors import InputError
 from crossover.bench.studies.study import Progress, Report
 from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import (
-    PrunedPattern,
-    TrainedModel,
-    TrainingRecipe,
-)
+from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import network
-from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.recipes import (
-    TRAINING_KERNEL,
     LayerPattern,
     PrunedLayer,
     WeightRecipe,
     trained_layers,
 )
-from crossover.kernels import discover
+from crossover.bench.workloads.training.recipe import PrunedPattern, TrainingRecipe
 
 # A file is pruned further where that leaves out so much more, as a share of all weights.
 _LEAST_FURTHER = 0.005
@@ -141,8 +136,8 @@ def trained(
     Raises:
         InputError: if a checkpoint cannot be written.
     """
-    tell, kernel = training_progress(recipes, report), discover()[TRAINING_KERNEL]
-    return [checkpoints.obtain(recipe, dataset, kernel, tell) for recipe in recipes]
+    tell = training_progress(recipes, report)
+    return [checkpoints.obtain(recipe, dataset, tell) for recipe in recipes]
 
 
 def training_progress(

@@ -15,12 +15,12 @@ from crossover.bench.studies.given import GivenSource, source_of
 from crossover.bench.studies.networks import Pruning, check_batches, trained
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.given import GivenLayer, GivenWeights
 from crossover.bench.workloads.mnist import CLASSES
 from crossover.bench.workloads.networks import PIXELS
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights, StepPattern
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels.base import PASSES, Kernel
 
 Pattern = Literal["kept", "trained", "initial", "random"]

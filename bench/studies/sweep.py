@@ -30,9 +30,9 @@ from crossover.bench.studies.given import source_of
 from crossover.bench.studies.narrow import Contenders
 from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
-from crossover.bench.workloads.checkpoints import PRUNED_PATTERNS, PrunedPattern
 from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
-from crossover.bench.workloads.pruning import Scope
+from crossover.bench.workloads.pruning.masks import Scope
+from crossover.bench.workloads.training.recipe import PRUNED_PATTERNS, PrunedPattern
 from crossover.kernels.base import PASSES, Pass
 
 Preset = Literal["default", "gpu"]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover.bench.errors import InputError
-from crossover.bench.workloads import pruning
-from crossover.bench.workloads.checkpoints import BLOCK
+from crossover.bench.workloads.pruning.masks import block_masks, random_masks, row_skewed_masks
+from crossover.bench.workloads.pruning.pruned import BLOCK
 from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import OUTSIDE_IDENTITY, Labels
 from crossover.bench.workloads.training.model import LayerOperands
@@ -125,10 +125,10 @@ def _drawn_pattern(
         return (ranks < 2).reshape(m, k)
     if recipe.pattern in _BLOCKS:
         # Of numbers without a structure, the blocks of the largest norm are random ones.
-        return pruning.block_masks([values], sparsity, _BLOCKS[recipe.pattern])[0]
+        return block_masks([values], sparsity, _BLOCKS[recipe.pattern])[0]
     if recipe.pattern == "row-skewed":
-        return pruning.row_skewed_masks([recipe.shape], sparsity, rng)[0]
-    return pruning.random_masks([recipe.shape], sparsity, rng)[0]
+        return row_skewed_masks([recipe.shape], sparsity, rng)[0]
+    return random_masks([recipe.shape], sparsity, rng)[0]
 
 
 @lru_cache(maxsize=1)

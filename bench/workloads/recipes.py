@@ -16,12 +16,21 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads import checkpoints, mnist, pruning
-from crossover.bench.workloads.checkpoints import BLOCK, TrainedModel, TrainingRecipe
+from crossover.bench.workloads import checkpoints, mnist
+from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.networks import Layer, Network, network
+from crossover.bench.workloads.pruning.masks import (
+    Mask,
+    block_masks,
+    magnitude_masks,
+    random_masks,
+    row_skewed_masks,
+)
+from crossover.bench.workloads.pruning.pruned import BLOCK
 from crossover.bench.workloads.training import model
 from crossover.bench.workloads.training.loop import initial_state
 from crossover.bench.workloads.training.model import LayerOperands, LayerState
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import discover
 from crossover.kernels.base import Weight
 
@@ -142,13 +151,11 @@ class PrunedLayer(_NetworkLayer):
         return Weight(np.where(mask, values, 0), mask)
 
 
-LAYER_MASKS: Mapping[LayerPattern, Callable[[Any, float, np.random.Generator], pruning.Mask]] = {
-    "trained": lambda values, sparsity, _: pruning.magnitude_masks([values], sparsity)[0],
-    "random": lambda values, sparsity, rng: pruning.random_masks([values.shape], sparsity, rng)[0],
-    "row-skewed": lambda values, sparsity, rng: pruning.row_skewed_masks(
-        [values.shape], sparsity, rng
-    )[0],
-    "block": lambda values, sparsity, _: pruning.block_masks([values], sparsity, BLOCK)[0],
+LAYER_MASKS: Mapping[LayerPattern, Callable[[Any, float, np.random.Generator], Mask]] = {
+    "trained": lambda values, sparsity, _: magnitude_masks([values], sparsity)[0],
+    "random": lambda values, sparsity, rng: random_masks([values.shape], sparsity, rng)[0],
+    "row-skewed": lambda values, sparsity, rng: row_skewed_masks([values.shape], sparsity, rng)[0],
+    "block": lambda values, sparsity, _: block_masks([values], sparsity, BLOCK)[0],
 }
 
 
@@ -231,7 +238,7 @@ def _network_states(recipe: NetworkWeights) -> tuple[LayerState, ...]:
     rng = np.random.default_rng(training.seed)
     states = initial_state(network(training.network), rng)
     if recipe.pattern == "random":
-        masks = pruning.random_masks([state.weight.shape for state in states], sparsity, rng)
+        masks = random_masks([state.weight.shape for state in states], sparsity, rng)
     else:
-        masks = pruning.magnitude_masks([state.weight.values for state in states], sparsity)
+        masks = magnitude_masks([state.weight.values for state in states], sparsity)
     return tuple(model.masked(states, masks))

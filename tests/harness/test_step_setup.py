@@ -14,12 +14,12 @@ from crossover.bench.harness.step_setup import InsideClock, Step, StepSetup
 from crossover.bench.harness.task import Task
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import networks
-from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.networks import Convolution, Linear, Network
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training import loop
 from crossover.bench.workloads.training.model import LayerState, Model, loss_gradient
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import base
 from crossover.kernels.base import PASSES, Kernel, Weight
 from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate

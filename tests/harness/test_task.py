@@ -14,7 +14,6 @@ from crossover.bench.harness import layer_setup, task
 from crossover.bench.harness import race as racing
 from crossover.bench.harness.task import Task
 from crossover.bench.workloads import given, matrices, recipes
-from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.given import GivenLayer, GivenWeights
 from crossover.bench.workloads.matrices import PatternFile, RandomMatrix
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
@@ -24,6 +23,7 @@ from crossover.bench.workloads.recipes import (
     ServedNetwork,
     TrainedLayer,
 )
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels.base import PASSES, Kernel
 from tests.fakes import Quick
 from tests.in_process import FAKES, matrix_task, outcome

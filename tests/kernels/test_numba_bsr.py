@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from crossover.bench.statistics.rates import leaves_out
-from crossover.bench.workloads.pruning import block_masks
+from crossover.bench.workloads.pruning.masks import block_masks
 from crossover.kernels.base import FP32, PASSES, Pass, Weight
 from crossover.kernels.cpu.numba_bsr import NumbaBsr
 from crossover.kernels.oracle import Oracle

@@ -18,8 +18,9 @@ from crossover.bench.errors import InputError
 from crossover.bench.studies.networks import trained
 from crossover.bench.studies.study import Progress, ignore
 from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
+from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.training.model import Model, layer_operands, pixels
+from crossover.bench.workloads.training.recipe import PRUNED_PATTERNS, PrunedPattern, TrainingRecipe
 from crossover.kernels import discover
 
 KERNELS = discover()
@@ -28,18 +29,16 @@ DENSE = KERNELS["numpy-masked-update"]
 KEYS = "993bfbe825810251", "acb3bc5a8b34ffc1"
 
 
-@pytest.mark.parametrize("how", checkpoints.PRUNED_PATTERNS)
-def test_a_pruned_model_has_its_sparsity_and_is_kept(
-    how: checkpoints.PrunedPattern, small_mnist: Path
-) -> None:
+@pytest.mark.parametrize("how", PRUNED_PATTERNS)
+def test_a_pruned_model_has_its_sparsity_and_is_kept(how: PrunedPattern, small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
     recipe = TrainingRecipe("lenet-300-100", data.digest, 0.9, how, "layer", seed=11)
     told: list[float] = []
-    trained = checkpoints.obtain(recipe, data, DENSE, lambda _, done: told.append(done))
+    trained = checkpoints.obtain(recipe, data, lambda _, done: told.append(done))
     assert trained.sparsity == pytest.approx(0.9, abs=0.002)
     assert told == [] or told[-1] == 1.0
     assert not checkpoints.untrained(recipe)
-    kept = checkpoints.obtain(recipe, data, KERNELS["numpy-dense"])
+    kept = checkpoints.obtain(recipe, data)
     assert kept.accuracy == trained.accuracy
     for a, b in zip(kept.states, trained.states, strict=True):
         assert a.weight.values.tobytes() == b.weight.values.tobytes()
@@ -51,10 +50,10 @@ def test_a_damaged_checkpoint_is_trained_anew(
 ) -> None:
     data = mnist.load(small_mnist)
     recipe = TrainingRecipe("lenet-300-100", data.digest, seed=12)
-    first = checkpoints.obtain(recipe, data, DENSE)
+    first = checkpoints.obtain(recipe, data)
     path = checkpoints.checkpoint_path(recipe)
     path.write_bytes(path.read_bytes()[:1000])
-    again = checkpoints.obtain(recipe, data, DENSE)
+    again = checkpoints.obtain(recipe, data)
     assert "is damaged" in capsys.readouterr().err
     assert again.accuracy == first.accuracy
 
@@ -78,7 +77,7 @@ def test_only_what_was_trained_can_be_loaded(small_mnist: Path) -> None:
     recipe = TrainingRecipe("lenet-300-100", data.digest, seed=13)
     with pytest.raises(InputError, match=r"cannot read the checkpoint .*: train it again"):
         checkpoints.load(recipe)
-    trained = checkpoints.obtain(recipe, data, DENSE)
+    trained = checkpoints.obtain(recipe, data)
     assert checkpoints.load(recipe).digest == trained.digest
     assert recipe in [each for _, each, _ in checkpoints.kept_checkpoints()]
     # A checkpoint that holds another recipe is not that of this one.
@@ -90,7 +89,7 @@ def test_only_what_was_trained_can_be_loaded(small_mnist: Path) -> None:
 
 def test_the_digest_is_of_the_content(small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
-    trained = checkpoints.obtain(TrainingRecipe("lenet-300-100", data.digest), data, DENSE)
+    trained = checkpoints.obtain(TrainingRecipe("lenet-300-100", data.digest), data)
     state = trained.states[1]
     bias = state.bias.copy()
     bias[3] += 1e-6
@@ -111,7 +110,7 @@ def test_a_cache_that_cannot_be_written_is_said_first(
 
 def test_layer_operands_are_those_of_the_network(small_mnist: Path) -> None:
     data = mnist.load(small_mnist)
-    trained = checkpoints.obtain(TrainingRecipe("lenet-300-100", data.digest, seed=11), data, DENSE)
+    trained = checkpoints.obtain(TrainingRecipe("lenet-300-100", data.digest, seed=11), data)
     running = Model(trained.network, trained.states, DENSE)
     operands = layer_operands(running, data.test_images[:5], data.test_labels[:5])
     x = pixels(data.test_images[:5])
@@ -193,7 +192,7 @@ def changed(
 def sound(small_mnist: Path) -> bytes:
     dataset = mnist.load(small_mnist)
     recipe = TrainingRecipe("lenet-300-100", dataset.digest, seed=17)
-    checkpoints.obtain(recipe, dataset, DENSE)
+    checkpoints.obtain(recipe, dataset)
     return checkpoints.checkpoint_path(recipe).read_bytes()
 
 
@@ -219,7 +218,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(
     again = TrainedModel(recipe, (), 0.5, 0.0)
     monkeypatch.setattr(checkpoints, "_train", lambda *_: again)
     monkeypatch.setattr(checkpoints, "_save", lambda *_: None)
-    assert checkpoints.obtain(recipe, dataset, DENSE) is again
+    assert checkpoints.obtain(recipe, dataset) is again
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{path} is damaged (")
     assert line.endswith("; training anew")
@@ -233,7 +232,7 @@ def test_a_folder_in_the_place_of_a_checkpoint_is_one_line_at_once(small_mnist: 
     for ask in (
         lambda: checkpoints.untrained(recipe),
         lambda: checkpoints.load(recipe),
-        lambda: checkpoints.obtain(recipe, dataset, DENSE, lambda *_: pytest.fail("trained")),
+        lambda: checkpoints.obtain(recipe, dataset, lambda *_: pytest.fail("trained")),
     ):
         with pytest.raises(InputError, match="is a folder where a file belongs: remove it"):
             ask()
@@ -245,8 +244,7 @@ def test_a_damaged_parent_is_trained_with_the_progress_of_all(small_mnist: Path)
     """The progress bar knows of it: it was a missing key before."""
     dataset = mnist.load(small_mnist)
     recipe = TrainingRecipe("lenet-300-100", dataset.digest, 0.5, seed=19)
-    parent = recipe.parent()
-    assert parent is not None
+    parent = recipe.parents["dense"]
     trained([parent], dataset, ignore)
     checkpoints.checkpoint_path(parent).write_bytes(b"")
     told: list[Progress] = []

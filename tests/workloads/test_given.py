@@ -12,8 +12,9 @@ from crossover.bench.errors import InputError
 from crossover.bench.studies.given import GivenSource, source_of
 from crossover.bench.studies.networks import Pruning, TrainedSource
 from crossover.bench.studies.study import ignore
-from crossover.bench.workloads import given, pruning
+from crossover.bench.workloads import given
 from crossover.bench.workloads.given import GivenLayer
+from crossover.bench.workloads.pruning.masks import kept_by_layer, magnitude_masks
 from tests.workloads.readers.examples import WRITERS, chain
 
 
@@ -40,7 +41,7 @@ def test_a_network_comes_as_it_is_then_sparser(path: Path) -> None:
         assert layer.labels.pattern == "given"
         assert layer.labels.network_sparsity == pytest.approx(source.sparsity)
         assert layer.labels.accuracy is None
-    masks = pruning.magnitude_masks([each.weight for each in own], 0.9)
+    masks = magnitude_masks([each.weight for each in own], 0.9)
     for layer, wanted, mask in zip(pruned, own, masks, strict=True):
         assert layer.labels.network_sparsity == 0.9
         np.testing.assert_array_equal(layer.weight().values, wanted.weight * mask)
@@ -71,8 +72,8 @@ def test_magnitudes_are_counted_layer_by_layer_as_all_together() -> None:
     values[1][rng.random(values[1].shape) < 0.5] = 0
     values.append(np.full((4, 4), 0.5, np.float32))  # ties
     for sparsity in (0.0, 0.1, 0.5, 0.9, 0.999):
-        counted = pruning.kept_by_layer([lambda each=each: each for each in values], sparsity)  # type: ignore[misc]
-        masks = pruning.magnitude_masks(values, sparsity)
+        counted = kept_by_layer([lambda each=each: each for each in values], sparsity)  # type: ignore[misc]
+        masks = magnitude_masks(values, sparsity)
         assert counted == [int(mask.sum()) for mask in masks]
 
 

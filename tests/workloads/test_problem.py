@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.matrices import PatternFile, RandomMatrix
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload, identity
 from crossover.bench.workloads.recipes import NetworkWeights, PrunedLayer, TrainedLayer
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 
 ROOT = Path(__file__).parents[2]
 TRAINING = TrainingRecipe("lenet-300-100", "f" * 16, 0.9)

@@ -10,7 +10,7 @@ import pytest
 
 from crossover.bench.errors import InputError
 from crossover.bench.workloads import checkpoints, mnist
-from crossover.bench.workloads.checkpoints import TrainedModel, TrainingRecipe
+from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.matrices import RandomMatrix, pattern_file
 from crossover.bench.workloads.recipes import (
     LAYER_PATTERNS,
@@ -23,6 +23,7 @@ from crossover.bench.workloads.recipes import (
 )
 from crossover.bench.workloads.training.model import LayerOperands, Model, layer_operands
 from crossover.bench.workloads.training.model import with_zeros as blanked
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import discover
 
 
@@ -30,7 +31,7 @@ from crossover.kernels import discover
 def model(small_mnist: Path) -> TrainedModel:
     data = mnist.load(small_mnist)
     recipe = TrainingRecipe("lenet-300-100", data.digest, 0.9, seed=11)
-    return checkpoints.obtain(recipe, data, discover()["numpy-masked-update"])
+    return checkpoints.obtain(recipe, data)
 
 
 def test_random_weights_are_of_their_structure() -> None:

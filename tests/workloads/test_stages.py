@@ -15,8 +15,8 @@ import pytest
 
 from crossover.bench.records.files import Holder
 from crossover.bench.workloads import checkpoints, mnist, networks
-from crossover.bench.workloads.checkpoints import TrainingRecipe
 from crossover.bench.workloads.networks import Linear, Network
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import discover
 
 KERNELS = discover()
@@ -40,7 +40,7 @@ def recipe_of(data: Path, pattern: Any = "gradual", kernel: str = "") -> Trainin
 
 
 def obtain(recipe: TrainingRecipe, data: Path, told: Any = None) -> checkpoints.TrainedModel:
-    return checkpoints.obtain(recipe, mnist.load(data), KERNELS[recipe.kernel], told)
+    return checkpoints.obtain(recipe, mnist.load(data), told)
 
 
 def _train(cache: Path, data: Path, recipe: TrainingRecipe, stop: float, slow: bool) -> None:
@@ -100,7 +100,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     assert found.digest == expected
     assert checkpoints.load(recipe).digest == expected
     assert sorted(each.suffix for each in (tmp_path / "models").iterdir()) == [
-        ".safetensors" for each in (recipe, recipe.parent()) if each
+        ".safetensors" for _ in (recipe, *recipe.parents)
     ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossover.bench.workloads import mnist, networks, pruning
+from crossover.bench.workloads import mnist, networks
 from crossover.bench.workloads.networks import Convolution, Linear, Network
+from crossover.bench.workloads.pruning.masks import magnitude_masks
 from crossover.bench.workloads.training import loop
 from crossover.bench.workloads.training.loop import Schedule
 from crossover.bench.workloads.training.model import (
@@ -91,7 +92,7 @@ def test_every_kernel_trains_the_same_network(name: str) -> None:
     def trained(kernel_name: str) -> list[LayerState]:
         rng = np.random.default_rng(5)
         states = loop.initial_state(network, rng)
-        masks = pruning.magnitude_masks([s.weight.values for s in states], 0.8)
+        masks = magnitude_masks([s.weight.values for s in states], 0.8)
         sparse = [
             LayerState(Weight(np.where(mask, s.weight.values, 0), mask), s.bias)
             for s, mask in zip(states, masks, strict=True)

@@ -20,11 +20,11 @@ from crossover.bench.studies.given import source_of
 from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import PlannedStudy, PlannedVisit, Report, threads_or_all
 from crossover.bench.workloads import checkpoints
-from crossover.bench.workloads.checkpoints import PrunedPattern
 from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix, pattern_file
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import WeightRecipe
+from crossover.bench.workloads.training.recipe import PrunedPattern
 from crossover.kernels.base import PASSES, Pass
 
 _MOST_ROUNDS = 30

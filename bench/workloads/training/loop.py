@@ -6,8 +6,9 @@ Every product goes through the passes of a kernel, and every change of a weight 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from crossover.bench.workloads.mnist import SIDE
 from crossover.bench.workloads.networks import Network
-from crossover.bench.workloads.pruning import Mask, cubic_sparsity
+from crossover.bench.workloads.pruning.masks import Scope
+from crossover.bench.workloads.pruning.method import Moment, PruningMethod, kept_by
 from crossover.bench.workloads.training.elementwise import adam_direction, sum_columns
 from crossover.bench.workloads.training.model import (
     LayerState,
@@ -27,8 +29,6 @@ from crossover.bench.workloads.training.model import (
 from crossover.kernels.base import Weight
 
 BATCH = 128
-#: Returns masks of a sparsity for the values of each layer.
-Choose = Callable[[list[NDArray[np.float32]], float], list[Mask]]
 
 
 def initial_state(network: Network, rng: np.random.Generator) -> list[LayerState]:
@@ -97,12 +97,20 @@ class Adam(GradientDescent):
         zeros = self.model.xp.zeros_like
         return zeros(like), zeros(like)
 
-    def patterns_changed(self) -> None:
-        """Start the moments anew where the layout of the gradients changed with the pattern."""
-        for index, gradient in enumerate(self.model.gradients):
-            local = self.model.kernel.local(gradient)
-            if local.shape != self.moments[index][0].shape:
-                self.moments[index] = self._zeros(local)
+    def patterns_changed(self, before: Sequence[Any]) -> None:
+        """Lay the moments out as the gradients are now, whose operands were others ``before``.
+
+        What an entry that is new has not met yet is 0.
+        """
+        kernel, xp = self.model.kernel, self.model.xp
+        if kernel.stores_zeros:
+            return
+        for index, (old, new) in enumerate(zip(before, self.model.weights, strict=True)):
+            rows, columns = _places(self.model, index)
+            whole = [kernel.dense_gradient(old, kernel.put(each)) for each in self.moments[index]]
+            first, second = (xp.asarray(on_host(each)[rows, columns]) for each in whole)
+            assert first.shape == kernel.gradient_shape(new)
+            self.moments[index] = first, second
 
     def kept_moments(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return the moments on the host: of each layer's weight, then of each one's bias."""
@@ -136,12 +144,30 @@ class Schedule:
 
     epochs: int
     rate: float
-    #: To which sparsity the network is pruned meanwhile, where masks are chosen.
+    #: To which sparsity the network is pruned meanwhile, and over what: all layers or each.
     end: float = 0.0
+    scope: Scope = "global"
     #: The share of the steps after which ``end`` is reached; the rest is fine-tuning.
     ramp: float = 0.6
     #: How many times per epoch the pattern is chosen again.
     changes: int = 10
+
+
+def _places(model: Model, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row and column of each entry of a layer's gradients, as their kernel lays them out.
+
+    They are the gradients of products with one column: of dY numbered by row, and of X by column.
+    """
+    kernel, operand, (m, k) = model.kernel, model.weights[index], model.network.layers[index].shape
+    found = []
+    for dy, x in ((np.arange(m), np.ones(k)), (np.ones(m), np.arange(k))):
+        left, right = (
+            kernel.put(model.xp.asarray(each.astype(np.float32)[:, None])) for each in (dy, x)
+        )
+        room = kernel.put(model.xp.zeros(kernel.gradient_shape(operand), np.float32))
+        gradient = kernel.local(kernel.backward_weight(operand, left, right, room))
+        found.append(on_host(gradient).astype(np.int64))
+    return found[0], found[1]
 
 
 def train(
@@ -150,16 +176,16 @@ def train(
     labels: NDArray[np.uint8],
     schedule: Schedule,
     rng: np.random.Generator,
-    choose_masks: Choose | None = None,
+    method: PruningMethod | None = None,
     progress: Callable[[float], None] | None = None,
     begun: Stage | None = None,
     keep: Callable[[Stage], None] | None = None,
 ) -> None:
     """Train ``model`` on images (count, 784) uint8, its rate falling along half a cosine.
 
-    ``choose_masks(values, sparsity)`` chooses the pattern while the sparsity rises to
-    ``schedule.end``; ``progress`` is told the share that is done. ``keep`` is given every stage but
-    the last. Begun with one of them, whose layers ``model`` must have, it comes to the same end.
+    ``method`` changes the pattern; ``progress`` is told the share that is done. ``keep`` is given
+    every stage but the last. Begun with one of them, whose layers ``model`` must have, it comes to
+    the same end.
     """
     xp, adam = model.xp, Adam(model)
     steps = -(-len(images) // BATCH)
@@ -171,13 +197,14 @@ def train(
         rng.bit_generator.state = begun.draws
     for epoch in range(begun.epochs if begun else 0, schedule.epochs):
         for step, rows in enumerate(_batches(len(images), rng), epoch * steps):
-            if choose_masks and step <= ramp_steps and (step % every == 0 or step == ramp_steps):
-                sparsity = cubic_sparsity(step / ramp_steps, schedule.end)
-                _prune(model, sparsity, choose_masks)
-                adam.patterns_changed()
-            logits, taken = model.forward(xp.asarray(pixels(_shifted(images[rows], rng))))
+            x = xp.asarray(pixels(_shifted(images[rows], rng)))
+            y = xp.asarray(labels[rows])
+            if method and (step % every == 0 or step == ramp_steps):
+                progressed = step / total, step / ramp_steps
+                _change(adam, method, schedule, progressed, rng, partial(_gradients, model, x, y))
+            logits, taken = model.forward(x)
             rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
-            adam.step(loss_gradient(logits, xp.asarray(labels[rows]), xp), taken, rate)
+            adam.step(loss_gradient(logits, y, xp), taken, rate)
             if progress:
                 progress((step + 1) / total)
         if keep and epoch + 1 < schedule.epochs:
@@ -189,13 +216,32 @@ def _stage(epochs: int, model: Model, adam: Adam, rng: np.random.Generator) -> S
     return Stage(epochs, tuple(model.states()), adam.steps, moments, rng.bit_generator.state)
 
 
-def _prune(model: Model, sparsity: float, choose_masks: Any) -> None:
-    """Give ``model`` the patterns chosen for ``sparsity``."""
+def _change(
+    adam: Adam,
+    method: PruningMethod,
+    schedule: Schedule,
+    progressed: tuple[float, float],
+    rng: np.random.Generator,
+    gradients: Callable[[], list[NDArray[np.float32]]],
+) -> None:
+    """Give the model the pattern that ``method`` wants from here on, if it wants another."""
+    model = adam.model
     values = [model.kernel.dense_weight(operand) for operand in model.weights]
-    masks = choose_masks(values, sparsity)
-    model.prepare(
-        [Weight(np.where(mask, v, 0), mask) for v, mask in zip(values, masks, strict=True)]
+    masks = method.change(
+        Moment(values, model.patterns, schedule.end, schedule.scope, *progressed, rng, gradients)
     )
+    if masks is None:
+        return
+    before = list(model.weights)
+    model.prepare(kept_by(values, masks))
+    adam.patterns_changed(before)
+
+
+def _gradients(model: Model, x: Any, labels: Any) -> list[NDArray[np.float32]]:
+    """Return the gradient (m, k) of each layer's weight by a batch, those of zeros included."""
+    logits, taken = model.forward(x)
+    gradients = dict(model.backward(loss_gradient(logits, labels, model.xp), taken))
+    return [on_host(gradients[i] @ each.x.T) for i, each in enumerate(taken)]
 
 
 def _shifted(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover.bench.workloads.networks import Network
-from crossover.bench.workloads.pruning import Mask
+from crossover.bench.workloads.pruning.masks import Mask
 from crossover.bench.workloads.training.elementwise import add_bias, pass_through_relu
 from crossover.kernels.base import PASSES, Kernel, Pass, Weight
 

@@ -15,9 +15,10 @@ import numpy as np
 from crossover.bench.workloads import tensor_files
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import Network
+from crossover.bench.workloads.pruning.method import PruningMethod
 from crossover.bench.workloads.tensor_files import DamagedError, TensorFile
 from crossover.bench.workloads.training import loop
-from crossover.bench.workloads.training.loop import Choose, Schedule, Stage
+from crossover.bench.workloads.training.loop import Schedule, Stage
 from crossover.bench.workloads.training.model import LayerState, Model
 from crossover.kernels.base import Kernel
 
@@ -40,7 +41,7 @@ class StagedTraining:
         dataset: Dataset,
         schedule: Schedule,
         rng: np.random.Generator,
-        choose_masks: Choose | None = None,
+        method: PruningMethod | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> tuple[Model, float]:
         """Return the trained model, and the seconds that it took over all attempts together.
@@ -58,7 +59,7 @@ class StagedTraining:
             self.save(stage, before_s + perf_counter() - began)
 
         loop.train(
-            model, dataset.train_images, dataset.train_labels, schedule, rng, choose_masks,
+            model, dataset.train_images, dataset.train_labels, schedule, rng, method,
             progress, stage, keep,
         )  # fmt: skip
         return model, before_s + perf_counter() - began

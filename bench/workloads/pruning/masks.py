@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -101,13 +100,12 @@ def block_masks(
     ]
 
 
-def chooser(
-    block: tuple[int, int] | None, scope: Scope
-) -> Callable[[Sequence[Values], float], list[Mask]]:
-    """Return the choice of masks by magnitude: of single entries, or of each ``block``."""
-    if block is None:
-        return partial(magnitude_masks, scope=scope)
-    return partial(block_masks, block=block, scope=scope)
+def masks_of_counts(scores: Sequence[Values], counts: Sequence[int]) -> list[Mask]:
+    """Return masks of the entries with the largest score, so many of each layer."""
+    return [
+        _highest(layer.ravel(), count).reshape(layer.shape)
+        for layer, count in zip(scores, counts, strict=True)
+    ]
 
 
 def row_skewed_masks(
@@ -156,7 +154,10 @@ def _keep_largest(scores: Sequence[Values], sparsity: float, scope: Scope) -> li
 
 
 def _largest(scores: Values, sparsity: float) -> Mask:
-    count = kept(scores.size, sparsity)
+    return _highest(scores, kept(scores.size, sparsity))
+
+
+def _highest(scores: Values, count: int) -> Mask:
     threshold = np.partition(scores, scores.size - count)[scores.size - count]
     mask = np.asarray(scores > threshold)
     # Of equal scores the first stay. (argpartition does both, 10 x slower where many are zero.)

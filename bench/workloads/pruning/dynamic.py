@@ -1,0 +1,67 @@
+"""Methods that train a sparse network whose pattern moves: what is small goes, as much grows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crossover.bench.workloads.pruning.masks import Mask, Values, masks_of_counts
+from crossover.bench.workloads.pruning.method import Moment
+from crossover.bench.workloads.pruning.static import ErdosRenyiScaled
+
+# Share of the entries that move at first; it falls to nothing when so much of training is done.
+_MOVED = 0.3
+_LAST = 0.75
+
+
+class Regrowth(ErdosRenyiScaled):
+    """Drops the smallest magnitudes and grows as many entries elsewhere, layer by layer."""
+
+    def change(self, moment: Moment) -> list[Mask] | None:
+        if not 0 < moment.done < _LAST:
+            return None
+        share = _MOVED / 2 * (1 + np.cos(np.pi * moment.done / _LAST))
+        grown = self.scores(moment)
+        return [
+            _moved(*each, share) for each in zip(moment.values, moment.masks, grown, strict=True)
+        ]
+
+    def scores(self, moment: Moment) -> list[Values]:
+        """Return of each entry (m, k) how much it is wanted; that of those in place is not read."""
+        raise NotImplementedError
+
+
+class Set(Regrowth):
+    """Grows at random."""
+
+    name = "set"
+    title = "sparse from the start, regrown at random (SET)"
+    source = "Mocanu et al. 2018"
+
+    def scores(self, moment: Moment) -> list[Values]:
+        return [moment.rng.random(mask.shape, np.float32) for mask in moment.masks]
+
+
+class RigL(Regrowth):
+    """Grows where the gradient is largest."""
+
+    name = "rigl"
+    title = "sparse from the start, regrown by gradient (RigL)"
+    source = "Evci et al. 2020"
+
+    def scores(self, moment: Moment) -> list[Values]:
+        return [np.abs(gradient) for gradient in moment.gradients()]
+
+
+def _moved(values: Values, mask: Mask, wanted: Values, share: float) -> Mask:
+    """Return the mask with a ``share`` of its entries moved to where they are wanted most."""
+    there = int(mask.sum())
+    count = min(int(share * there), mask.size - there)
+    if not count:
+        return mask
+    magnitudes = np.where(mask, np.abs(values), -1).astype(np.float32)
+    kept = masks_of_counts([magnitudes], [there - count])[0] if count < there else mask & False
+    grown = masks_of_counts([np.where(mask, -1, wanted).astype(np.float32)], [count])[0]
+    return kept | grown
+
+
+METHODS = Set, RigL
