@@ -19,6 +19,9 @@ PASS_TITLES = {
     "step": "training step",
     "network": "whole network",
     "serving": "whole network, several callers",
+    "training": "training",
+    "epoch": "epoch of training",
+    "first steps": "first steps of training",
 }
 
 

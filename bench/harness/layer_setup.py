@@ -18,6 +18,7 @@ from crossover.bench.records.rows import Row
 from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.problem import Workload
 from crossover.bench.workloads.recipes import (
+    LearnedNetwork,
     NetworkWeights,
     ServedNetwork,
     WeightRecipe,
@@ -33,7 +34,7 @@ _LAUNCH_BOUND = 1 << 22
 # Of a result with more entries than this so many rows are checked.
 _LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
 # Recipes of whole networks, which others set up.
-_WHOLE = NetworkWeights, GivenWeights, ServedNetwork
+_WHOLE = NetworkWeights, GivenWeights, ServedNetwork, LearnedNetwork
 #: What an operand is for: a pass, and the columns of X.
 Purpose = tuple[Pass, int]
 # What is drawn for the operands is not what orders the rounds, which kernels see.

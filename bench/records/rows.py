@@ -169,6 +169,11 @@ class Row:
     #: came, and all but one in a hundred. ``samples`` are seconds an answer, of all callers.
     p50_samples: list[float] = field(default_factory=list)
     p99_samples: list[float] = field(default_factory=list)
+    #: Of a training, the share of the test set that is classified right, after each epoch timed.
+    accuracies: list[float] = field(default_factory=list)
+    #: Of a training beside one in float64: by how much the weights differ after 1, 2, 4, 8 … steps,
+    #: at most over all layers, in units of the largest weight of the layer.
+    differences: list[float] = field(default_factory=list)
     #: Seconds of converting W to the operand (on a GPU: and moving it there), and back.
     prepare_s: float | None = None
     restore_s: float | None = None

@@ -31,7 +31,7 @@ from crossover.bench.records.rows import (
 )
 from crossover.bench.records.upgrades import OLDEST_VERSION, upgrade
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 # Marks the file as ours: "Xovr" (SQLite's application_id).
 _APPLICATION_ID = 0x586F7672
 FILE_NAME = "results.sqlite"

@@ -15,6 +15,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         "ALTER TABLE rows ADD COLUMN p50_samples TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE rows ADD COLUMN p99_samples TEXT NOT NULL DEFAULT '[]'",
     ),
+    7: (
+        "ALTER TABLE rows ADD COLUMN accuracies TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE rows ADD COLUMN differences TEXT NOT NULL DEFAULT '[]'",
+    ),
 }
 OLDEST_VERSION = min(_UPGRADES)
 

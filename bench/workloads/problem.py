@@ -8,12 +8,18 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 from crossover.bench.workloads.given import GivenWeights
-from crossover.bench.workloads.recipes import NetworkWeights, ServedNetwork, WeightRecipe
+from crossover.bench.workloads.recipes import (
+    LearnedNetwork,
+    NetworkWeights,
+    ServedNetwork,
+    WeightRecipe,
+)
 from crossover.kernels.base import PASSES, Pass
 
 #: A pass of one layer; or of a whole network a training step, its outputs of inputs, or these for
-#: several callers at a time.
-Computes = Pass | Literal["step", "network", "serving"]
+#: several callers at a time; a training with its outcome, epochs of one kernel beside those of
+#: others, or its first steps beside float64.
+Computes = Pass | Literal["step", "network", "serving", "training", "epoch", "first steps"]
 #: ``hot``: operands stay in the caches; ``cold``: the caches are emptied before each call.
 Caches = Literal["hot", "cold"]
 CACHES: tuple[Caches, ...] = get_args(Caches)
@@ -25,7 +31,7 @@ IdleThreads = Literal["rest", "as the library likes"]
 class Workload:
     """Operands and what to compute with them; machines are compared on equal workloads."""
 
-    weights: WeightRecipe | NetworkWeights | GivenWeights | ServedNetwork
+    weights: WeightRecipe | NetworkWeights | GivenWeights | ServedNetwork | LearnedNetwork
     computes: Computes
     batch: int
     #: Share of zeros in X and dY: drawn to be so, or None for the recipe's own.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.networks import Layer, Network, network
+from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.pruning.masks import (
     Mask,
     block_masks,
@@ -201,6 +202,34 @@ class ServedNetwork:
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Return the inputs (n, features) of ``batch`` images."""
         return self.layers[0].operands(batch).x.T
+
+
+@dataclass(frozen=True)
+class LearnedNetwork:
+    """A network that is trained for a question, as its recipe says, by whom it is asked."""
+
+    training: TrainingRecipe
+    #: Where pruning methods of the user's are.
+    modules: tuple[str, ...] = field(default=(), metadata=OUTSIDE_IDENTITY)
+
+    @property
+    def labels(self) -> Labels:
+        it = self.training
+        how = it.pattern if it.sparsity else "dense"
+        return Labels(it.network, "all layers", 0, it.sparsity, how, it.scope)
+
+    @property
+    def network(self) -> Network:
+        return network(self.training.network)
+
+    def trained(self) -> TrainedModel:
+        """Return the network, trained now unless a checkpoint of it is kept."""
+        registry.load(self.modules)
+        return checkpoints.obtain(self.training, mnist.load())
+
+    def inputs(self, batch: int) -> NDArray[np.float32]:
+        """Return the inputs (n, features) of the first ``batch`` images of the test set."""
+        return model.pixels(mnist.load().test_images[:batch]).T
 
 
 def trained_layers(model: TrainedModel, folder: Path | None = None) -> list[TrainedLayer]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from crossover.bench.harness.sources import Discovered
 from crossover.kernels import libraries
 from crossover.kernels.base import ONLY_FP32, Array, ForwardOnly, Kernel, Look, Role, Weight
 from crossover.kernels.serving import Choice, Network, Plan
@@ -154,6 +155,51 @@ class TorchNetwork(Engine):
         return Built(run, sum(4 * (m * k + m) for m, k in (e.shape for e in plan.layers)))
 
 
+class SparseNetwork(Engine):
+    """All sparse, by one kernel for every layer."""
+
+    runtime = "numba"
+    role = "ours"
+    stores_zeros = False
+    way: ClassVar[Way] = "compiled"
+    #: The kernel of each layer.
+    kernel: ClassVar[str]
+
+    def build(self, plan: Plan, layers: Sequence[Layer]) -> Built:
+        return _in_one_way(plan, layers, self.way, [self.kernel] * len(layers))
+
+
+class TiledNetwork(SparseNetwork):
+    """All by ``numba-tiled``, in one compiled call."""
+
+    name = "tiled-network"
+    title = "Numba, sparse in registers"
+    kernel = "numba-tiled"
+    source = "numba-tiled in kernels.serving"
+    look = Look("#1a6fe6", "v", "-.")
+
+
+class SellNetwork(SparseNetwork):
+    """All by ``numba-sell``, for one input."""
+
+    name = "sell-network"
+    title = "Numba, sparse for one input"
+    kernel = "numba-sell"
+    source = "numba-sell in kernels.serving"
+    look = Look("#9a5fd0", "P", "-.")
+
+
+class BlocksNetwork(SparseNetwork):
+    """All by ``numba-bsr``, layer by layer."""
+
+    name = "blocks-network"
+    title = "Numba, sparse in blocks"
+    way = "kernels"
+    kernel = "numba-bsr"
+    source = "numba-bsr in kernels.serving"
+    look = Look("#c2620c", "s", "-.")
+
+
 class Glue(Engine):
     """What lies between a plan's products: turned activations, biases, ReLU; no answer."""
 
@@ -176,8 +222,20 @@ class Glue(Engine):
 
 
 ENGINES: tuple[Engine, ...] = (
-    Planned(), Layered(), NumpyNetwork(), NumbaNetwork(), TorchNetwork(), Glue(),
+    Planned(), Layered(), NumpyNetwork(), NumbaNetwork(), TorchNetwork(), TiledNetwork(),
+    SellNetwork(), BlocksNetwork(), Glue(),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KernelsAndEngines:
+    """The source of every kernel of this suite and of ``modules``, and of engines."""
+
+    modules: tuple[str, ...] = ()
+
+    def load(self) -> dict[str, Kernel]:
+        """Return kernels and engines by name."""
+        return Discovered(self.modules).load() | Engines().load()
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from crossover.bench.harness.served.engines import Engine
 from crossover.bench.harness.served.load import Load
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
-from crossover.bench.workloads.recipes import ServedNetwork
+from crossover.bench.workloads.recipes import LearnedNetwork, ServedNetwork
 from crossover.kernels.base import FP32, Array, Kernel
 from crossover.kernels.processor import PAGE, aligned_empty
-from crossover.kernels.serving import files
+from crossover.kernels.serving import LayerPlan, Plan, files
+from crossover.kernels.serving.network import Layer
+from crossover.kernels.serving.plan import one_way
 from crossover.kernels.verdicts import Float64, Verdict, compare, gamma
 
 _OWN_STREAM = 1
@@ -36,9 +38,13 @@ class NetworkSetup:
     def __init__(self, task: Task) -> None:
         """Read the planned network, and make the inputs."""
         workload = task.problem.workload
-        assert isinstance(workload.weights, ServedNetwork)
-        self.callers = workload.weights.callers
-        self.plan, self.layers = files.read(workload.weights.path)
+        assert isinstance(workload.weights, ServedNetwork | LearnedNetwork)
+        if isinstance(workload.weights, ServedNetwork):
+            self.callers = workload.weights.callers
+            self.plan, self.layers = files.read(workload.weights.path)
+        else:
+            self.callers = 1
+            self.plan, self.layers = _unplanned(workload.weights)
         self.inputs = np.ascontiguousarray(workload.weights.inputs(workload.batch))
         self.rng = np.random.default_rng([*task.seed, _OWN_STREAM])
         self._exact = [
@@ -123,6 +129,18 @@ class NetworkSetup:
             if layer.relu:
                 x = np.maximum(x, 0)
         return x.T, error.T
+
+
+def _unplanned(learned: LearnedNetwork) -> tuple[Plan, list[Layer]]:
+    """Return a network that was trained, and a plan that says no more than its layers."""
+    trained = learned.trained()
+    shapes = [(layer.name, layer.shape) for layer in trained.network.layers]
+    layers = tuple(
+        LayerPlan(name, shape, index < len(shapes) - 1)
+        for index, (name, shape) in enumerate(shapes)
+    )
+    plan = one_way(trained.network.name, layers, "dense")
+    return plan, [Layer(state.weight, state.bias) for state in trained.states]
 
 
 class NetworkExaminer:
