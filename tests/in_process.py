@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from crossover.bench.harness.sources import Discovered, KernelSource
-from crossover.bench.harness.task import Outcome, Task, run
-from crossover.bench.harness.worker import set_up
+from crossover.bench.harness.task import Outcome, Task
+from crossover.bench.harness.worker import carry_out
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.kernels.base import Kernel
@@ -25,7 +25,7 @@ def outcome(
     task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None] = lambda _: None
 ) -> Outcome:
     """Return what comes of ``task`` in this process."""
-    return run(task, set_up, {name: kernels[name] for name in task.kernels}, take_turn)
+    return carry_out(task, {name: kernels[name] for name in task.kernels}, take_turn)
 
 
 class InProcess:

@@ -56,9 +56,9 @@ def study_command(
 
 
 def conduct_and_show(
-    options: argparse.Namespace, command: str, studies: Sequence[Study], shown: str
+    options: argparse.Namespace, command: str, studies: Sequence[Study], shown: str | None
 ) -> int:
-    """Conduct ``studies``, show the section of ``shown``, and return the exit code."""
+    """Conduct ``studies``, show the section of ``shown`` (None: all), and return the exit code."""
     with progress(options.quiet) as report:
         done = conduct(studies, options.out, command, report, options.again)
     if done.interrupted and not done.rows_measured:

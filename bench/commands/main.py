@@ -10,6 +10,7 @@ from typing import cast
 
 from crossover.bench.commands import (
     compare,
+    experiment,
     gate,
     history,
     kernels,
@@ -35,7 +36,7 @@ from crossover.reports.foreign import terminal_text
 #: In the order of ``--help``.
 COMMANDS = (
     run, search, plan, serve_check, peers, step, scaling, regret, selfcheck, gate, history, report,
-    compare, machine, kernels, networks, store,
+    compare, experiment, machine, kernels, networks, store,
 )  # fmt: skip
 
 

@@ -27,13 +27,15 @@ from crossover.bench.harness.examination.examiner import finite, spoil
 from crossover.bench.harness.examination.step import ExaminedKernel, RecordingKernel, StandIn
 from crossover.bench.harness.layer_setup import refusal_for_size
 from crossover.bench.harness.task import Description, PreparedCall, Task
+from crossover.bench.harness.trained.description import described, products_of
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.given import GivenWeights
+from crossover.bench.workloads.networks import PIXELS
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training.loop import OPTIMIZERS
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
-from crossover.kernels.base import PASSES, Array, Kernel, Problem
+from crossover.kernels.base import Array, Kernel, Problem
 from crossover.kernels.processor import PAGE, aligned_empty
 from crossover.kernels.verdicts import Verdict
 
@@ -52,46 +54,25 @@ class StepSetup:
         self.optimizer = workload.optimizer
         dataset = mnist.load()
         batch = workload.batch
+        self.rng = np.random.default_rng([*task.seed, _OWN_STREAM])
         self.pixels = pixels(dataset.test_images[:batch])
         #: Other images, for the last check.
         self.other_pixels = pixels(dataset.test_images[-batch:])
-        self.rng = np.random.default_rng([*task.seed, _OWN_STREAM])
         self.labels = dataset.test_labels[: workload.batch]
+        if (inputs := self.network.layers[0].shape[1]) != PIXELS:
+            drawn = self.rng.random((2, inputs, batch), np.float32)
+            self.pixels, self.other_pixels = drawn
 
     @property
     def problems(self) -> list[Problem]:
-        """Return the products of a step; the first layer needs no gradient of its input."""
-        batch = self.pixels.shape[1]
-        return [
-            Problem(pass_, *layer.shape, layer.columns(batch), state.weight.nnz)
-            for index, (layer, state) in enumerate(
-                zip(self.network.layers, self.states, strict=True)
-            )
-            for pass_ in PASSES
-            if index or pass_ != "backward_input"
-        ]
+        """Return the products of a step."""
+        return products_of(self.network, self.states, self.pixels.shape[1])
 
     @property
     def description(self) -> Description:
-        """Return the step as one problem: sums over its layers and products."""
-        weights = [state.weight for state in self.states]
-        nnz, entries = (
-            sum(each) for each in zip(*((w.nnz, w.pattern.size) for w in weights), strict=True)
-        )
-        products = self.problems
-        return Description(
-            m=sum(w.shape[0] for w in weights),
-            k=sum(w.shape[1] for w in weights),
-            n=self.pixels.shape[1],
-            nnz=nnz,
-            sparsity=1.0 - nnz / entries,
-            zeros_x=float(np.mean(self.pixels == 0)),
-            zeros_dy=0.0,
-            useful_flops=sum(2.0 * p.nnz * p.n for p in products),
-            executed_flops=sum(2.0 * p.m * p.k * p.n for p in products),
-            side_bytes=sum(4 * (p.m + p.k) * p.n for p in products),
-            format_bytes={"dense": sum(w.values.nbytes for w in weights)},
-        )
+        """Return the step as one problem."""
+        zeros = float(np.mean(self.pixels == 0))
+        return described(self.network, self.states, self.pixels.shape[1], zeros)
 
     def prepare(self, kernel: Kernel) -> tuple[Row, PreparedCall | None]:
         """Return the row so far, and the call if every product of a step is right."""

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,12 @@ from crossover.bench.harness.layer_setup import LayerSetup
 from crossover.bench.harness.served.setup import NetworkSetup
 from crossover.bench.harness.sources import KernelSource
 from crossover.bench.harness.step_setup import StepSetup
-from crossover.bench.harness.task import EXIT_GPU_LOST, Outcome, Setup, Task, run
+from crossover.bench.harness.task import EXIT_GPU_LOST, Outcome, Setup, TakeTurn, Task, run
+from crossover.bench.harness.trained.beside import take_first_steps, train_epochs
+from crossover.bench.harness.trained.learning import learn
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads.problem import Setting
+from crossover.kernels.base import Kernel
 
 resource: Any
 try:
@@ -188,14 +191,21 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
                 turns.value += 1
 
             try:
-                outcome: Outcome | Exception = run(
-                    task, set_up, {name: kernels[name] for name in names}, take_turn
+                outcome: Outcome | Exception = carry_out(
+                    task, {name: kernels[name] for name in names}, take_turn
                 )
             except Exception as error:  # of the harness or the operands: the parent's to tell
                 outcome = error
             pipe.send(outcome)
         except (EOFError, BrokenPipeError):
             return
+
+
+def carry_out(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
+    """Return what came of a task: of a race, or of trainings."""
+    trainings = {"training": learn, "epoch": train_epochs, "first steps": take_first_steps}
+    training = trainings.get(task.problem.workload.computes)
+    return training(task, kernels, take_turn) if training else run(task, set_up, kernels, take_turn)
 
 
 def set_up(task: Task) -> Setup:

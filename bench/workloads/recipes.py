@@ -7,7 +7,7 @@ made last is kept there, so visits to one weight belong together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from crossover.bench.workloads.pruning.masks import (
 )
 from crossover.bench.workloads.pruning.pruned import BLOCK
 from crossover.bench.workloads.training import model
+from crossover.bench.workloads.training.beginning import beginning
 from crossover.bench.workloads.training.loop import initial_state
 from crossover.bench.workloads.training.model import LayerOperands, LayerState
 from crossover.bench.workloads.training.recipe import TrainingRecipe
@@ -226,6 +227,16 @@ class LearnedNetwork:
         """Return the network, trained now unless a checkpoint of it is kept."""
         registry.load(self.modules)
         return checkpoints.obtain(self.training, mnist.load())
+
+    def beginning(self) -> tuple[Sequence[LayerState], np.random.Generator]:
+        """Return the layers that its training begins with, and the generator of what follows."""
+        registry.load(self.modules)
+        draws, dataset = self.training.generator(), mnist.load()
+        parents = {
+            name: checkpoints.obtain(recipe, dataset).states
+            for name, recipe in self.training.parents.items()
+        }
+        return beginning(self.training, parents, draws), draws
 
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Return the inputs (n, features) of the first ``batch`` images of the test set."""

@@ -83,6 +83,9 @@ class GradientDescent:
     def direct(self, index: int, weight_gradient: Any, bias_gradient: Any) -> None:
         """Replace the gradients of layer ``index`` by the direction of the step, in place."""
 
+    def patterns_changed(self, before: Sequence[Any]) -> None:
+        """Take note that the model's operands are others than they were ``before``."""
+
 
 class Adam(GradientDescent):
     """Adam (Kingma and Ba 2015), its moments laid out like the kernel's gradients."""
@@ -170,6 +173,84 @@ def _places(model: Model, index: int) -> tuple[NDArray[np.int64], NDArray[np.int
     return found[0], found[1]
 
 
+class Training:
+    """A training that goes on epoch by epoch, its rate falling along half a cosine."""
+
+    def __init__(
+        self,
+        model: Model,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.uint8],
+        schedule: Schedule,
+        rng: np.random.Generator,
+        method: PruningMethod | None = None,
+        optimizer: type[GradientDescent] = Adam,
+    ) -> None:
+        """Take images (count, 784) uint8 to train ``model`` on; ``method`` changes its pattern."""
+        self.model, self._images, self._labels = model, images, labels
+        self._schedule, self._rng, self._method = schedule, rng, method
+        self.optimizer = optimizer(model)
+        #: How many epochs are done.
+        self.epochs = 0
+
+    @property
+    def steps(self) -> int:
+        """Return the steps of an epoch."""
+        return -(-len(self._images) // BATCH)
+
+    def epoch(self, progress: Callable[[float], None] | None = None) -> None:
+        """Go once through all images; ``progress`` is told the share of all epochs."""
+        total = self._schedule.epochs * self.steps
+        batches = _batches(len(self._images), self._rng)
+        for step, rows in enumerate(batches, self.epochs * self.steps):
+            self._step(step, total, rows)
+            if progress:
+                progress((step + 1) / total)
+        self.epochs += 1
+
+    def _step(self, step: int, total: int, rows: NDArray[np.int64]) -> None:
+        model, schedule, rng = self.model, self._schedule, self._rng
+        x = model.xp.asarray(pixels(_shifted(self._images[rows], rng)))
+        y = model.xp.asarray(self._labels[rows])
+        every = max(1, len(self._images) // (BATCH * schedule.changes))
+        ramp_steps = max(1, round(total * schedule.ramp))
+        if self._method and (step % every == 0 or step == ramp_steps):
+            self._change((step / total, step / ramp_steps), partial(_gradients, model, x, y))
+        logits, taken = model.forward(x)
+        rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
+        self.optimizer.step(loss_gradient(logits, y, model.xp), taken, rate)
+
+    def _change(
+        self, progressed: tuple[float, float], gradients: Callable[[], list[NDArray[np.float32]]]
+    ) -> None:
+        """Give the model the pattern that the method wants from here on, if it wants another."""
+        model, schedule = self.model, self._schedule
+        values = [model.kernel.dense_weight(operand) for operand in model.weights]
+        asked = schedule.end, schedule.scope, *progressed
+        assert self._method is not None
+        masks = self._method.change(Moment(values, model.patterns, *asked, self._rng, gradients))
+        if masks is None:
+            return
+        before = list(model.weights)
+        model.prepare(kept_by(values, masks))
+        self.optimizer.patterns_changed(before)
+
+    def stage(self) -> Stage:
+        """Return what it depends on from here, where it descends by Adam."""
+        assert isinstance(self.optimizer, Adam)
+        moments = tuple(self.optimizer.kept_moments())
+        draws = self._rng.bit_generator.state
+        states = tuple(self.model.states())
+        return Stage(self.epochs, states, self.optimizer.steps, moments, draws)
+
+    def resume(self, stage: Stage) -> None:
+        """Go on from ``stage``, whose layers the model has."""
+        assert isinstance(self.optimizer, Adam)
+        self.optimizer.resume(stage)
+        self._rng.bit_generator.state = stage.draws
+        self.epochs = stage.epochs
+
+
 def train(
     model: Model,
     images: NDArray[np.uint8],
@@ -181,60 +262,18 @@ def train(
     begun: Stage | None = None,
     keep: Callable[[Stage], None] | None = None,
 ) -> None:
-    """Train ``model`` on images (count, 784) uint8, its rate falling along half a cosine.
+    """Train ``model`` to its end, as :class:`Training` has it.
 
-    ``method`` changes the pattern; ``progress`` is told the share that is done. ``keep`` is given
-    every stage but the last. Begun with one of them, whose layers ``model`` must have, it comes to
-    the same end.
+    ``keep`` is given every stage but the last. Begun with one of them, whose layers ``model`` must
+    have, it comes to the same end.
     """
-    xp, adam = model.xp, Adam(model)
-    steps = -(-len(images) // BATCH)
-    total = schedule.epochs * steps
-    every = max(1, len(images) // (BATCH * schedule.changes))
-    ramp_steps = max(1, round(total * schedule.ramp))
+    training = Training(model, images, labels, schedule, rng, method)
     if begun:
-        adam.resume(begun)
-        rng.bit_generator.state = begun.draws
-    for epoch in range(begun.epochs if begun else 0, schedule.epochs):
-        for step, rows in enumerate(_batches(len(images), rng), epoch * steps):
-            x = xp.asarray(pixels(_shifted(images[rows], rng)))
-            y = xp.asarray(labels[rows])
-            if method and (step % every == 0 or step == ramp_steps):
-                progressed = step / total, step / ramp_steps
-                _change(adam, method, schedule, progressed, rng, partial(_gradients, model, x, y))
-            logits, taken = model.forward(x)
-            rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
-            adam.step(loss_gradient(logits, y, xp), taken, rate)
-            if progress:
-                progress((step + 1) / total)
-        if keep and epoch + 1 < schedule.epochs:
-            keep(_stage(epoch + 1, model, adam, rng))
-
-
-def _stage(epochs: int, model: Model, adam: Adam, rng: np.random.Generator) -> Stage:
-    moments = tuple(adam.kept_moments())
-    return Stage(epochs, tuple(model.states()), adam.steps, moments, rng.bit_generator.state)
-
-
-def _change(
-    adam: Adam,
-    method: PruningMethod,
-    schedule: Schedule,
-    progressed: tuple[float, float],
-    rng: np.random.Generator,
-    gradients: Callable[[], list[NDArray[np.float32]]],
-) -> None:
-    """Give the model the pattern that ``method`` wants from here on, if it wants another."""
-    model = adam.model
-    values = [model.kernel.dense_weight(operand) for operand in model.weights]
-    masks = method.change(
-        Moment(values, model.patterns, schedule.end, schedule.scope, *progressed, rng, gradients)
-    )
-    if masks is None:
-        return
-    before = list(model.weights)
-    model.prepare(kept_by(values, masks))
-    adam.patterns_changed(before)
+        training.resume(begun)
+    while training.epochs < schedule.epochs:
+        training.epoch(progress)
+        if keep and training.epochs < schedule.epochs:
+            keep(training.stage())
 
 
 def _gradients(model: Model, x: Any, labels: Any) -> list[NDArray[np.float32]]:

@@ -1,0 +1,196 @@
+"""What experiments share: a question, answered by networks that are trained for it, seed by seed.
+
+A training is a visit, as a race is: kept when it ends, resumed from the last epoch where it was
+interrupted, and not made again. Everything of one seed comes before anything of the next.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from crossover.bench.errors import InputError
+from crossover.bench.harness.race import LEAST_ROUNDS
+from crossover.bench.harness.served.engines import KernelsAndEngines
+from crossover.bench.harness.sources import KernelSource
+from crossover.bench.options import common
+from crossover.bench.options.declaration import option
+from crossover.bench.options.values import positive_int
+from crossover.bench.studies.study import (
+    PlannedStudy,
+    PlannedVisit,
+    Progress,
+    Report,
+    threads_or_all,
+)
+from crossover.bench.workloads import checkpoints, mnist
+from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
+from crossover.bench.workloads.pruning import registry
+from crossover.bench.workloads.recipes import LearnedNetwork
+from crossover.bench.workloads.training.loop import BATCH
+from crossover.bench.workloads.training.recipe import TrainingRecipe
+
+#: What trains networks whose gradients are dense, and those that are sparse from the start.
+DENSE_TRAINER, SPARSE_TRAINER = "numba-masked-update", "numba-tiled"
+#: What a trained network is raced by: for one input, and for more.
+ONE_INPUT = "numpy-network", "numba-network", "torch-network", "tiled-network", "sell-network"
+MORE_INPUTS = "numpy-network", "numba-network", "torch-network", "tiled-network", "blocks-network"
+# Of sparsity: from there on a sparse kernel trains a network whose pattern is there from the start.
+_SPARSE_FROM = 0.8
+_MOST_ROUNDS, _RACE_S = 20, 0.1
+# What a race takes in all, in seconds, beside which trainings are weighed; a step of training takes
+# about so many seconds for each weight that it moves.
+_RACE_COST_S, _WEIGHT_COST_S = 1.0, 6e-9
+_HOURS_S = 3600.0
+# Of a training, so that whoever is blamed has been stuck for a night.
+_LONGEST_S = 12 * _HOURS_S
+#: Images of the quick form.
+_QUICK_IMAGES = 6000
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    """How large an experiment is."""
+
+    quick: bool = option(
+        False, "--quick", help="at most three minutes on two cores: smaller networks, fewer images"
+    )
+    seeds: int = option(
+        3, "--seeds", metavar="N", convert=positive_int, help="trainings of each network, 3 or more"
+    )
+    threads: int = common.one_threads()
+    seed: int = common.seed()
+    pruning_modules: tuple[str, ...] = option(
+        (), "--pruning-module", metavar="MODULE", help="an importable module with pruning methods"
+    )
+    modules: tuple[str, ...] = common.modules()
+
+    @property
+    def budget_s(self) -> float:
+        """Return the seconds that it may take: an experiment ends when it is done."""
+        return math.inf
+
+
+class Experiment(PlannedStudy):
+    """One of the questions."""
+
+    phase = "experiment"
+    may_end_early = False
+    time_limit_s = _LONGEST_S
+    #: What is asked, in a line.
+    question: ClassVar[str]
+
+    def __init__(self, spec: ExperimentSpec) -> None:
+        """Check what is asked.
+
+        Raises:
+            InputError: if a part of it is not possible; nothing was done yet.
+        """
+        super().__init__()
+        self.spec = spec
+        if spec.seeds < 3:
+            raise InputError(f"--seeds {spec.seeds} shows no spread: give 3 or more")
+        self.methods = registry.load(spec.pruning_modules)
+        self._threads = threads_or_all([spec.threads] if spec.threads else ())
+        checkpoints.check_cache()
+
+    @property
+    def source(self) -> KernelSource:
+        """Return kernels, which train, and engines, which run networks."""
+        return KernelsAndEngines(self.spec.modules)
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Return the number of threads that it measures with."""
+        return self._threads
+
+    @property
+    def seeds(self) -> range:
+        """Return the seeds that networks are trained from."""
+        return range(self.spec.seed, self.spec.seed + self.spec.seeds)
+
+    @abstractmethod
+    def visits(self, seed: int) -> Iterator[PlannedVisit]:
+        """Yield the visits of one seed, in order."""
+
+    def plan(self, report: Report) -> list[PlannedVisit]:
+        """Return every visit, seed by seed."""
+        return [visit for seed in self.seeds for visit in self.visits(seed)]
+
+    def progress(self) -> Progress:
+        """Return how much of the work is done, by what visits are about to cost."""
+        costs = [_cost_s(each.problem) for each in self.planned]
+        following = self._following()
+        title = following.problem.title if following else "done"
+        return Progress(self.phase, title, sum(costs[: self._done]), sum(costs) or 1.0)
+
+    def recipe(
+        self, name: str, sparsity: float, method: str, seed: int, epochs: int = 0
+    ) -> TrainingRecipe:
+        """Return the recipe of a network; trained for its usual ``epochs`` unless they are given.
+
+        The quick form takes a tenth of the images.
+        """
+        sparse = sparsity >= _SPARSE_FROM and from_the_start(method)
+        recipe = TrainingRecipe(
+            name,
+            mnist.load().digest,
+            sparsity,
+            method,
+            seed=seed,
+            kernel=SPARSE_TRAINER if sparse else DENSE_TRAINER,
+            images=_QUICK_IMAGES if self.spec.quick else 0,
+            code=registry.code_of(method),
+        )
+        return with_epochs(recipe, epochs) if epochs else recipe
+
+    def learned(self, recipe: TrainingRecipe) -> LearnedNetwork:
+        """Return the workload's part that is the network of ``recipe``."""
+        return LearnedNetwork(recipe, self.spec.pruning_modules)
+
+    def problem(
+        self, recipe: TrainingRecipe, computes: Computes, batch: int = BATCH, optimizer: str = ""
+    ) -> Problem:
+        """Return what is computed of a network, on this study's threads."""
+        workload = Workload(self.learned(recipe), computes, batch, optimizer=optimizer)
+        return Problem(workload, Setting(self._threads[0]))
+
+    def training(self, recipe: TrainingRecipe) -> PlannedVisit:
+        """Return the training of a network, for its outcome."""
+        problem = self.problem(recipe, "training", optimizer="adam")
+        return PlannedVisit(problem, (recipe.kernel,), (1, 1))
+
+    def races(self, recipe: TrainingRecipe, batches: tuple[int, ...]) -> Iterator[PlannedVisit]:
+        """Yield a race of all engines over a trained network, for each batch."""
+        for batch in batches:
+            engines = ONE_INPUT if batch == 1 else MORE_INPUTS
+            problem = self.problem(recipe, "network", batch)
+            yield PlannedVisit(problem, engines, (LEAST_ROUNDS, _MOST_ROUNDS), _RACE_S)
+
+
+def with_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
+    """Return a recipe that trains for so many epochs, those of its parents not counted."""
+    usual = max(1, network(recipe.network).epochs)
+    content = {**vars(recipe), "length": epochs / usual}
+    return TrainingRecipe(**content)
+
+
+def from_the_start(method: str) -> bool:
+    """Return whether a method's networks are sparse from their first step on."""
+    return registry.METHODS[method].length == "as dense"
+
+
+def _cost_s(problem: Problem) -> float:
+    """Return about how many seconds a visit takes."""
+    learned = problem.workload.weights
+    if problem.workload.computes == "network" or not isinstance(learned, LearnedNetwork):
+        return _RACE_COST_S
+    recipe = learned.training
+    kept = 1 - recipe.sparsity if recipe.kernel == SPARSE_TRAINER else 1.0
+    images = recipe.images or len(mnist.load().train_images)
+    steps = max(1, recipe.epochs) * images / BATCH
+    return _RACE_COST_S + steps * _WEIGHT_COST_S * kept * network(recipe.network).parameters
