@@ -17,6 +17,7 @@ from crossover.reports.exports.markdown import PLOTS, markdown
 from crossover.reports.results import Results
 from crossover.reports.sections import Document, Section, plain
 from crossover.reports.views import (
+    experiments,
     gate,
     peers,
     plan,
@@ -39,6 +40,7 @@ VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
     "step": step.section,
     "scaling": scaling.section,
     "regret": regret.section,
+    **experiments.VIEWS,
     "selfcheck": selfcheck.section,
     "gate": gate.section,
 }

@@ -39,7 +39,7 @@ class RandomVersusPruned(NetworksExperiment):
     sparsity: ClassVar[float] = 0.95
 
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
-        """Yield them: what is trained from the start for as many epochs as the pruned one in all."""
+        """Yield them; what starts sparse trains for all epochs of the pruned one together."""
         wide = "784-500-500-10" if self.spec.quick else "wide-5000"
         small = _as_small_as(wide, self.sparsity)
         dense = self.recipe(wide, 0.0, "gradual", seed)
@@ -65,7 +65,7 @@ class PruneUntilItPays(NetworksExperiment):
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield it at each sparsity."""
         name = "784-512-512-10" if self.spec.quick else "wide"
-        steps = (0.5, 0.8, 0.9, 0.95, 0.98)
+        steps: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
         if not self.spec.quick:
             steps = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
         for sparsity in (0.0, *steps):

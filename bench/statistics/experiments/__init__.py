@@ -1,0 +1,1 @@
+"""What experiments say: trainings over seeds, and what they support."""

@@ -1,0 +1,73 @@
+"""Networks as points, each with its name, and the spread over seeds as a cross."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from crossover.reports.plots.figure import FAINT, INK, SOFT, style, svg
+
+_WIDTH, _HEIGHT = 9.5, 4.4
+_LOOKS = (
+    ("#1a6fe6", "o"), ("#cf2a1a", "s"), ("#4d8f3f", "^"), ("#ba2f9f", "D"), ("#d3850f", "v"),
+    ("#70655f", "P"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows."""
+
+    label: str
+    write: Callable[[float], str]
+    log: bool = False
+
+
+def draw(points: pd.DataFrame, title: str, across: Axis, up: Axis) -> str:
+    """Return an SVG of ``points``.
+
+    They have ``x`` and ``y`` with ``x_low`` to ``y_high`` (NaN where there is no spread), a
+    ``label``, and ``kind``, which the legend names. Points of a kind are joined where ``joined``
+    is true.
+    """
+    kinds = list(dict.fromkeys(points["kind"]))
+    with style():
+        figure, axis = plt.subplots(
+            figsize=(_WIDTH, _HEIGHT),
+            gridspec_kw={"left": 0.75 / _WIDTH, "right": 1 - 0.3 / _WIDTH,
+                         "bottom": 0.5 / _HEIGHT, "top": 1 - 0.75 / _HEIGHT},
+        )  # fmt: skip
+        for number, kind in enumerate(kinds):
+            colour, marker = _LOOKS[number % len(_LOOKS)]
+            there = points[points["kind"] == kind]
+            joined = there[there["joined"].astype(bool)].sort_values("x")
+            axis.plot(joined["x"], joined["y"], color=colour, linewidth=0.9)
+            axis.scatter(there["x"], there["y"], color=colour, marker=marker, s=26, label=kind,
+                         zorder=3)  # fmt: skip
+            for row in there.to_dict("records"):
+                axis.plot([row["x_low"], row["x_high"]], [row["y"]] * 2, color=colour, linewidth=1)
+                axis.plot([row["x"]] * 2, [row["y_low"], row["y_high"]], color=colour, linewidth=1)
+                axis.annotate(
+                    row["label"], (row["x"], row["y"]), xytext=(5, 4), fontsize=7.5, color=INK,
+                    textcoords="offset points",
+                )  # fmt: skip
+        for scale, shown in ((axis.xaxis, across), (axis.yaxis, up)):
+            scale.set_major_formatter(lambda value, _, shown=shown: shown.write(value))
+        if across.log:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(lambda value, _: across.write(value))
+            axis.xaxis.set_minor_formatter(plt.NullFormatter())
+        if up.log:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(lambda value, _: up.write(value))
+            axis.yaxis.set_minor_formatter(plt.NullFormatter())
+        axis.margins(x=0.12, y=0.1)
+        axis.set_xlabel(across.label, color=SOFT)
+        axis.set_ylabel(up.label, color=SOFT)
+        axis.grid(color=FAINT, linewidth=0.7)
+        figure.legend(loc="upper left", ncols=6, frameon=False, fontsize=8, title=title,
+                      alignment="left", title_fontsize=9.5)  # fmt: skip
+        return svg(figure)

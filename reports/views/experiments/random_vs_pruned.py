@@ -1,0 +1,97 @@
+"""Sparse from the start, in several ways, against dense first and pruned then.
+
+An answer in JSON is a network: ``network``, ``network_sparsity`` (asked for), ``pattern`` (the
+method), ``scope``, ``accuracy`` and ``nnz`` (mean, least, most and each over seeds),
+``parameters``, and ``races`` by inputs at a time: ``time_s`` of the fastest engine, which it was
+(``by``), and the ``speedup`` of the fastest sparse over the fastest dense one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossover.bench.statistics.experiments.networks import TrainedNetwork
+from crossover.bench.statistics.experiments.seeds import difference
+from crossover.bench.statistics.intervals import Interval
+from crossover.reports.results import Results
+from crossover.reports.sections import Part, Section
+from crossover.reports.tables import interval, percent
+from crossover.reports.views.experiments import shown
+
+NAME = "random-vs-pruned"
+_TITLE = "Sparse from the start, against pruned"
+_BATCHES = (64,)
+#: Whose pattern is drawn without regard to anything, and stays.
+_RANDOM = "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled"
+
+
+def section(results: Results) -> Section | None:
+    """Return what networks reach."""
+    if not results.visits_of(NAME):
+        return None
+    networks = shown.networks_of(results, NAME)
+    table = shown.table(networks, _BATCHES, _TITLE)
+    answers = [shown.answer(each, _BATCHES) for each in networks]
+    plots = shown.errors_plot(networks, NAME, "Test error by how the zeros came about")
+    parts = [Part(_TITLE, plots=plots, tables=[table])]
+    size = shown.size_of(results, NAME)
+    return Section.of(results, NAME, _TITLE, _sentences(networks, size), parts, answers, [table])
+
+
+def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
+    """Return the claims: each with both errors, and their difference with its interval."""
+    pruned = _first(networks, "gradual")
+    if pruned is None:
+        return ["No network was pruned yet: the same command goes on."]
+    beside = [each for each in networks if each.network == pruned.network]
+    sentences = []
+    if drawn := _best([each for each in beside if each.method in _RANDOM]):
+        verdict = _verdict(difference(drawn.accuracy, pruned.accuracy))
+        sentences.append(
+            f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern, the "
+            f"best of {sum(e.method in _RANDOM for e in beside)} ways ({drawn.method}) errs on "
+            f"{shown.error_of(drawn)}, dense first and pruned then on {shown.error_of(pruned)}: "
+            f"random {verdict} {size}."
+        )
+    names = {
+        "set": "regrown at random (SET)", "rigl": "regrown by gradient (RigL)",
+        "pruned-mask-original": "the pruned pattern with its original weights",
+        "pruned-mask-fresh": "the pruned pattern with fresh weights",
+        "local": "a locally connected pattern", "convolutional": "windows of a convolution",
+    }  # fmt: skip
+    known = [(text, found) for name, text in names.items() if (found := _first(beside, name))]
+    if known:
+        told = "; ".join(
+            f"{text} {shown.error_of(found)}, which "
+            f"{_verdict(difference(found.accuracy, pruned.accuracy))}"
+            for text, found in known
+        )
+        sentences.append(f"Against the pruned one's {shown.error_of(pruned)}: {told}.")
+    small = [each for each in networks if each.network != pruned.network]
+    told = "; ".join(
+        f"{shown.named(each)} with {each.nnz.mean:,.0f} weights errs on {shown.error_of(each)}, "
+        f"which {_verdict(difference(each.accuracy, pruned.accuracy))}"
+        for each in small
+    )
+    if told:
+        sentences.append(f"Beside the pruned one's {pruned.nnz.mean:,.0f} weights: {told}.")
+    return sentences
+
+
+def _first(networks: Sequence[TrainedNetwork], method: str) -> TrainedNetwork | None:
+    return next((each for each in networks if each.method == method), None)
+
+
+def _best(networks: Sequence[TrainedNetwork]) -> TrainedNetwork | None:
+    return max(networks, key=lambda each: each.accuracy.mean, default=None)
+
+
+def _verdict(gained: Interval) -> str:
+    """Return what a difference of accuracy says, in points with its interval."""
+    points = Interval(*(100 * each for each in (gained.low, gained.median, gained.high)))
+    told = interval(points, lambda value: f"{value:+.2f}")
+    if gained.low > 0:
+        return f"is better, by {told} points"
+    if gained.high < 0:
+        return f"is worse, by {told} points"
+    return f"is not told apart ({told} points)"

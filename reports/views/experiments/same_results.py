@@ -1,0 +1,164 @@
+"""One network trained by every kernel that trains: weights after the first steps, and accuracy.
+
+An answer in JSON is a kernel: ``kernel``, ``status`` and ``reason``; ``differences``, by optimizer,
+how far its weights were from those of a training in float64 after 1, 2, 4 … steps, the most over
+seeds, in units of a layer's largest weight; and ``accuracy`` after the same epochs of all (mean,
+least, most and each over seeds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from crossover.bench.records.rows import KernelRecord, Row, Visit
+from crossover.bench.statistics.experiments.seeds import Spread
+from crossover.reports.plots import trajectories
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.results import Results
+from crossover.reports.sections import Part, Section
+from crossover.reports.tables import Table, scientific
+from crossover.reports.views.experiments import shown
+
+NAME = "same-results"
+_TITLE = "The same results by every kernel"
+
+
+@dataclass(frozen=True)
+class TrainedBy:
+    """What one kernel made of the network."""
+
+    kernel: KernelRecord
+    #: By optimizer, after 1, 2, 4 … steps: the most over seeds.
+    differences: dict[str, list[float]]
+    accuracy: Spread | None
+    #: Where it is out: in which status, and why.
+    status: str = "measured"
+    reason: str = ""
+
+
+def section(results: Results) -> Section | None:
+    """Return what kernels have in common, and where they part."""
+    visits = results.visits_of(NAME)
+    if not visits:
+        return None
+    found = trained_by(visits, results)
+    table = Table.of(_TITLE, [_line(each) for each in found])
+    parts = [Part(_TITLE, plots=_plots(found), tables=[table])]
+    answers = [_answer(each) for each in found]
+    size = shown.size_of(results, NAME)
+    return Section.of(results, NAME, _TITLE, _sentences(found, size), parts, answers, [table])
+
+
+def trained_by(visits: Sequence[Visit], results: Results) -> list[TrainedBy]:
+    """Return what each kernel made of the network, in the order of their names."""
+    rows: dict[str, list[tuple[Visit, Row]]] = {}
+    for visit in visits:
+        for name, row in visit.rows.items():
+            rows.setdefault(name, []).append((visit, row))
+    return [
+        _trained(results.kernels[name], rows[name])
+        for name in sorted(rows)
+        if name in results.kernels
+    ]
+
+
+def _trained(kernel: KernelRecord, rows: Sequence[tuple[Visit, Row]]) -> TrainedBy:
+    out = next((row for _, row in rows if row.status != "measured"), None)
+    if out is not None:
+        return TrainedBy(kernel, {}, None, out.status, out.reason)
+    differences: dict[str, list[float]] = {}
+    for visit, row in rows:
+        if row.differences:
+            optimizer = str(visit.problem.recipe["optimizer"])
+            before = differences.get(optimizer, row.differences)
+            differences[optimizer] = [*map(max, before, row.differences)]
+    ends = [row.accuracies[-1] for _, row in rows if row.accuracies]
+    return TrainedBy(kernel, differences, Spread.of(ends) if ends else None)
+
+
+def _sentences(found: Sequence[TrainedBy], size: str) -> list[str]:
+    right = [each for each in found if each.differences]
+    exact = [each for each in right if not each.kernel.rounds]
+    if not exact:
+        return ["No kernel has trained to its end yet: the same command goes on."]
+    steps = 2 ** (len(next(iter(exact[0].differences.values()))) - 1)
+    sgd = max(each.differences["sgd"][-1] for each in exact if "sgd" in each.differences)
+    sentences = [
+        f"After {steps} steps of plain gradient descent the weights of all {len(exact)} kernels "
+        f"that compute in fp32 are within {scientific(sgd)} of those of float64, in units of a "
+        f"layer's largest weight; every product of a step passed the oracle {size}."
+    ]
+    adam = [each.differences["adam"][-1] for each in exact if "adam" in each.differences]
+    if adam:
+        sentences.append(
+            f"With Adam it is {scientific(max(adam))}: it divides by a gradient's size, so that "
+            "where that is near 0 rounding, which is in another order of sums by every kernel, "
+            "becomes a step of full length."
+        )
+    ends = [each.accuracy for each in exact if each.accuracy]
+    if ends:
+        means = [each.mean for each in ends]
+        widest = max(each.high - each.low for each in ends)
+        apart = max(means) - min(means)
+        told = "less than" if apart <= widest else "more than"
+        sentences.append(
+            f"Their accuracies at the end, each the mean of its seeds, are {100 * apart:.2f} "
+            f"points apart: {told} the {100 * widest:.2f} points that seeds make."
+        )
+    if wrong := [each.kernel.name for each in found if each.status == "wrong"]:
+        sentences.insert(0, f"Wrong results: {', '.join(wrong)}.")
+    return sentences
+
+
+def _line(each: TrainedBy) -> dict[str, str]:
+    line = {"kernel": each.kernel.name, "arithmetic": each.kernel.arithmetic}
+    if each.status != "measured":
+        return line | {"result": f"{each.status}: {each.reason}"}
+    for optimizer, name in (("sgd", "gradient descent"), ("adam", "Adam")):
+        values = each.differences.get(optimizer, [])
+        if values:
+            last = 2 ** (len(values) - 1)
+            line |= (
+                {
+                    f"{name}, 1 step": scientific(values[0]),
+                    f"{last} steps": scientific(values[-1]),
+                }
+                if optimizer == "sgd"
+                else {f"{name}, {last} steps": scientific(values[-1])}
+            )
+    if each.accuracy:
+        it = each.accuracy
+        line["test error"] = shown.spread(Spread(it.mean, it.high, it.low, it.values), shown.error)
+    return line | {"result": "the same"}
+
+
+def _answer(each: TrainedBy) -> dict[str, Any]:
+    return {
+        "kernel": each.kernel.name,
+        "status": each.status,
+        "reason": each.reason,
+        "differences": each.differences,
+        "accuracy": asdict(each.accuracy) if each.accuracy else None,
+    }
+
+
+def _plots(found: Sequence[TrainedBy]) -> list[Plot]:
+    """Return a plot of the differences over steps, by optimizer; none of nothing."""
+    lines = [
+        {"kernel": each.kernel.name, "optimizer": optimizer, "steps": 2**power, "value": value,
+         "colour": each.kernel.colour, "dash": each.kernel.dash}
+        for each in found
+        for optimizer, values in each.differences.items()
+        for power, value in enumerate(values)
+    ]  # fmt: skip
+    if not lines:
+        return []
+    data = pd.DataFrame(lines)
+    title = "How far weights are from those of float64, over the first steps"
+    said = f"{title}, by gradient descent and by Adam, a line per kernel."
+    return [Plot(title, file_name(NAME), partial(trajectories.draw, data, title), data, said)]

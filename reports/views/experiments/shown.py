@@ -1,0 +1,136 @@
+"""How experiments show the networks that they trained: a table, an answer each, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from crossover.bench.statistics.experiments.networks import TrainedNetwork, trained_networks
+from crossover.bench.statistics.experiments.seeds import Spread
+from crossover.reports.plots import forest
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.forest import Scale
+from crossover.reports.results import Results
+from crossover.reports.tables import Table, count, interval, percent, seconds
+
+_COLOURS = {"dense": "#70655f", "pruned": "#1a6fe6", "sparse from the start": "#d3850f"}
+_MARKERS = {"dense": "o", "pruned": "^", "sparse from the start": "s"}
+#: Methods that prune a trained network; all others begin sparse.
+PRUNES = (
+    "gradual", "block", "random-gradual", "one-shot", "one-shot-tuned", "random-tuned",
+)  # fmt: skip
+
+
+def networks_of(results: Results, experiment: str) -> list[TrainedNetwork]:
+    """Return the networks that an experiment trained."""
+    return trained_networks(results.visits_of(experiment), results.kernels)
+
+
+def named(network: TrainedNetwork) -> str:
+    """Return a network in a few words."""
+    if network.method == "dense":
+        return f"{network.network} dense"
+    scope = " by layer" if network.method in PRUNES and network.scope == "layer" else ""
+    return f"{network.network} {percent(network.sparsity)} {network.method}{scope}"
+
+
+def kind_of(network: TrainedNetwork) -> str:
+    """Return what kind of network it is, by how it got its zeros."""
+    if network.method == "dense":
+        return "dense"
+    return "pruned" if network.method in PRUNES else "sparse from the start"
+
+
+def spread(value: Spread, write: Callable[[float], str]) -> str:
+    """Return a figure with the least and the most over its seeds."""
+    if len(value.values) == 1:
+        return f"{write(value.mean)} (1 seed)"
+    return f"{write(value.mean)} ({write(value.low)} to {write(value.high)})"
+
+
+def error(value: float) -> str:
+    """Return an accuracy as an error, in percent to a hundredth."""
+    return f"{100 * (1 - value):.2f} %"
+
+
+def error_of(network: TrainedNetwork) -> str:
+    """Return a network's test error with its spread."""
+    it = network.accuracy
+    return spread(Spread(it.mean, it.high, it.low, it.values), error)
+
+
+def size_of(results: Results, experiment: str) -> str:
+    """Return how large an experiment was, in words that end a sentence."""
+    visits = [v for v in results.visits_of(experiment) if "training" in v.problem.recipe["weights"]]
+    recipes = [visit.problem.recipe["weights"]["training"] for visit in visits]
+    seeds = len({recipe["seed"] for recipe in recipes})
+    images = max((recipe["images"] for recipe in recipes), default=0)
+    return f"({seeds} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
+
+
+def table(networks: Sequence[TrainedNetwork], batches: Sequence[int], title: str) -> Table:
+    """Return a line per network: what it reaches, what is left, and how fast it runs."""
+    lines = []
+    for each in networks:
+        line = {
+            "network": each.network,
+            "asked": percent(each.sparsity) if each.sparsity else "dense",
+            "method": f"{each.method}, {each.scope}" if each.method in PRUNES else each.method,
+            "test error": error_of(each),
+            "weights left": count(round(each.nnz.mean)),
+            "epochs": f"{each.recipe['length']:g} × usual" if each.recipe["length"] != 1 else "",
+        }
+        for batch in batches:
+            best = each.best_at(batch)
+            line |= {
+                f"{batch} images": seconds(best.time_s) if best else "",
+                f"by ({batch})": best.kernel.name if best else "",
+                f"sparse × dense ({batch})": interval(each.speedup(batch)),
+            }
+        lines.append(line)
+    return Table.of(title, lines)
+
+
+def answer(network: TrainedNetwork, batches: Sequence[int]) -> dict[str, Any]:
+    """Return a network as JSON has it."""
+    races = {}
+    for batch in batches:
+        best = network.best_at(batch)
+        races[str(batch)] = {
+            "time_s": best.time_s if best else None,
+            "by": best.kernel.name if best else None,
+            "speedup": asdict(network.speedup(batch)),
+        }
+    return {
+        "network": network.network,
+        "network_sparsity": network.sparsity,
+        "pattern": network.method,
+        "scope": network.scope,
+        "accuracy": asdict(network.accuracy),
+        "nnz": asdict(network.nnz),
+        "parameters": network.parameters,
+        "races": races,
+    }
+
+
+def errors_plot(networks: Sequence[TrainedNetwork], experiment: str, title: str) -> list[Plot]:
+    """Return a plot of the test errors, the best first; none of nothing."""
+    if not networks:
+        return []
+    lines = [
+        {"label": named(each), "value": 100 * (1 - each.accuracy.mean),
+         "low": 100 * (1 - each.accuracy.high), "high": 100 * (1 - each.accuracy.low),
+         "kind": kind_of(each), "colour": _COLOURS[kind_of(each)],
+         "marker": _MARKERS[kind_of(each)], "nnz": each.nnz.mean}
+        for each in sorted(networks, key=lambda each: -each.accuracy.mean)
+    ]  # fmt: skip
+    data = pd.DataFrame(lines)
+    scale = Scale("test error in percent: mean, least and most over seeds", lambda v: f"{v:g}")
+    drawn = partial(forest.draw, data, title, scale)
+    best = lines[0]
+    said = f"{title}. The least error, {best['value']:.2f} %, has {best['label']}."
+    return [Plot(title, file_name(experiment, "errors"), drawn, data, said)]

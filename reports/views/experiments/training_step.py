@@ -1,0 +1,143 @@
+"""From which sparsity a sparse training step beats masked dense, by network and batch.
+
+An answer in JSON is a kernel in a step: ``network``, ``network_sparsity``, ``batch``, ``threads``,
+``nnz``, ``kernel``, and every metric, over the seeds: speedups are over the fastest masked dense.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from crossover.bench.statistics.comparison import contests
+from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
+from crossover.bench.statistics.experiments.seeds import pooled_over_seeds
+from crossover.reports import metrics
+from crossover.reports.plots import panels
+from crossover.reports.plots.figure import Plot, file_name
+from crossover.reports.plots.panels import Lines, as_factor
+from crossover.reports.results import Results
+from crossover.reports.sections import Part, Section
+from crossover.reports.tables import (
+    Table,
+    cells,
+    interval,
+    interval_in,
+    marked,
+    percent,
+    seconds,
+)
+from crossover.reports.views.experiments import shown
+
+NAME = "training-step"
+_TITLE = "Training steps over sparsity"
+_PROBLEM = "network", "network_sparsity", "sparsity", "batch", "threads", "nnz", "kernel", "status"
+#: Nerva's network with its batch, and what it reports of an epoch of 50,000 images on 4 threads of
+#: another machine: seconds by sparsity, dense first.
+NERVA = "cifar-10-mlp"
+_NERVA_S = {0.0: 8.2, 0.5: 31.5, 0.9: 7.4, 0.995: 2.6}
+_NERVA_STEPS = 500
+
+
+def section(results: Results) -> Section | None:
+    """Return how long steps take."""
+    visits = results.visits_of(NAME)
+    if not visits:
+        return None
+    rows = metrics.measured(results, contests(pooled_over_seeds(visits), results.kernels))
+    rows = rows.sort_values(["network", "batch", "network_sparsity", "time_s"], kind="stable")
+    table = Table.of(_TITLE, [_line(row) for row in rows.to_dict("records")])
+    crossovers = _crossovers(rows)
+    brief = Table.of("From which sparsity a step pays", [_brief(*each) for each in crossovers])
+    answers = [_answer(row) for row in rows.to_dict("records")]
+    parts = [
+        Part(_TITLE, plots=_plots(results, rows), tables=[brief]),
+        Part("Every step", tables=[table], folded=True),
+    ]
+    size = shown.size_of(results, NAME)
+    sentences = [*(_sentence(*each) for each in crossovers), *_beside_nerva(rows)]
+    sentences = [f"{each[:-1]} {size}." if not i else each for i, each in enumerate(sentences)]
+    return Section.of(results, NAME, _TITLE, sentences, parts, answers, [brief])
+
+
+def _crossovers(rows: pd.DataFrame) -> list[tuple[str, int, str, CrossoverEstimate]]:
+    """Return (network, batch, kernel, crossover of the step) of the sparse kernels."""
+    found = []
+    sparse = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
+    for (network, batch, kernel), there in sparse.groupby(["network", "batch", "kernel"]):
+        points = [
+            (row["network_sparsity"], interval_in(row, "speedup"))
+            for row in there.to_dict("records")
+        ]
+        found.append((str(network), int(batch), str(kernel), bracket(points)))
+    return found
+
+
+def _brief(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> dict[str, str]:
+    return {"network": network, "batch": f"{batch}", "kernel": kernel, "faster": str(crossover)}
+
+
+def _sentence(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> str:
+    return (
+        f"{network}, batch {batch}: a step by {kernel} is faster than the fastest masked dense: "
+        f"{crossover}."
+    )
+
+
+def _beside_nerva(rows: pd.DataFrame) -> list[str]:
+    """Return our seconds for an epoch of steps beside those that Nerva reports."""
+    there = rows[(rows["network"] == NERVA) & rows["time_s"].notna()]
+    if there.empty:
+        return []
+    told = []
+    for sparsity, group in there.groupby("network_sparsity"):
+        best = group.loc[group["time_s"].idxmin()]
+        theirs = _NERVA_S.get(float(sparsity))
+        told.append(
+            f"{percent(sparsity)} {seconds(_NERVA_STEPS * best['time_s'])} ({best['kernel']}"
+            + (f"; Nerva {theirs:g} s)" if theirs else ")")
+        )
+    masked = there[~there["sparse"].astype(bool)]["time_s"].min()
+    return [
+        f"{NERVA} (3072-1024-512-10, drawn images), {_NERVA_STEPS} steps of 100: "
+        f"{', '.join(told)}; masked dense {seconds(_NERVA_STEPS * masked)} (Nerva's dense "
+        f"{_NERVA_S[0.0]:g} s, on 4 threads of another machine)."
+    ]
+
+
+def _line(row: Any) -> dict[str, str]:
+    own, theirs = row["warnings"], row["baseline_warnings"]
+    return {
+        "network": row["network"],
+        "sparsity": percent(row["network_sparsity"]),
+        **cells(row, "batch", "kernel"),
+        "time of a step": marked(seconds(row["time_s"]), own),
+        "× fastest masked dense": marked(interval(interval_in(row, "speedup")), own, theirs),
+        "passes and updates alone": marked(
+            interval(interval_in(row, "speedup_inside")), own, theirs
+        ),
+        "fastest masked dense": row["baseline"],
+    }
+
+
+def _answer(row: Any) -> dict[str, Any]:
+    computed = [n for n in row if any(n.startswith(metric.name) for metric in metrics.METRICS)]
+    return {name: row.get(name) for name in _PROBLEM} | {name: row[name] for name in computed}
+
+
+def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
+    """Return a plot of speedups over sparsity, a row per network; none of nothing."""
+    lines = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
+    if lines.empty:
+        return []
+    lines = lines.assign(layer=lines["network"], sparsity=lines["network_sparsity"])
+    parts = []
+    for network, there in lines.groupby("network", sort=False):
+        title = f"{network}: a training step over the fastest masked dense"
+        look = Lines("speedup", "times as fast", as_factor, marked_by=("warnings",))
+        drawn = partial(panels.draw, there, results.kernels, title, look)
+        said = f"{title}, by sparsity, a panel per batch."
+        parts.append(Plot(title, file_name(NAME, network), drawn, there, said))
+    return parts
