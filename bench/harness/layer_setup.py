@@ -16,9 +16,9 @@ from crossover.bench.harness.task import Description, PreparedCall, Task, TooLar
 from crossover.bench.machine.memory import free_bytes, too_little
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads.given import GivenWeights
+from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.problem import Workload
 from crossover.bench.workloads.recipes import (
-    LearnedNetwork,
     NetworkWeights,
     ServedNetwork,
     WeightRecipe,

@@ -18,6 +18,7 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     7: (
         "ALTER TABLE rows ADD COLUMN accuracies TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE rows ADD COLUMN differences TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE rows ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
     ),
 }
 OLDEST_VERSION = min(_UPGRADES)

@@ -8,12 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 from crossover.bench.workloads.given import GivenWeights
-from crossover.bench.workloads.recipes import (
-    LearnedNetwork,
-    NetworkWeights,
-    ServedNetwork,
-    WeightRecipe,
-)
+from crossover.bench.workloads.learned import LearnedNetwork
+from crossover.bench.workloads.recipes import NetworkWeights, ServedNetwork, WeightRecipe
 from crossover.kernels.base import PASSES, Pass
 
 #: A pass of one layer; or of a whole network a training step, its outputs of inputs, or these for

@@ -7,7 +7,7 @@ made last is kept there, so visits to one weight belong together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.networks import Layer, Network, network
-from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.pruning.masks import (
     Mask,
     block_masks,
@@ -29,7 +28,6 @@ from crossover.bench.workloads.pruning.masks import (
 )
 from crossover.bench.workloads.pruning.pruned import BLOCK
 from crossover.bench.workloads.training import model
-from crossover.bench.workloads.training.beginning import beginning
 from crossover.bench.workloads.training.loop import initial_state
 from crossover.bench.workloads.training.model import LayerOperands, LayerState
 from crossover.bench.workloads.training.recipe import TrainingRecipe
@@ -88,7 +86,7 @@ class WeightRecipe(Protocol):
 
 
 @dataclass(frozen=True)
-class _NetworkLayer:
+class NetworkLayer:
     """What the layers of trained networks have in common."""
 
     training: TrainingRecipe
@@ -118,7 +116,7 @@ class _NetworkLayer:
 
 
 @dataclass(frozen=True)
-class TrainedLayer(_NetworkLayer):
+class TrainedLayer(NetworkLayer):
     """A layer of a network that was trained and pruned whole."""
 
     accuracy: float | None = field(default=None, metadata=OUTSIDE_IDENTITY)
@@ -134,7 +132,7 @@ class TrainedLayer(_NetworkLayer):
 
 
 @dataclass(frozen=True)
-class PrunedLayer(_NetworkLayer):
+class PrunedLayer(NetworkLayer):
     """A layer of a dense trained network, pruned alone."""
 
     sparsity: float = 0.0
@@ -203,44 +201,6 @@ class ServedNetwork:
     def inputs(self, batch: int) -> NDArray[np.float32]:
         """Return the inputs (n, features) of ``batch`` images."""
         return self.layers[0].operands(batch).x.T
-
-
-@dataclass(frozen=True)
-class LearnedNetwork:
-    """A network that is trained for a question, as its recipe says, by whom it is asked."""
-
-    training: TrainingRecipe
-    #: Where pruning methods of the user's are.
-    modules: tuple[str, ...] = field(default=(), metadata=OUTSIDE_IDENTITY)
-
-    @property
-    def labels(self) -> Labels:
-        it = self.training
-        how = it.pattern if it.sparsity else "dense"
-        return Labels(it.network, "all layers", 0, it.sparsity, how, it.scope)
-
-    @property
-    def network(self) -> Network:
-        return network(self.training.network)
-
-    def trained(self) -> TrainedModel:
-        """Return the network, trained now unless a checkpoint of it is kept."""
-        registry.load(self.modules)
-        return checkpoints.obtain(self.training, mnist.load())
-
-    def beginning(self) -> tuple[Sequence[LayerState], np.random.Generator]:
-        """Return the layers that its training begins with, and the generator of what follows."""
-        registry.load(self.modules)
-        draws, dataset = self.training.generator(), mnist.load()
-        parents = {
-            name: checkpoints.obtain(recipe, dataset).states
-            for name, recipe in self.training.parents.items()
-        }
-        return beginning(self.training, parents, draws), draws
-
-    def inputs(self, batch: int) -> NDArray[np.float32]:
-        """Return the inputs (n, features) of the first ``batch`` images of the test set."""
-        return model.pixels(mnist.load().test_images[:batch]).T
 
 
 def trained_layers(model: TrainedModel, folder: Path | None = None) -> list[TrainedLayer]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from crossover.bench.harness.sources import Discovered
 from crossover.kernels import libraries
-from crossover.kernels.base import ONLY_FP32, Array, ForwardOnly, Kernel, Look, Role, Weight
+from crossover.kernels.base import ONLY_FP32, Array, Device, ForwardOnly, Kernel, Look, Role, Weight
+from crossover.kernels.cuda.device import cupy_unavailable
 from crossover.kernels.serving import Choice, Network, Plan
 from crossover.kernels.serving.network import NOTHING, Layer
 from crossover.kernels.serving.plan import Way, one_way
@@ -36,7 +37,7 @@ class Built:
 class Engine(ForwardOnly):
     """One way to run a whole network; it computes no pass of a layer alone."""
 
-    device = "cpu"
+    device: ClassVar[Device] = "cpu"
     arithmetic = ONLY_FP32
     format = "network"
     role: ClassVar[Role] = "dense"
@@ -200,6 +201,39 @@ class BlocksNetwork(SparseNetwork):
     look = Look("#c2620c", "s", "-.")
 
 
+class CupyNetwork(Engine):
+    """All dense on a GPU, from inputs on the host to outputs on the host."""
+
+    name = "cupy-network"
+    title = "CuPy, all dense"
+    device = "cuda"
+    runtime = "cuda"
+    source = "cupy.matmul of inputs that are copied there, outputs copied back"
+    look = Look("#4d8f3f", "h", ":")
+
+    def unavailable(self) -> str | None:
+        return cupy_unavailable()
+
+    def build(self, plan: Plan, layers: Sequence[Layer]) -> Built:
+        cupy: Any = importlib.import_module("cupy")
+        there = [
+            (cupy.asarray(np.ascontiguousarray(each.weight.values.T)), cupy.asarray(each.bias))
+            for each in layers
+        ]
+
+        def run(x: Array) -> Array:
+            y = cupy.asarray(x)
+            for (weight, bias), declared in zip(there, plan.layers, strict=True):
+                y = cupy.matmul(y, weight)
+                y += bias
+                if declared.relu:
+                    cupy.maximum(y, 0, out=y)
+            outputs: Array = cupy.asnumpy(y)
+            return outputs
+
+        return Built(run, sum(4 * (m * k + m) for m, k in (e.shape for e in plan.layers)))
+
+
 class Glue(Engine):
     """What lies between a plan's products: turned activations, biases, ReLU; no answer."""
 
@@ -223,7 +257,7 @@ class Glue(Engine):
 
 ENGINES: tuple[Engine, ...] = (
     Planned(), Layered(), NumpyNetwork(), NumbaNetwork(), TorchNetwork(), TiledNetwork(),
-    SellNetwork(), BlocksNetwork(), Glue(),
+    SellNetwork(), BlocksNetwork(), CupyNetwork(), Glue(),
 )  # fmt: skip
 
 

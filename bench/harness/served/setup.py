@@ -19,7 +19,8 @@ from crossover.bench.harness.served.engines import Engine
 from crossover.bench.harness.served.load import Load
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.records.rows import Row
-from crossover.bench.workloads.recipes import LearnedNetwork, ServedNetwork
+from crossover.bench.workloads.learned import LearnedNetwork
+from crossover.bench.workloads.recipes import ServedNetwork
 from crossover.kernels.base import FP32, Array, Kernel
 from crossover.kernels.processor import PAGE, aligned_empty
 from crossover.kernels.serving import LayerPlan, Plan, files

@@ -22,8 +22,8 @@ from crossover.bench.harness.trained.description import described, products_of
 from crossover.bench.harness.trained.exact import ExactTraining
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
+from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.mnist import Dataset
-from crossover.bench.workloads.recipes import LearnedNetwork
 from crossover.bench.workloads.training.loop import OPTIMIZERS, Schedule, Training
 from crossover.bench.workloads.training.model import (
     Model,

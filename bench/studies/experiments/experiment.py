@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from crossover.bench.errors import InputError
 from crossover.bench.harness.race import LEAST_ROUNDS
 from crossover.bench.harness.served.engines import KernelsAndEngines
 from crossover.bench.harness.sources import KernelSource
+from crossover.bench.harness.task import Task
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import positive_int
+from crossover.bench.records.rows import Visit
 from crossover.bench.studies.study import (
     PlannedStudy,
     PlannedVisit,
@@ -27,10 +29,10 @@ from crossover.bench.studies.study import (
     threads_or_all,
 )
 from crossover.bench.workloads import checkpoints, mnist
+from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.networks import network
-from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
+from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload, identity
 from crossover.bench.workloads.pruning import registry
-from crossover.bench.workloads.recipes import LearnedNetwork
 from crossover.bench.workloads.training.loop import BATCH
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 
@@ -49,7 +51,7 @@ _HOURS_S = 3600.0
 # Of a training, so that whoever is blamed has been stuck for a night.
 _LONGEST_S = 12 * _HOURS_S
 #: Images of the quick form.
-_QUICK_IMAGES = 6000
+_QUICK_IMAGES = 4000
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Experiment(PlannedStudy):
             raise InputError(f"--seeds {spec.seeds} shows no spread: give 3 or more")
         self.methods = registry.load(spec.pruning_modules)
         self._threads = threads_or_all([spec.threads] if spec.threads else ())
+        #: The seed of the visit that was made last, and the process that made it.
+        self._last: tuple[int | None, str] = None, ""
         checkpoints.check_cache()
 
     @property
@@ -120,6 +124,22 @@ class Experiment(PlannedStudy):
     def plan(self, report: Report) -> list[PlannedVisit]:
         """Return every visit, seed by seed."""
         return [visit for seed in self.seeds for visit in self.visits(seed)]
+
+    def take(self, visit: Visit) -> bool:
+        """Take in what came of a visit, and remember who made it."""
+        taken = super().take(visit)
+        if taken:
+            self._last = _seed_of(visit.problem.recipe), visit.record.process
+        return taken
+
+    def next(self, left_s: float) -> Task | None:
+        """Return the next visit; of another seed in another process, for seeds are pooled."""
+        task, following = super().next(left_s), self._following()
+        if task is None or following is None:
+            return task
+        seed, process = self._last
+        same = seed == _seed_of(identity(following.problem.workload))
+        return task if same else replace(task, not_in=process)
 
     def progress(self) -> Progress:
         """Return how much of the work is done, by what visits are about to cost."""
@@ -167,9 +187,15 @@ class Experiment(PlannedStudy):
     def races(self, recipe: TrainingRecipe, batches: tuple[int, ...]) -> Iterator[PlannedVisit]:
         """Yield a race of all engines over a trained network, for each batch."""
         for batch in batches:
-            engines = ONE_INPUT if batch == 1 else MORE_INPUTS
-            problem = self.problem(recipe, "network", batch)
-            yield PlannedVisit(problem, engines, (LEAST_ROUNDS, _MOST_ROUNDS), _RACE_S)
+            yield self.race(recipe, batch, ONE_INPUT if batch == 1 else MORE_INPUTS)
+
+    def race(self, recipe: TrainingRecipe, batch: int, engines: tuple[str, ...]) -> PlannedVisit:
+        """Return a race of engines over a trained network."""
+        return self.raced(self.problem(recipe, "network", batch), engines)
+
+    def raced(self, problem: Problem, kernels: tuple[str, ...]) -> PlannedVisit:
+        """Return a race over a problem."""
+        return PlannedVisit(problem, kernels, (LEAST_ROUNDS, _MOST_ROUNDS), _RACE_S)
 
 
 def with_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
@@ -182,6 +208,13 @@ def with_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
 def from_the_start(method: str) -> bool:
     """Return whether a method's networks are sparse from their first step on."""
     return registry.METHODS[method].length == "as dense"
+
+
+def _seed_of(recipe: dict[str, Any]) -> int | None:
+    """Return the seed that a workload's network was trained from."""
+    training = recipe["weights"].get("training", {})
+    seed: int | None = training.get("seed")
+    return seed
 
 
 def _cost_s(problem: Problem) -> float:

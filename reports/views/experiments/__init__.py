@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from crossover.reports.results import Results
 from crossover.reports.sections import Section
 from crossover.reports.views.experiments import (
+    cpu_vs_gpu,
     epoch,
     headline,
     prune_until_it_pays,
     pruning_ways,
     random_vs_pruned,
     same_results,
+    structure,
     training_step,
 )
 
@@ -20,6 +22,6 @@ VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
     each.NAME: each.section
     for each in (
         same_results, training_step, epoch, random_vs_pruned, prune_until_it_pays, headline,
-        pruning_ways,
+        pruning_ways, structure, cpu_vs_gpu,
     )
 }  # fmt: skip
