@@ -18,7 +18,7 @@ _OPEN_PARTS = 2
 
 
 def markdown(document: Document) -> str:
-    """Return the answers, brief tables and first plots of a document; the rest is folded.
+    """Return the answers, first tables and plots of a document; the rest is folded.
 
     What would make it longer than :data:`MOST_CHARACTERS` is left to the page.
     """
@@ -49,8 +49,10 @@ def _section(section: Section, answers: Sequence[str], first: bool) -> Iterator[
     yield from (markdown_text(each) for each in section.sentences if each not in answers)
     for part in section.parts[: _OPEN_PARTS if first else 0]:
         yield from _images(part)
+    again = [] if first else [id(table) for part in section.parts for table in part.tables]
     for table in section.brief:
-        if len(table.frame):
+        # What a folded part shows is not shown twice.
+        if len(table.frame) and id(table) not in again:
             yield f"### {markdown_text(table.title)}"
             yield _rows(table)
 

@@ -23,7 +23,7 @@ FULL = Row(
     p99_samples=[0.9], prepare_s=0.5, restore_s=0.6,
     first_call_s=0.7, compile_s=0.8, nbytes=2**40, stored_entries=9, relative_error=1e-8,
     share_of_bound=0.25, threading_layer="omp", warnings=["host delay", "quote ' and ü"],
-    busy_s=1.5,
+    busy_s=1.5, accuracies=[0.5, 0.75], differences=[1e-7], facts={"fc1 overlap": 0.25},
 )  # fmt: skip
 
 
@@ -197,6 +197,9 @@ def _downgrade(path: Path) -> None:
         "ALTER TABLE problems DROP COLUMN idle_threads",
         "ALTER TABLE rows DROP COLUMN p50_samples",
         "ALTER TABLE rows DROP COLUMN p99_samples",
+        "ALTER TABLE rows DROP COLUMN accuracies",
+        "ALTER TABLE rows DROP COLUMN differences",
+        "ALTER TABLE rows DROP COLUMN facts",
         "UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1",
         "UPDATE visits SET canary = '[]' WHERE visit_id = 2",
         "PRAGMA user_version = 5",

@@ -68,7 +68,9 @@ KERNELS = {
         *(kernel(name) for name in (*checks.TWINS, "numba-csr")),
         *(kernel(n, "dense" if "dense" in n else "peer") for n in ("numpy-dense", "scipy-csr")),
         *(kernel(f"{side}:csr") for side in ("base", "control", "head")),
-        *(kernel(name, format="network") for name in ("planned", "glue")),
+        *(kernel(name, format="network") for name in ("planned", "glue", "tiled-network")),
+        kernel("numba-tiled"),
+        kernel("cupy-network", "dense", device="cuda", format="network"),
         *(kernel(name, "dense", format="network") for name in ("numpy-network", "numba-network")),
     )
 }
@@ -322,13 +324,15 @@ def serving() -> list[Visit]:
 
 def everything() -> tuple[list[Visit], list[StudyRecord]]:
     """Return visits of every study, and what was asked."""
+    from tests.reports import made_experiments  # which is made of what is here
+
     visits = [*sweep(), *search(), *peers(), *step(), *scaling(), *regret(), *selfcheck(), *gate(),
-              *plan(), *serving()]  # fmt: skip
+              *plan(), *serving(), *made_experiments.visits()]  # fmt: skip
     studies = [
         study("sweep"), study("search", confidence=0.95, width=0.02), study("peers"),
         study("step"), study("scaling"), study("regret", kernel="csr"),
         study("selfcheck", checks.ITSELF), study("selfcheck", checks.SWEEP), gate_study(),
         study("plan layers"), study("plan"),
-        study("serve-check"),
+        study("serve-check"), *map(study, made_experiments.EXPERIMENTS),
     ]  # fmt: skip
     return visits, studies

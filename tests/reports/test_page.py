@@ -87,7 +87,7 @@ def test_the_csv_has_every_row_and_no_samples(folder: Path) -> None:
     frame = pd.read_csv(folder / "results.csv")
     assert {"series", "status", "time_s_low", "speedup_high", "csr_bytes"} <= set(frame.columns)
     assert "samples" not in frame.columns
-    assert set(frame["status"]) == {"measured", "skipped", "failed"}
+    assert set(frame["status"]) == {"measured", "skipped", "failed", "wrong"}
 
 
 @pytest.mark.parametrize("study", [None, *page.VIEWS])

@@ -1,11 +1,12 @@
-"""A training in float64, by which those in float32 are judged: fully connected layers, ReLU."""
+"""Trainings in float64, by which those in float32 are judged: fully connected layers, ReLU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from crossover.bench.workloads.training.elementwise import BETA1, BETA2, EPSILON
 from crossover.bench.workloads.training.model import LayerState
 from crossover.kernels.base import Array
 from crossover.kernels.verdicts import Float64
@@ -33,8 +34,14 @@ class ExactTraining:
         for index in reversed(range(last + 1)):
             weight, before = self._weights[index], gradient
             gradient = (weight.T @ before) * (inputs[index] > 0)
-            self._weights[index] = weight - rate * self._masks[index] * (before @ inputs[index].T)
-            self._biases[index] -= rate * before.sum(axis=1)
+            step = self._masks[index] * (before @ inputs[index].T)
+            self._weights[index] = weight - rate * self._direction(2 * index, step)
+            bias_step = self._direction(2 * index + 1, before.sum(axis=1))
+            self._biases[index] = self._biases[index] - rate * bias_step
+
+    def _direction(self, place: int, gradient: Float64) -> Float64:
+        """Return the direction of a step for the weight or bias at a ``place``."""
+        return gradient
 
     def difference(self, states: Sequence[LayerState]) -> float:
         """Return by how much weights differ at most, in units of their layer's largest one."""
@@ -42,3 +49,27 @@ class ExactTraining:
             float(np.max(np.abs(state.weight.values - exact)) / np.max(np.abs(exact)))
             for state, exact in zip(states, self._weights, strict=True)
         )
+
+
+class ExactAdam(ExactTraining):
+    """The same by Adam."""
+
+    def __init__(self, states: Sequence[LayerState]) -> None:
+        super().__init__(states)
+        #: By place: how many steps, and both moments.
+        self._moments: dict[int, tuple[int, Float64, Float64]] = {}
+
+    def _direction(self, place: int, gradient: Float64) -> Float64:
+        zeros = np.zeros_like(gradient)
+        steps, first, second = self._moments.get(place, (0, zeros, zeros))
+        steps += 1
+        first = BETA1 * first + (1 - BETA1) * gradient
+        second = BETA2 * second + (1 - BETA2) * gradient**2
+        self._moments[place] = steps, first, second
+        unbiased = first / (1 - BETA1**steps)
+        direction: Float64 = unbiased / (np.sqrt(second / (1 - BETA2**steps)) + EPSILON)
+        return direction
+
+
+#: By the optimizer that it is exact for.
+EXACT: Mapping[str, type[ExactTraining]] = {"sgd": ExactTraining, "adam": ExactAdam}

@@ -224,6 +224,6 @@ def _cost_s(problem: Problem) -> float:
         return _RACE_COST_S
     recipe = learned.training
     kept = 1 - recipe.sparsity if recipe.kernel == SPARSE_TRAINER else 1.0
-    images = recipe.images or len(mnist.load().train_images)
+    images = len(recipe.part_of(mnist.load()).train_images)
     steps = max(1, recipe.epochs) * images / BATCH
     return _RACE_COST_S + steps * _WEIGHT_COST_S * kept * network(recipe.network).parameters

@@ -34,13 +34,13 @@ class RandomVersusPruned(NetworksExperiment):
 
     name = "random-vs-pruned"
     question = "Does a network that is sparse from the start reach what a pruned one does?"
-    batches = (64,)
+    batches = ()
     #: Of which as many weights are left as the sparsity says.
     sparsity: ClassVar[float] = 0.95
 
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield them; what starts sparse trains for all epochs of the pruned one together."""
-        wide = "784-500-500-10" if self.spec.quick else "wide-5000"
+        wide = "784-300-300-10" if self.spec.quick else "wide-5000"
         small = _as_small_as(wide, self.sparsity)
         dense = self.recipe(wide, 0.0, "gradual", seed)
         pruned = self.recipe(wide, self.sparsity, "gradual", seed)
@@ -64,7 +64,7 @@ class PruneUntilItPays(NetworksExperiment):
 
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield it at each sparsity."""
-        name = "784-512-512-10" if self.spec.quick else "wide"
+        name = "784-400-400-10" if self.spec.quick else "wide"
         steps: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
         if not self.spec.quick:
             steps = (0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -80,8 +80,8 @@ class Headline(NetworksExperiment):
 
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield the narrow dense network, and the others at each sparsity."""
-        widths = (100, 300, 1000) if self.spec.quick else (100, 300, 1000, 3000)
-        sparsities = (0.8, 0.95, 0.99) if self.spec.quick else (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+        widths = (50, 150, 500) if self.spec.quick else (100, 300, 1000, 3000)
+        sparsities = (0.8, 0.95) if self.spec.quick else (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
         yield self.recipe(f"784-{widths[0]}-{widths[0]}-10", 0.0, "gradual", seed)
         for width in widths:
             for sparsity in sparsities:

@@ -29,6 +29,8 @@ from crossover.bench.workloads.training.model import (
 from crossover.kernels.base import Weight
 
 BATCH = 128
+# From one change of the pattern to the next, where images are few.
+_LEAST_STEPS = 8
 
 
 def initial_state(network: Network, rng: np.random.Generator) -> list[LayerState]:
@@ -212,7 +214,7 @@ class Training:
         model, schedule, rng = self.model, self._schedule, self._rng
         x = model.xp.asarray(pixels(_shifted(self._images[rows], rng)))
         y = model.xp.asarray(self._labels[rows])
-        every = max(1, len(self._images) // (BATCH * schedule.changes))
+        every = max(_LEAST_STEPS, len(self._images) // (BATCH * schedule.changes))
         ramp_steps = max(1, round(total * schedule.ramp))
         if self._method and (step % every == 0 or step == ramp_steps):
             self._change((step / total, step / ramp_steps), partial(_gradients, model, x, y))

@@ -37,7 +37,9 @@ def section(results: Results) -> Section | None:
     found = contests(pooled_over_seeds(visits), results.kernels)
     reached = {key: value for contest in found for key, value in _reached(contest).items()}
     rows = metrics.measured(results, found, "masked dense")
-    records = rows.sort_values(["network", "network_sparsity", "time_s"]).to_dict("records")
+    if len(rows):  # else columns are missing
+        rows = rows.sort_values(["network", "network_sparsity", "time_s"], kind="stable")
+    records = rows.to_dict("records")
     table = Table.of(_TITLE, [_line(row, reached[_key(row)]) for row in records])
     answers = [_answer(row, reached[_key(row)]) for row in records]
     parts = [Part(_TITLE, plots=_plots(records), tables=[table])]

@@ -20,7 +20,8 @@ from crossover.reports.views.experiments import shown
 
 NAME = "random-vs-pruned"
 _TITLE = "Sparse from the start, against pruned"
-_BATCHES = (64,)
+#: None is raced: what is asked is what they reach.
+_BATCHES: tuple[int, ...] = ()
 #: Whose pattern is drawn without regard to anything, and stays.
 _RANDOM = "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled"
 
@@ -75,7 +76,7 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     )
     if told:
         sentences.append(f"Beside the pruned one's {pruned.nnz.mean:,.0f} weights: {told}.")
-    return sentences
+    return sentences or ["Nothing was trained beside the pruned network yet."]
 
 
 def _first(networks: Sequence[TrainedNetwork], method: str) -> TrainedNetwork | None:

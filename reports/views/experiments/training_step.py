@@ -47,7 +47,8 @@ def section(results: Results) -> Section | None:
     if not visits:
         return None
     rows = metrics.measured(results, contests(pooled_over_seeds(visits), results.kernels))
-    rows = rows.sort_values(["network", "batch", "network_sparsity", "time_s"], kind="stable")
+    if len(rows):  # else columns are missing
+        rows = rows.sort_values(["network", "batch", "network_sparsity", "time_s"], kind="stable")
     table = Table.of(_TITLE, [_line(row) for row in rows.to_dict("records")])
     crossovers = _crossovers(rows)
     brief = Table.of("From which sparsity a step pays", [_brief(*each) for each in crossovers])
@@ -58,13 +59,17 @@ def section(results: Results) -> Section | None:
     ]
     size = shown.size_of(results, NAME)
     sentences = [*(_sentence(*each) for each in crossovers), *_beside_nerva(rows)]
-    sentences = [f"{each[:-1]} {size}." if not i else each for i, each in enumerate(sentences)]
+    if not sentences:
+        sentences = ["No sparse kernel was measured beside a masked dense one yet."]
+    sentences[0] = f"{sentences[0][:-1]} {size}."
     return Section.of(results, NAME, _TITLE, sentences, parts, answers, [brief])
 
 
 def _crossovers(rows: pd.DataFrame) -> list[tuple[str, int, str, CrossoverEstimate]]:
     """Return (network, batch, kernel, crossover of the step) of the sparse kernels."""
-    found = []
+    found: list[tuple[str, int, str, CrossoverEstimate]] = []
+    if rows.empty:
+        return found
     sparse = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
     for (network, batch, kernel), there in sparse.groupby(["network", "batch", "kernel"]):
         points = [
@@ -88,9 +93,9 @@ def _sentence(network: str, batch: int, kernel: str, crossover: CrossoverEstimat
 
 def _beside_nerva(rows: pd.DataFrame) -> list[str]:
     """Return our seconds for an epoch of steps beside those that Nerva reports."""
-    there = rows[(rows["network"] == NERVA) & rows["time_s"].notna()]
-    if there.empty:
+    if rows.empty or NERVA not in set(rows["network"]):
         return []
+    there = rows[rows["network"] == NERVA]
     told = []
     for sparsity, group in there.groupby("network_sparsity"):
         best = group.loc[group["time_s"].idxmin()]
@@ -129,6 +134,8 @@ def _answer(row: Any) -> dict[str, Any]:
 
 def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
     """Return a plot of speedups over sparsity, a row per network; none of nothing."""
+    if rows.empty:
+        return []
     lines = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
     if lines.empty:
         return []

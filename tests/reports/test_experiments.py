@@ -1,0 +1,128 @@
+"""The sentences and tables of experiments, on trainings with planted outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crossover.bench.records.rows import Row, Visit
+from crossover.reports.sections import Section
+from crossover.reports.views.experiments import VIEWS, cpu_vs_gpu
+from tests.reports import made, made_experiments
+
+
+def section_of(name: str, folder: Path, visits: Iterable[Visit] | None = None) -> Section:
+    found = VIEWS[name](
+        made.results(folder, visits or made_experiments.EXPERIMENTS[name](), [made.study(name)])
+    )
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_experiment_has_a_view_with_a_plot_and_an_answer_each(
+    name: str, tmp_path: Path
+) -> None:
+    section = section_of(name, tmp_path)
+    assert section.sentences
+    assert section.plots
+    assert all("<svg" in plot.svg for plot in section.plots)
+    assert section.record["answers"]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_was_only_begun_is_no_error(name: str, tmp_path: Path) -> None:
+    visits = list(made_experiments.EXPERIMENTS[name]())
+    for count in {1, 2, len(visits) // 2}:
+        folder = tmp_path / str(count)
+        folder.mkdir(exist_ok=True)
+        assert section_of(name, folder, visits[:count]).sentences
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_failed_is_no_error(name: str, tmp_path: Path) -> None:
+    failed = [
+        replace(visit, rows={each: Row(each, "failed", "Planted.") for each in visit.rows})
+        for visit in made_experiments.EXPERIMENTS[name]()
+    ]
+    assert section_of(name, tmp_path, failed).sentences
+
+
+def test_random_is_worse_than_pruned_and_its_original_weights_are_not_told_apart(
+    tmp_path: Path,
+) -> None:
+    first, second, third = section_of("random-vs-pruned", tmp_path).sentences
+    assert "the best of 2 ways (erdos-renyi) errs on 8.90 % (8.80 % to 9.00 %)" in first
+    assert "random is worse, by -4.00 [-4.23, -3.77] points (3 seeds, all of MNIST)." in first
+    assert "original weights 4.85 % (4.75 % to 4.95 %), which is not told apart" in second
+    assert "784-38-38-10 95 % gradual" in third
+
+
+def test_pruning_pays_from_a_bracket_and_as_far_as_accuracy_lasts(tmp_path: Path) -> None:
+    one, many = section_of("prune-until-it-pays", tmp_path).sentences
+    assert "wide, 1 image at a time: sparse is faster than dense from 50-80 % of sparsity" in one
+    assert "it may be pruned to 90 %" in many
+    assert "where it takes 30" in many
+
+
+def test_a_headline_sparsity_is_held_against_the_weights_left(tmp_path: Path) -> None:
+    section = section_of("headline", tmp_path)
+    first, _ = section.sentences
+    assert "784-500-500-10 pruned to 80 % has 0.2 times its weights" in first
+    chosen = [each["network_sparsity"] for each in section.record["answers"] if each["chosen"]]
+    assert chosen == [0.8]
+
+
+def test_ways_are_told_apart_by_their_intervals(tmp_path: Path) -> None:
+    best, quick = section_of("pruning-ways", tmp_path).sentences
+    assert "errs the least by gradual (global)" in best
+    assert "not told apart from it: gradual (layer)" in best
+    assert "the fastest is block" in quick
+
+
+def test_structure_is_worth_what_the_same_entries_elsewhere_cost(tmp_path: Path) -> None:
+    first, second = section_of("structure", tmp_path).sentences
+    assert "rows share 30 % of their columns, random ones of that density 10 %" in first
+    assert "numba-tiled is 1.20 times as fast" in second
+
+
+def test_steps_cross_over_and_stand_beside_nerva(tmp_path: Path) -> None:
+    sentences = section_of("training-step", tmp_path).sentences
+    (wide,) = [each for each in sentences if each.startswith("wide, batch 100: a step by csr")]
+    assert "50-80 %" in wide
+    assert "90 % 1 s (csr; Nerva 7.4 s)" in sentences[-1]
+
+
+def test_an_epoch_is_faster_at_an_accuracy_inside_the_spread(tmp_path: Path) -> None:
+    (sentence,) = section_of("epoch", tmp_path).sentences
+    assert "an epoch by csr takes 2 s, 4.97 [4.90, 5.05] times as fast as masked" in sentence
+    assert "accuracies differ by 0.00 points, inside the 0.20 that seeds make" in sentence
+
+
+def test_results_are_the_same_but_for_the_kernel_that_is_wrong(tmp_path: Path) -> None:
+    section = section_of("same-results", tmp_path)
+    wrong, sgd, adam, accuracy = section.sentences
+    assert wrong == "Wrong results: blocks."
+    assert "After 4 steps" in sgd
+    assert "all 2 kernels that compute in fp32 are within 3.0e-06" in sgd
+    assert "With Adam it is 3.0e-03" in adam
+    assert "0.01 points apart: less than the 0.40 points that seeds make" in accuracy
+
+
+def test_a_gpu_that_is_not_there_is_not_run(tmp_path: Path) -> None:
+    visits = list(made_experiments.cpu_vs_gpu(gpu=False))
+    section = section_of("cpu-vs-gpu", tmp_path, visits)
+    assert section.sentences[0].startswith("Not run: No GPU is here.")
+    assert section.plots == []
+    assert section.record["answers"][0]["gpu"]["1"]["reason"] == "No GPU is here."
+
+
+def test_the_cpu_is_held_against_the_gpu_by_batch(tmp_path: Path) -> None:
+    results = made.results(tmp_path, made_experiments.cpu_vs_gpu(), [made.study("cpu-vs-gpu")])
+    section = cpu_vs_gpu.section(results)
+    assert section is not None
+    answer = section.record["answers"][0]["gpu"]
+    assert answer["1"]["speedup"]["median"] > 1 > answer["64"]["speedup"]["median"]
