@@ -58,6 +58,8 @@ class _Runner:
         """Add the seconds that a call takes."""
         begin = time.perf_counter()
         call()
+        if self.model.xp is not np:
+            self.model.xp.cuda.get_current_stream().synchronize()
         self.samples.append(time.perf_counter() - begin)
 
     def finished(self) -> Row:

@@ -17,8 +17,19 @@ from crossover.kernels.base import PASSES, Kernel
 _MASKED = "numba-masked-update", "numpy-masked-update"
 _FAST = "numba-tiled", "numba-csr", *_MASKED
 _STEP_ROUNDS, _STEP_S = 20, 0.4
+# Of one epoch alone nothing says how well its time is known.
+_EPOCHS = 2
 #: Nerva's network on images of CIFAR-10's form, whose pixels are drawn, and its batch.
 NERVA, NERVA_BATCH = "cifar-10-mlp", 100
+
+
+class TrainingExperiment(Experiment):
+    """One whose subject are the kernels that train, on the CPU and on a GPU where there is one."""
+
+    def _on_gpu(self) -> tuple[str, ...]:
+        """Return the kernels that train here on a GPU."""
+        trains = (name for name, each in self.kernels.items() if _trains(each))
+        return tuple(name for name in trains if self.kernels[name].device == "cuda")
 
 
 class SameResults(Experiment):
@@ -40,7 +51,7 @@ class SameResults(Experiment):
         yield PlannedVisit(self.problem(short, "epoch", optimizer="adam"), names, (1, 1))
 
 
-class TrainingStep(Experiment):
+class TrainingStep(TrainingExperiment):
     """Steps of networks of several widths, at each sparsity and batch."""
 
     name = "training-step"
@@ -67,10 +78,11 @@ class TrainingStep(Experiment):
         problem = Problem(
             Workload(weights, "step", batch, optimizer="sgd"), Setting(self.threads[0])
         )
-        return PlannedVisit(problem, _FAST, (LEAST_ROUNDS, _STEP_ROUNDS), _STEP_S)
+        kernels = *_FAST, *self._on_gpu()
+        return PlannedVisit(problem, kernels, (LEAST_ROUNDS, _STEP_ROUNDS), _STEP_S)
 
 
-class Epoch(Experiment):
+class Epoch(TrainingExperiment):
     """Whole epochs with Adam, sparse against masked dense, and the accuracy after each."""
 
     name = "epoch"
@@ -80,13 +92,13 @@ class Epoch(Experiment):
         """Yield a visit to each network and sparsity."""
         networks = ("784-1000-1000-10",) if self.spec.quick else ("wide", "wide-5000")
         for name in networks:
-            for sparsity in (0.9,) if self.spec.quick else (0.8, 0.9, 0.95):
-                epochs = 1 if self.spec.quick or name == "wide-5000" else 2
-                recipe = self.recipe(name, sparsity, "erdos-renyi-scaled", seed, epochs)
+            sparsities = (0.9, 0.95) if name == "wide-5000" else (0.8, 0.9, 0.95)
+            for sparsity in (0.9,) if self.spec.quick else sparsities:
+                recipe = self.recipe(name, sparsity, "erdos-renyi-scaled", seed, _EPOCHS)
                 # An epoch of the largest takes minutes: of masked dense the faster one is enough.
                 masked = _MASKED[:1] if name == "wide-5000" else _MASKED
                 problem = self.problem(recipe, "epoch", optimizer="adam")
-                yield PlannedVisit(problem, ("numba-tiled", *masked), (1, 1))
+                yield PlannedVisit(problem, ("numba-tiled", *masked, *self._on_gpu()), (1, 1))
 
 
 def _trains(kernel: Kernel) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 
 import pandas as pd
 
-from crossover.bench.statistics.crossover import bracket
+from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
 from crossover.bench.statistics.experiments.networks import TrainedNetwork
 from crossover.bench.statistics.experiments.seeds import difference
 from crossover.reports.plots.figure import Plot, file_name
@@ -51,8 +51,8 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
         crossover = bracket([(each.sparsity, each.speedup(batch)) for each in raced])
         fit = [each for each in raced if each in equal and each.sparsity]
         sentence = (
-            f"{dense.network}, {batch} image{'s' if batch > 1 else ''} at a time: sparse is faster "
-            f"than dense from {crossover} of sparsity"
+            f"{dense.network}, {batch} image{'s' if batch > 1 else ''} at a time: "
+            f"{_from_where(crossover)}"
         )
         if fit:
             last = max(fit, key=lambda each: each.sparsity)
@@ -65,6 +65,15 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]
+
+
+def _from_where(crossover: CrossoverEstimate) -> str:
+    """Return from which sparsity sparse is faster, in words."""
+    if crossover.kind == "between":
+        return f"sparse is faster than dense from {crossover} of sparsity"
+    if crossover.kind == "open":
+        return f"from which sparsity sparse is faster than dense was not decided ({crossover})"
+    return f"sparse is faster than dense: {crossover}"
 
 
 def _plots(networks: Sequence[TrainedNetwork]) -> list[Plot]:

@@ -85,10 +85,8 @@ def _brief(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) 
 
 
 def _sentence(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> str:
-    return (
-        f"{network}, batch {batch}: a step by {kernel} is faster than the fastest masked dense: "
-        f"{crossover}."
-    )
+    told = f"{network}, batch {batch}: a step by {kernel} is faster than the fastest masked dense"
+    return f"{told} from {crossover}." if crossover.kind == "between" else f"{told}: {crossover}."
 
 
 def _beside_nerva(rows: pd.DataFrame) -> list[str]:
