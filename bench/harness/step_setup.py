@@ -35,7 +35,7 @@ from crossover.bench.workloads.networks import PIXELS
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training.loop import OPTIMIZERS
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
-from crossover.kernels.base import Array, Kernel, Problem
+from crossover.kernels.base import Array, Kernel, Pass, Problem
 from crossover.kernels.processor import PAGE, aligned_empty
 from crossover.kernels.verdicts import Verdict
 
@@ -99,8 +99,11 @@ class StepSetup:
         )
         if not verdict.right:
             return row, None
-        views = {"inside": InsideClock(step)}
-        return row, PreparedCall(lambda: step(0.0), StepExaminer(step, self), views=views)
+        inside = InsideClock(step)
+        call = PreparedCall(
+            lambda: step(0.0), StepExaminer(step, self), {"inside": inside}, parts=inside.parts
+        )
+        return row, call
 
 
 class Step:
@@ -201,6 +204,8 @@ class InsideClock:
 
     def __init__(self, step: Step) -> None:
         self._step = step
+        #: Seconds a step by what they went into, a value a round.
+        self.parts: dict[str, list[float]] = {}
 
     def seconds(self, call: Call, loops: int) -> tuple[float, Any]:
         """Return the seconds that ``loops`` steps spent inside the kernel, and the last result."""
@@ -208,25 +213,29 @@ class InsideClock:
         with self._step.replaced_by(timed):
             for _ in range(loops):
                 result = call()
-        return timed.inside_s, result
+        for part, seconds in timed.parts_s.items():
+            self.parts.setdefault(part, []).append(seconds / loops)
+        return sum(timed.parts_s.values()), result
 
 
 class _TimedKernel(StandIn):
     """Adds up the time of its passes and updates."""
 
-    inside_s = 0.0
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.parts_s: dict[str, float] = {}
 
-    def run(self, *given: Any) -> Any:
-        return self._timed(self._kernel.run, given)
+    def run(self, pass_: Pass, *given: Any) -> Any:
+        return self._timed(pass_, self._kernel.run, pass_, *given)
 
     def backward_weight(self, *given: Any) -> Any:
-        return self._timed(self._kernel.backward_weight, given)
+        return self._timed("backward_weight", self._kernel.backward_weight, *given)
 
     def update(self, *given: Any) -> None:
-        self._timed(self._kernel.update, given)
+        self._timed("update", self._kernel.update, *given)
 
-    def _timed(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+    def _timed(self, part: str, function: Callable[..., Any], *given: Any) -> Any:
         begin = time.perf_counter()
         result = function(*given)
-        self.inside_s += time.perf_counter() - begin
+        self.parts_s[part] = self.parts_s.get(part, 0.0) + time.perf_counter() - begin
         return result

@@ -92,6 +92,8 @@ class PreparedCall:
     views: Mapping[str, View] = field(default_factory=dict)
     #: Whether a GPU's launch may take longer than the work, so that it is seen apart.
     launch_bound: bool = False
+    #: What views see of its parts, a value a round; they go on writing to it.
+    parts: Mapping[str, list[float]] = field(default_factory=dict)
     #: What times it on a CPU, where that is not one call after the other.
     clock: Clock | None = None
 
@@ -146,6 +148,8 @@ def run(
     for name, competitor in competitors.items():
         take_turn(name)
         rows[name] = _timed_row(rows[name], competitor, kernels[name])
+        parts = {part: list(samples) for part, samples in calls[name].parts.items()}
+        rows[name] = replace(rows[name], part_samples=parts)
         if rows[name].status == "measured":
             rows[name] = _checked_again(rows[name], competitor)
         _end_if_gpu_lost(kernels[name])

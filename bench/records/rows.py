@@ -165,6 +165,8 @@ class Row:
     replay_samples: list[float] = field(default_factory=list)
     #: Of a training step on a CPU, the seconds inside the kernel's passes and updates.
     inside_samples: list[float] = field(default_factory=list)
+    #: Of these by what they went into: each pass, and ``update``.
+    part_samples: dict[str, list[float]] = field(default_factory=dict)
     #: Of a network that is served, of each round: the seconds within which half of the answers
     #: came, and all but one in a hundred. ``samples`` are seconds an answer, of all callers.
     p50_samples: list[float] = field(default_factory=list)

@@ -19,6 +19,7 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
         "ALTER TABLE rows ADD COLUMN accuracies TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE rows ADD COLUMN differences TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE rows ADD COLUMN facts TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE rows ADD COLUMN part_samples TEXT NOT NULL DEFAULT '{}'",
     ),
 }
 OLDEST_VERSION = min(_UPGRADES)

@@ -74,6 +74,7 @@ def test_every_kernel_takes_a_step_that_is_right(network: str, optimizer: str) -
     rows = rows_of(step_task(*REAL, network=network, optimizer=optimizer))
     assert {name: row.reason for name, row in rows.items() if row.reason} == {}
     assert all(len(row.samples) == len(row.inside_samples) == 2 for row in rows.values())
+    assert all(len(row.part_samples["update"]) == 2 for row in rows.values())
     assert all(row.nbytes and row.stored_entries for row in rows.values())
 
 
@@ -276,7 +277,11 @@ def test_the_inside_of_a_step_is_its_passes_and_updates(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("crossover.bench.harness.step_setup.time.perf_counter", lambda: clock[0])
     taken = Step(StepSetup(step_task()), Clockwork())
-    seconds, logits = InsideClock(taken).seconds(lambda: taken(0.0), 3)
+    inside = InsideClock(taken)
+    seconds, logits = inside.seconds(lambda: taken(0.0), 3)
+    assert inside.parts == {
+        "forward": [2.0], "backward_input": [1.0], "backward_weight": [2.0], "update": [20.0],
+    }  # fmt: skip
     assert seconds == 3 * (2 + 1 + 2 + 2 * 10)
     assert logits.shape == (10, 5)
     assert taken.model.kernel is taken.kernel

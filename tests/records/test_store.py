@@ -24,6 +24,7 @@ FULL = Row(
     first_call_s=0.7, compile_s=0.8, nbytes=2**40, stored_entries=9, relative_error=1e-8,
     share_of_bound=0.25, threading_layer="omp", warnings=["host delay", "quote ' and ü"],
     busy_s=1.5, accuracies=[0.5, 0.75], differences=[1e-7], facts={"fc1 overlap": 0.25},
+    part_samples={"forward": [0.5]},
 )  # fmt: skip
 
 
@@ -200,6 +201,7 @@ def _downgrade(path: Path) -> None:
         "ALTER TABLE rows DROP COLUMN accuracies",
         "ALTER TABLE rows DROP COLUMN differences",
         "ALTER TABLE rows DROP COLUMN facts",
+        "ALTER TABLE rows DROP COLUMN part_samples",
         "UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1",
         "UPDATE visits SET canary = '[]' WHERE visit_id = 2",
         "PRAGMA user_version = 5",

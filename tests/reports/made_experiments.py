@@ -149,8 +149,14 @@ def training_step() -> Iterator[Visit]:
             problem = about(network, sparsity, "gradual", seed, "step", 100, pattern="random",
                             optimizer="sgd")  # fmt: skip
             rows = {
-                name: made.row(name, time, seed=seed, inside_samples=[0.8 * time] * 12)
-                for name, time in (("masked", 4e-3), ("csr", seconds))
+                name: made.row(
+                    name,
+                    time,
+                    seed=seed,
+                    inside_samples=[0.8 * time] * 12,
+                    part_samples={"forward": [0.4 * time] * 12, "update": [update] * 12},
+                )
+                for name, time, update in (("masked", 4e-3, 1e-4), ("csr", seconds, 2e-4))
             }
             yield made.visit("training-step", problem, rows, seed)
 

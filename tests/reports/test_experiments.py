@@ -126,3 +126,11 @@ def test_the_cpu_is_held_against_the_gpu_by_batch(tmp_path: Path) -> None:
     assert section is not None
     answer = section.record["answers"][0]["gpu"]
     assert answer["1"]["speedup"]["median"] > 1 > answer["64"]["speedup"]["median"]
+
+
+def test_each_pass_has_a_crossover_of_its_own(tmp_path: Path) -> None:
+    section = section_of("training-step", tmp_path)
+    (table,) = [each for each in section.tables if "each pass" in each.title]
+    (wide,) = [line for line in table.frame.to_dict("records") if line["network"] == "wide"]
+    assert wide["forward"] == "50-80 %"
+    assert wide["update"] == "never in [50, 95] %"

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 
-from .cpu_vs_gpu import CpuVersusGpu
-from .experiment import Experiment
-from .networks import Headline, PruneUntilItPays, PruningWays, RandomVersusPruned
-from .structure import Structure
-from .training import Epoch, SameResults, TrainingStep
+from crossover.bench.studies.experiments.cpu_vs_gpu import CpuVersusGpu
+from crossover.bench.studies.experiments.experiment import Experiment
+from crossover.bench.studies.experiments.networks import (
+    Headline,
+    PruneUntilItPays,
+    PruningWays,
+    RandomVersusPruned,
+)
+from crossover.bench.studies.experiments.structure import Structure
+from crossover.bench.studies.experiments.training import Epoch, SameResults, TrainingStep
 
 #: By name, in the order of ``experiment all``.
 EXPERIMENTS: Mapping[str, type[Experiment]] = {

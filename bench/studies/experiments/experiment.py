@@ -200,9 +200,7 @@ class Experiment(PlannedStudy):
 
 def with_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
     """Return a recipe that trains for so many epochs, those of its parents not counted."""
-    usual = max(1, network(recipe.network).epochs)
-    content = {**vars(recipe), "length": epochs / usual}
-    return TrainingRecipe(**content)
+    return replace(recipe, length=epochs / max(1, network(recipe.network).epochs))
 
 
 def from_the_start(method: str) -> bool:

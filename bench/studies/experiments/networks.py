@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from crossover.bench.studies.experiments.experiment import Experiment, from_the_start
@@ -109,7 +110,7 @@ class PruningWays(NetworksExperiment):
             recipe = self.recipe(name, self.sparsity, method, seed, epochs)
             yield recipe
             if method == "gradual":
-                yield TrainingRecipe(**{**vars(recipe), "scope": "layer"})
+                yield replace(recipe, scope="layer")
 
 
 def _as_small_as(name: str, sparsity: float) -> str:

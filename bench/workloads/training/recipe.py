@@ -28,6 +28,8 @@ _RECIPE_VERSION = 1
 _KEPT_AS = {"pattern": "pruning"}
 # Fields that came later, with the values that are not kept.
 _NOT_KEPT: dict[str, Any] = {"images": 0, "length": 1.0, "code": ""}
+# Of epochs that were divided by the usual ones.
+_ROUNDING = 1e-9
 # What trains the dense parents of a network that a sparse kernel trains.
 _DENSE_TRAINER = "numba-masked-update"
 
@@ -106,10 +108,11 @@ class TrainingRecipe:
         """Return the passes over the training set, those of the parent not counted."""
         it = network(self.network)
         if not self.sparsity or self.method.length == "as dense":
-            return math.ceil(self.length * it.epochs)
+            return math.ceil(self.length * it.epochs - _ROUNDING)
         if self.method.length == "none":
             return 0
-        return math.ceil(self.length * it.prune_epochs * -math.log2(1 - self.sparsity))
+        halvings = -math.log2(1 - self.sparsity)
+        return math.ceil(self.length * it.prune_epochs * halvings - _ROUNDING)
 
     def part_of(self, dataset: Dataset) -> Dataset:
         """Return the dataset with the images that it is trained on."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from crossover.bench.records.rows import Visit
 from crossover.bench.statistics.experiments.networks import TrainedNetwork, trained_networks
 from crossover.bench.statistics.experiments.seeds import Spread
 from crossover.reports.plots import forest
@@ -66,10 +67,13 @@ def error_of(network: TrainedNetwork) -> str:
 def size_of(results: Results, experiment: str) -> str:
     """Return how large an experiment was, in words that end a sentence."""
     visits = [v for v in results.visits_of(experiment) if "training" in v.problem.recipe["weights"]]
-    recipes = [visit.problem.recipe["weights"]["training"] for visit in visits]
-    seeds = len({recipe["seed"] for recipe in recipes})
-    images = max((recipe["images"] for recipe in recipes), default=0)
-    return f"({seeds} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
+    images = max((v.problem.recipe["weights"]["training"]["images"] for v in visits), default=0)
+    return f"({seeds_of(visits)} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
+
+
+def seeds_of(visits: Iterable[Visit]) -> int:
+    """Return how many seeds visits are of."""
+    return len({visit.problem.recipe["weights"]["training"]["seed"] for visit in visits})
 
 
 def table(networks: Sequence[TrainedNetwork], batches: Sequence[int], title: str) -> Table:

@@ -6,20 +6,23 @@ An answer in JSON is a kernel in a step: ``network``, ``network_sparsity``, ``ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from crossover.bench.statistics.comparison import contests
+from crossover.bench.records.rows import Row as MeasuredRow
+from crossover.bench.statistics.comparison import Contest, Pair, contests, fastest, speedups
 from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
 from crossover.bench.statistics.experiments.seeds import pooled_over_seeds
+from crossover.bench.statistics.intervals import Interval
 from crossover.reports import metrics
 from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.panels import Lines, as_factor
 from crossover.reports.results import Results
-from crossover.reports.sections import Part, Section
+from crossover.reports.sections import PASS_TITLES, Part, Section
 from crossover.reports.tables import (
     Table,
     cells,
@@ -46,7 +49,8 @@ def section(results: Results) -> Section | None:
     visits = results.visits_of(NAME)
     if not visits:
         return None
-    rows = metrics.measured(results, contests(pooled_over_seeds(visits), results.kernels))
+    found = contests(pooled_over_seeds(visits), results.kernels)
+    rows = metrics.measured(results, found)
     if len(rows):  # else columns are missing
         rows = rows.sort_values(["network", "batch", "network_sparsity", "time_s"], kind="stable")
     table = Table.of(_TITLE, [_line(row) for row in rows.to_dict("records")])
@@ -54,15 +58,47 @@ def section(results: Results) -> Section | None:
     brief = Table.of("From which sparsity a step pays", [_brief(*each) for each in crossovers])
     answers = [_answer(row) for row in rows.to_dict("records")]
     parts = [
-        Part(_TITLE, plots=_plots(results, rows), tables=[brief]),
+        Part(_TITLE, plots=_plots(results, rows), tables=[brief, _by_pass(found)]),
         Part("Every step", tables=[table], folded=True),
     ]
-    size = shown.size_of(results, NAME)
+    size = f"({shown.seeds_of(visits)} seeds)"
     sentences = [*(_sentence(*each) for each in crossovers), *_beside_nerva(rows)]
     if not sentences:
         sentences = ["No sparse kernel was measured beside a masked dense one yet."]
     sentences[0] = f"{sentences[0][:-1]} {size}."
     return Section.of(results, NAME, _TITLE, sentences, parts, answers, [brief])
+
+
+def _by_pass(found: Sequence[Contest]) -> Table:
+    """Return from which sparsity each pass, and the update, is faster than the baseline's."""
+    points: dict[tuple[str, int, str], dict[str, list[tuple[float, Interval]]]] = {}
+    for part in (*PASS_TITLES, "update"):
+        pairs = [pair for contest in found for pair in _pairs(contest, part)]
+        for pair, speedup in zip(pairs, speedups(pairs, partial(_of_part, part)), strict=True):
+            it = pair.candidate.problem
+            own = points.setdefault((it.network, it.batch, pair.candidate.kernel.name), {})
+            own.setdefault(part, []).append((it.network_sparsity, speedup))
+    lines = [
+        {"network": network, "batch": f"{batch}", "kernel": kernel}
+        | {part: str(bracket(there)) for part, there in parts.items()}
+        for (network, batch, kernel), parts in sorted(points.items())
+    ]
+    return Table.of("From which sparsity each pass is faster, and the update", lines)
+
+
+def _pairs(contest: Contest, part: str) -> list[Pair]:
+    """Return each sparse kernel with the fastest masked dense, where both have the part timed."""
+    there = [
+        each
+        for each in contest.measurements.values()
+        if all(visit.rows[each.kernel.name].part_samples.get(part) for visit in each.visits)
+    ]
+    masked = fastest(each for each in there if each.kernel.role == "masked dense")
+    return [Pair(each, masked) for each in there if masked and each.leaves_out]
+
+
+def _of_part(part: str, row: MeasuredRow) -> Sequence[float]:
+    return row.part_samples.get(part, [])
 
 
 def _crossovers(rows: pd.DataFrame) -> list[tuple[str, int, str, CrossoverEstimate]]:
