@@ -134,3 +134,13 @@ def test_each_pass_has_a_crossover_of_its_own(tmp_path: Path) -> None:
     (wide,) = [line for line in table.frame.to_dict("records") if line["network"] == "wide"]
     assert wide["forward"] == "50-80 %"
     assert wide["update"] == "never in [50, 95] %"
+
+
+def test_the_form_that_was_asked_last_is_shown_alone(tmp_path: Path) -> None:
+    full = list(made_experiments.headline())
+    quick = [replace(e, record=replace(e.record, series="headline quick")) for e in full[:3]]
+    later = replace(made.study("headline", "headline quick"), asked_at="2026-01-03")
+    asked = [later, made.study("headline")]
+    found = VIEWS["headline"](made.results(tmp_path, [*full, *quick], asked))
+    assert found is not None
+    assert len(found.record["answers"]) == 1

@@ -103,6 +103,11 @@ class Experiment(PlannedStudy):
         checkpoints.check_cache()
 
     @property
+    def series(self) -> str:
+        """Return the name under which its visits are kept: of each form its own."""
+        return f"{self.name} quick" if self.spec.quick else self.name
+
+    @property
     def source(self) -> KernelSource:
         """Return kernels, which train, and engines, which run networks."""
         return KernelsAndEngines(self.spec.modules)

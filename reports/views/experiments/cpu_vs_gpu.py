@@ -33,7 +33,7 @@ _GPU = "cupy-network"
 
 def section(results: Results) -> Section | None:
     """Return up to which batch the CPU is faster."""
-    visits = results.visits_of(NAME)
+    visits = shown.visits_of(results, NAME)
     if not visits:
         return None
     networks = shown.networks_of(results, NAME)

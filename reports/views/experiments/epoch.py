@@ -31,7 +31,7 @@ _PROBLEM = "network", "network_sparsity", "threads", "nnz", "kernel", "time_s", 
 
 def section(results: Results) -> Section | None:
     """Return how long epochs take, and what they reach."""
-    visits = results.visits_of(NAME)
+    visits = shown.visits_of(results, NAME)
     if not visits:
         return None
     found = contests(pooled_over_seeds(visits), results.kernels)

@@ -29,7 +29,7 @@ _SHOWN = 64
 
 def section(results: Results) -> Section | None:
     """Return what is left of each network."""
-    if not results.visits_of(NAME):
+    if not shown.visits_of(results, NAME):
         return None
     networks = shown.networks_of(results, NAME)
     chosen = as_accurate(networks)

@@ -27,7 +27,7 @@ _BATCHES = 1, 64
 
 def section(results: Results) -> Section | None:
     """Return what each step of pruning gives."""
-    if not results.visits_of(NAME):
+    if not shown.visits_of(results, NAME):
         return None
     networks = sorted(shown.networks_of(results, NAME), key=lambda each: each.sparsity)
     table = shown.table(networks, _BATCHES, _TITLE)

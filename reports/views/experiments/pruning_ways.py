@@ -28,7 +28,7 @@ _SHOWN = 64
 
 def section(results: Results) -> Section | None:
     """Return what each method reaches."""
-    if not results.visits_of(NAME):
+    if not shown.visits_of(results, NAME):
         return None
     networks = shown.networks_of(results, NAME)
     table = shown.table(networks, _BATCHES, _TITLE)

@@ -43,7 +43,7 @@ class TrainedBy:
 
 def section(results: Results) -> Section | None:
     """Return what kernels have in common, and where they part."""
-    visits = results.visits_of(NAME)
+    visits = shown.visits_of(results, NAME)
     if not visits:
         return None
     found = trained_by(visits, results)

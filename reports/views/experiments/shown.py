@@ -26,9 +26,15 @@ PRUNES = (
 )  # fmt: skip
 
 
+def visits_of(results: Results, experiment: str) -> list[Visit]:
+    """Return the visits of an experiment, of the form that it was asked in last."""
+    asked = [each.series for each in results.asked(experiment) if results.series.get(each.series)]
+    return results.series[asked[-1]] if asked else []
+
+
 def networks_of(results: Results, experiment: str) -> list[TrainedNetwork]:
     """Return the networks that an experiment trained."""
-    return trained_networks(results.visits_of(experiment), results.kernels)
+    return trained_networks(visits_of(results, experiment), results.kernels)
 
 
 def named(network: TrainedNetwork) -> str:
@@ -66,7 +72,9 @@ def error_of(network: TrainedNetwork) -> str:
 
 def size_of(results: Results, experiment: str) -> str:
     """Return how large an experiment was, in words that end a sentence."""
-    visits = [v for v in results.visits_of(experiment) if "training" in v.problem.recipe["weights"]]
+    visits = [
+        v for v in visits_of(results, experiment) if "training" in v.problem.recipe["weights"]
+    ]
     images = max((v.problem.recipe["weights"]["training"]["images"] for v in visits), default=0)
     return f"({seeds_of(visits)} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
 

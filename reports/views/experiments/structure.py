@@ -52,7 +52,7 @@ class Gain:
 
 def section(results: Results) -> Section | None:
     """Return what patterns look like, and what that is worth."""
-    visits = results.visits_of(NAME)
+    visits = shown.visits_of(results, NAME)
     if not visits:
         return None
     found = gains(visits, results)

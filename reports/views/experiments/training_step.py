@@ -46,7 +46,7 @@ _NERVA_STEPS = 500
 
 def section(results: Results) -> Section | None:
     """Return how long steps take."""
-    visits = results.visits_of(NAME)
+    visits = shown.visits_of(results, NAME)
     if not visits:
         return None
     found = contests(pooled_over_seeds(visits), results.kernels)
