@@ -31,7 +31,7 @@ from crossover.bench.harness.trained.description import described, products_of
 from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.given import GivenWeights
-from crossover.bench.workloads.networks import PIXELS
+from crossover.bench.workloads.networks import PIXELS, Linear
 from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training.loop import OPTIMIZERS
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
@@ -59,9 +59,9 @@ class StepSetup:
         #: Other images, for the last check.
         self.other_pixels = pixels(dataset.test_images[-batch:])
         self.labels = dataset.test_labels[: workload.batch]
-        if (inputs := self.network.layers[0].shape[1]) != PIXELS:
-            drawn = self.rng.random((2, inputs, batch), np.float32)
-            self.pixels, self.other_pixels = drawn
+        first = self.network.layers[0]
+        if isinstance(first, Linear) and first.inputs != PIXELS:
+            self.pixels, self.other_pixels = self.rng.random((2, first.inputs, batch), np.float32)
 
     @property
     def problems(self) -> list[Problem]:

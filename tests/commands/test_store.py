@@ -19,6 +19,7 @@ from crossover.bench.commands.main import main
 from crossover.bench.records import contents, exchange
 from crossover.bench.records.rows import Row
 from crossover.bench.records.store import FILE_NAME, SCHEMA_VERSION, Store
+from tests.records.older import downgrade
 from tests.reports import made
 
 OTHER = replace(made.RUN, run_id="r2", started="2026-03-01T00:00:00+00:00")
@@ -271,13 +272,9 @@ def test_an_odd_file_is_a_clear_line_and_stays_as_it_is(
 
 def test_an_older_schema_is_read_and_left_as_it_is(tmp_path: Path) -> None:
     made.results(tmp_path, *made.everything())
+    downgrade(tmp_path / FILE_NAME)
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as older:
-        older.execute("ALTER TABLE kernels DROP COLUMN made_for")
-        older.execute("ALTER TABLE problems DROP COLUMN idle_threads")
-        for share in ("p50", "p99"):
-            older.execute(f"ALTER TABLE rows DROP COLUMN {share}_samples")
         older.execute("UPDATE visits SET canary = '[0.1]'")
-        older.execute("PRAGMA user_version = 5")
     before = (tmp_path / FILE_NAME).read_bytes()
     assert run("list", tmp_path) == 0
     assert (tmp_path / FILE_NAME).read_bytes() == before

@@ -25,6 +25,7 @@ from crossover.kernels.serving import Plan, files
 from crossover.kernels.serving.network import Layer, Network
 from crossover.kernels.serving.plan import one_way
 from tests.in_process import outcome
+from tests.kernels.fake_cuda import installed
 from tests.kernels.serving.test_network import made
 
 
@@ -52,7 +53,7 @@ def test_every_engine_that_is_installed_is_timed(recipe: ServedNetwork) -> None:
     found = raced(recipe, *ENGINES)
     for name, row in found.rows.items():
         if row.status == "skipped":
-            assert name == "torch-network"
+            assert name in ("torch-network", "cupy-network", "sell-network")
             continue
         assert (row.status, row.reason) == ("measured", "")
         assert len(row.samples) == 6
@@ -61,6 +62,14 @@ def test_every_engine_that_is_installed_is_timed(recipe: ServedNetwork) -> None:
     assert description is not None
     assert (description.m, description.k, description.n) == (10, 30, 9)
     assert 0.5 < description.sparsity < 0.9
+
+
+def test_the_engine_for_one_input_refuses_more(recipe: ServedNetwork) -> None:
+    (sell,) = [engine for engine in ENGINES if engine.name == "sell-network"]
+    (row,) = raced(recipe, sell, batch=9).rows.values()
+    assert row.reason == "sell-network is for one input, not 9."
+    (row,) = raced(recipe, sell, batch=1).rows.values()
+    assert row.status == "measured"
 
 
 class Spoilt(Engine):
@@ -137,3 +146,16 @@ def test_a_load_divides_the_time_among_its_callers() -> None:
     assert result == 1
     assert four_s < one_s
     assert len(Load(4).waits_s(call)) >= 100
+
+
+def test_the_network_on_a_gpu_is_right_over_a_fake_of_cupy(
+    recipe: ServedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU is needed for that; its times are nobody's."""
+    plan, layers = files.read(recipe.path)
+    x = recipe.inputs(5)
+    (engine,) = [each for each in ENGINES if each.name == "cupy-network"]
+    with installed(monkeypatch):
+        found = engine.build(plan, layers).run(np.ascontiguousarray(x))
+    expected = Network(one_way("net", plan.layers, "dense"), layers)(np.ascontiguousarray(x))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)

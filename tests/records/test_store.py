@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from crossover.bench.records.codec import encoded
 from crossover.bench.records.rows import CommitRow, Row, Run, Visit
 from crossover.bench.records.store import FILE_NAME, SCHEMA_VERSION, Store
 from tests.examples import COMMIT, RUN, STUDY, dense, kernel, measured, problem, visit
+from tests.records.older import downgrade
 
 #: No field has the value that it has when nothing is given.
 FULL = Row(
@@ -190,27 +192,6 @@ def test_another_schema_is_refused_by_name_and_version(tmp_path: Path) -> None:
             Store(tmp_path / FILE_NAME, readonly=readonly)
 
 
-def _downgrade(path: Path) -> None:
-    """Make a file what version 5 would have left behind."""
-    connection = sqlite3.connect(path)
-    for statement in (
-        "ALTER TABLE kernels DROP COLUMN made_for",
-        "ALTER TABLE problems DROP COLUMN idle_threads",
-        "ALTER TABLE rows DROP COLUMN p50_samples",
-        "ALTER TABLE rows DROP COLUMN p99_samples",
-        "ALTER TABLE rows DROP COLUMN accuracies",
-        "ALTER TABLE rows DROP COLUMN differences",
-        "ALTER TABLE rows DROP COLUMN facts",
-        "ALTER TABLE rows DROP COLUMN part_samples",
-        "UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1",
-        "UPDATE visits SET canary = '[]' WHERE visit_id = 2",
-        "PRAGMA user_version = 5",
-    ):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-
-
 @pytest.mark.parametrize("readonly", [False, True])
 def test_an_older_file_is_read_and_only_a_writer_upgrades_it(
     tmp_path: Path, readonly: bool
@@ -221,7 +202,10 @@ def test_an_older_file_is_read_and_only_a_writer_upgrades_it(
     for _ in range(2):
         written.add_visit(visit(rows={"numba-csr": [1.0]}))
     written.close()
-    _downgrade(tmp_path / FILE_NAME)
+    downgrade(tmp_path / FILE_NAME)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as older:
+        older.execute("UPDATE visits SET canary = '[0.5, 0.25]' WHERE visit_id = 1")
+        older.execute("UPDATE visits SET canary = '[]' WHERE visit_id = 2")
     before = (tmp_path / FILE_NAME).read_bytes()
     store = Store(tmp_path / FILE_NAME, readonly)
     first, second = store.visits(RUN.run_id)

@@ -43,6 +43,10 @@ class Engine(ForwardOnly):
     role: ClassVar[Role] = "dense"
     stores_zeros = True
 
+    def refuses(self, inputs: int) -> str | None:
+        """Return why it cannot run so many inputs at a time, if it cannot."""
+        return None
+
     @abstractmethod
     def build(self, plan: Plan, layers: Sequence[Layer]) -> Built:
         """Return the network of ``layers``, ready to be run; ``plan`` tells their ReLUs too."""
@@ -188,6 +192,9 @@ class SellNetwork(SparseNetwork):
     kernel = "numba-sell"
     source = "numba-sell in kernels.serving"
     look = Look("#9a5fd0", "P", "-.")
+
+    def refuses(self, inputs: int) -> str | None:
+        return None if inputs == 1 else f"{self.name} is for one input, not {inputs}."
 
 
 class BlocksNetwork(SparseNetwork):

@@ -77,7 +77,7 @@ class NetworkSetup:
     def prepare(self, kernel: Kernel) -> tuple[Row, PreparedCall | None]:
         """Return the row so far, and the call if the network's outputs are right."""
         assert isinstance(kernel, Engine)
-        if reason := kernel.unavailable():
+        if reason := kernel.unavailable() or kernel.refuses(len(self.inputs)):
             return Row(kernel.name, "skipped", reason), None
         x = aligned_empty(self.inputs.shape, np.float32, PAGE)
         x[...] = self.inputs

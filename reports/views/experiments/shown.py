@@ -72,9 +72,7 @@ def error_of(network: TrainedNetwork) -> str:
 
 def size_of(results: Results, experiment: str) -> str:
     """Return how large an experiment was, in words that end a sentence."""
-    visits = [
-        v for v in visits_of(results, experiment) if "training" in v.problem.recipe["weights"]
-    ]
+    visits = visits_of(results, experiment)
     images = max((v.problem.recipe["weights"]["training"]["images"] for v in visits), default=0)
     return f"({seeds_of(visits)} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
 
