@@ -29,6 +29,8 @@ _THROTTLE = {"one core": 0.15, "all cores": 0.5, "memory": 0.5, "GPU": 0.15}
 # The part of the canary that is a GPU's.
 _GPU = "GPU"
 _LEAST_ROUNDS, _SHORTEST_SAMPLE_S = 6, 1e-3
+# A sample of so many seconds, an epoch of training, is a mean over what rounds would see.
+_LONG_S = 0.5
 # Rounds of a first look, of which a median alone is shown.
 _FEWEST_ROUNDS = 3
 #: Seconds of the parts of the canary as they are usual in a run, by number of threads.
@@ -123,7 +125,7 @@ WARNINGS = (
         "shorter samples, or fewer rounds of a visit, than a median can rest on",
         "give more --budget",
         lambda e: (
-            min(map(len, e.samples)) < _FEWEST_ROUNDS
+            (min(map(len, e.samples)) < _FEWEST_ROUNDS and median(e.together) * e.loops < _LONG_S)
             or median(e.together) * e.loops < _SHORTEST_SAMPLE_S
         ),
     ),

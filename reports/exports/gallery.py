@@ -21,6 +21,7 @@ from crossover.reports.exports.html import html
 from crossover.reports.exports.markdown import PLOTS, markdown
 from crossover.reports.foreign import markdown_text
 from crossover.reports.results import Results
+from crossover.reports.sections import Section
 from crossover.reports.views import sweep
 
 NOTE = "NOTE.md"
@@ -75,7 +76,8 @@ def _of_the_same(runs: dict[str, Results]) -> dict[str, Results]:
     recipes = {
         name: {recipe_key(visit.problem.recipe) for visit in run.visits_of("sweep")}
         for name, run in runs.items()
-        if any(each.estimate.kind == "between" for each in sweep.found(run)[0])
+        if run.visits_of("sweep")
+        and any(each.estimate.kind == "between" for each in sweep.found(run)[0])
     }
     first = next(iter(recipes.values()), set())
     alike = (name for name, own in recipes.items() if len(own & first) > _LEAST_SHARED)
@@ -98,9 +100,15 @@ def _index(runs: dict[str, Results], folder: Path, compared: bool) -> str:
             f"{markdown_text(run.run.machine_title)}, {run.run.started[:10]}, commit "
             f"{run.run.revision}.",
             *([note.read_text().strip()] if note.exists() else []),
-            "\n".join(f"- {markdown_text(each)}" for each in shown[0].sentences),
+            "\n".join(f"- {markdown_text(each)}" for each in _answers(shown)),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _answers(shown: Sequence[Section]) -> list[str]:
+    """Return the sentences of the first section, and the first of each further one."""
+    first, *others = shown
+    return [*first.sentences, *(section.sentences[0] for section in others)]
 
 
 def main(arguments: Sequence[str]) -> None:

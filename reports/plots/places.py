@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
 
 from crossover.reports.plots.figure import FAINT, INK, SOFT, style, svg
 
@@ -54,16 +55,13 @@ def draw(points: pd.DataFrame, title: str, across: Axis, up: Axis) -> str:
                     row["label"], (row["x"], row["y"]), xytext=(5, 4), fontsize=7.5, color=INK,
                     textcoords="offset points",
                 )  # fmt: skip
+        axis.set_xscale("log" if across.log else "linear")
+        axis.set_yscale("log" if up.log else "linear")
         for scale, shown in ((axis.xaxis, across), (axis.yaxis, up)):
+            if shown.log:
+                scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                scale.set_minor_locator(NullLocator())
             scale.set_major_formatter(lambda value, _, shown=shown: shown.write(value))
-        if across.log:
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(lambda value, _: across.write(value))
-            axis.xaxis.set_minor_formatter(plt.NullFormatter())
-        if up.log:
-            axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(lambda value, _: up.write(value))
-            axis.yaxis.set_minor_formatter(plt.NullFormatter())
         axis.margins(x=0.12, y=0.1)
         axis.set_xlabel(across.label, color=SOFT)
         axis.set_ylabel(up.label, color=SOFT)

@@ -199,3 +199,8 @@ def test_a_cold_dense_kernel_is_held_against_the_memory() -> None:
 def test_every_warning_has_a_remedy() -> None:
     assert len({each.name for each in WARNINGS}) == len(WARNINGS)
     assert all(each.means and each.remedy for each in WARNINGS)
+
+
+def test_two_samples_of_seconds_each_are_long_enough() -> None:
+    assert given(replace(STEADY, samples=[[2.0, 2.01]] * 3, loops=1)) == []
+    assert given(replace(STEADY, samples=[[0.2, 0.201]] * 3, loops=1)) == ["too short"]

@@ -74,10 +74,10 @@ def _sentences(
         )
     least = min(chosen, key=lambda each: each.nnz.mean)
     return [
-        f"As accurate as {dense.network} dense (error {shown.error_of(dense)}), {widest.network} "
-        f"pruned to {percent(widest.sparsity)} has {number(widest.nnz.mean / dense.nnz.mean)} "
-        f"times its weights{speed} {size}.",
-        f"The fewest weights at that accuracy has {shown.named(least)}: {least.nnz.mean:,.0f}, "
+        f"{widest.network} pruned to {percent(widest.sparsity)} errs on {shown.error_of(widest)}, "
+        f"not told to be worse than {dense.network} dense with {shown.error_of(dense)}; it has "
+        f"{number(widest.nnz.mean / dense.nnz.mean)} times its weights{speed} {size}.",
+        f"The fewest weights at no less accuracy has {shown.named(least)}: {least.nnz.mean:,.0f}, "
         f"{number(dense.nnz.mean / least.nnz.mean)} times fewer than {dense.network} dense.",
     ]
 

@@ -59,9 +59,9 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
             best = last.best_at(batch)
             assert best is not None
             sentence += (
-                f"; at equal accuracy (error {shown.error_of(last)}, dense "
-                f"{shown.error_of(dense)}) it may be pruned to {percent(last.sparsity)}, where it "
-                f"takes {seconds(best.time_s)}, {interval(last.speedup(batch))} times as fast"
+                f"; up to {percent(last.sparsity)} its accuracy is not told apart from that of the "
+                f"dense network (error {shown.error_of(last)}, {shown.error_of(dense)}), and there "
+                f"it takes {seconds(best.time_s)}, {interval(last.speedup(batch))} times as fast"
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]

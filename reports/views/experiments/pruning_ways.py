@@ -89,7 +89,8 @@ def _plots(networks: Sequence[TrainedNetwork]) -> list[Plot]:
         return []
     title = f"Ways to prune: test error over speed, {_SHOWN} images"
     across = Axis("the whole network, times as fast sparse as dense", lambda v: f"{v:g}×")
-    drawn = partial(places.draw, data, title, across, Axis("test error, %", lambda v: f"{v:g}"))
+    up = Axis("test error, %", lambda v: f"{v:g}", log=True)
+    drawn = partial(places.draw, data, title, across, up)
     best = data.loc[data["y"].idxmin()]
     said = f"{title}. {best['label']} errs the least, {best['y']:.2f} %."
     return [Plot(title, file_name(NAME), drawn, data, said)]

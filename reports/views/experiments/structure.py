@@ -202,7 +202,7 @@ def _plots(found: Sequence[Gain]) -> list[Plot]:
         return []
     data = pd.DataFrame(lines)
     title = "What the places of entries are worth: times as fast as elsewhere"
-    scale = Scale("times as fast as with the entries elsewhere", lambda v: f"{v:g}×", log=True,
+    scale = Scale("times as fast as with the entries elsewhere", lambda v: f"{v:g}×",
                   marks=((1.0, ""),))  # fmt: skip
     drawn = partial(forest.draw, data, title, scale)
     return [Plot(title, file_name(NAME), drawn, data, f"{title}, by kernel and layer.")]
