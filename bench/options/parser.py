@@ -61,9 +61,8 @@ class _Help(argparse.HelpFormatter):
 
 def add_command(commands: Any, name: str, **texts: str) -> argparse.ArgumentParser:
     """Return the parser of a new command; its ``--help`` shows a short usage."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, usage=f"crossover {name} [options]", **texts
-    )
+    parser: argparse.ArgumentParser = commands.add_parser(name, **texts)
+    parser.usage = f"{parser.prog} [options]"
     return parser
 
 

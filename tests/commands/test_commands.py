@@ -22,6 +22,7 @@ from crossover.bench.harness.visits import Visitor
 from crossover.bench.machine.identity import available_cores
 from crossover.bench.records.rows import Visit
 from crossover.bench.records.store import FILE_NAME, Store
+from crossover.bench.studies.experiments import EXPERIMENTS
 from crossover.kernels import discover
 from tests.commands.conftest import SWEEP
 from tests.reports import made
@@ -237,11 +238,19 @@ def test_machine_and_doctor(
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for each in (*COMMANDS, "selfcheck", "report", "machine", "doctor"):
+    grouped = ("networks train", "kernels explain", *(f"experiment {name}" for name in EXPERIMENTS))
+    for each in (*COMMANDS, "selfcheck", "report", "machine", "doctor", *grouped):
         with pytest.raises(SystemExit) as ended:
-            main([each, "--help"])
+            main([*each.split(), "--help"])
         assert ended.value.code == 0
-        assert "usage: crossover" in capsys.readouterr().out
+        assert f"usage: crossover {each} [options]" in capsys.readouterr().out
+
+
+def test_experiments_are_listed_with_what_they_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["experiment"] for each in listed] == list(EXPERIMENTS)
+    assert all(each["asks"].endswith("?") for each in listed)
 
 
 def again(measured: Path, folder: Path, machine: str = "") -> Path:
