@@ -33,7 +33,7 @@ from crossover.bench.workloads import mnist
 from crossover.bench.workloads.given import GivenWeights
 from crossover.bench.workloads.networks import PIXELS, Linear
 from crossover.bench.workloads.recipes import NetworkWeights
-from crossover.bench.workloads.training.loop import OPTIMIZERS
+from crossover.bench.workloads.training.descent import OPTIMIZERS
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
 from crossover.kernels.base import Array, Kernel, Pass, Problem
 from crossover.kernels.processor import PAGE, aligned_empty

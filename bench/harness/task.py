@@ -94,7 +94,7 @@ class PreparedCall:
     launch_bound: bool = False
     #: What views see of its parts, a value a round; they go on writing to it.
     parts: Mapping[str, list[float]] = field(default_factory=dict)
-    #: What times it on a CPU, where that is not one call after the other.
+    #: What times it, where that is not one call after the other, or a GPU's call from the host.
     clock: Clock | None = None
 
 
@@ -195,7 +195,7 @@ def _end_if_gpu_lost(kernel: Kernel) -> None:
 def _competitor(task: Task, kernel: Kernel, call: PreparedCall) -> tuple[Competitor, list[str]]:
     """Return how a call is timed on its device, and the warnings about that."""
     cold = task.problem.setting.caches == "cold"
-    if kernel.device != "cuda":
+    if kernel.device != "cuda" or call.clock is not None:
         flush = flusher() if cold else None
         clock = call.clock or HostClock()
         return Competitor(call.call, clock, call.examiner, flush=flush, views=call.views), []

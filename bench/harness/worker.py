@@ -43,6 +43,10 @@ except ImportError:  # not on Windows
     resource = None
 
 TIME_LIMIT_S = 60.0
+# Of a training, which takes a night at the longest.
+_TRAINING_LIMIT_S = 12 * 3600.0
+#: What trains, by what a workload computes.
+TRAININGS = {"training": learn, "epoch": train_epochs, "first steps": take_first_steps}
 _POLL_S = 0.02
 _START_LIMIT_S = 120.0
 _NOBODY = -1
@@ -131,6 +135,8 @@ class Worker:
         if self._process is None:
             self._start()
         self._turn.value = _NOBODY
+        trains = task.problem.workload.computes in TRAININGS
+        limit_s = _TRAINING_LIMIT_S if trains else self.time_limit_s
         try:
             self._pipe.send((task, names))
         except (BrokenPipeError, ConnectionResetError):  # it died between two tasks
@@ -140,8 +146,8 @@ class Worker:
             now = time.monotonic()
             if self._turns.value != turns:
                 turns, since = self._turns.value, now
-            elif now - since > self.time_limit_s and self._turn.value != _NOBODY:
-                reason = f"no answer within {self.time_limit_s:g} s: the worker was stopped"
+            elif now - since > limit_s and self._turn.value != _NOBODY:
+                reason = f"no answer within {limit_s:g} s: the worker was stopped"
                 return self._lose(names, reason)
             if not self._process.is_alive() and not self._pipe.poll():
                 break
@@ -203,8 +209,7 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
 
 def carry_out(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
     """Return what came of a task: of a race, or of trainings."""
-    trainings = {"training": learn, "epoch": train_epochs, "first steps": take_first_steps}
-    training = trainings.get(task.problem.workload.computes)
+    training = TRAININGS.get(task.problem.workload.computes)
     return training(task, kernels, take_turn) if training else run(task, set_up, kernels, take_turn)
 
 

@@ -25,7 +25,7 @@ LEAST_VISITS = 3
 ROUNDING = "rounding dense"
 NAN = float("nan")
 # What is computed by a whole network, product after product.
-_OF_NETWORKS = "step", "network", "serving"
+_OF_NETWORKS = "step", "network", "serving", "training", "epoch", "first steps"
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _train(
     method = recipe.method if recipe.sparsity else None
     pruned = method is not None and method.length == "by sparsity"
     rate = specification.prune_rate if pruned else specification.rate
-    schedule = Schedule(recipe.epochs, rate, recipe.sparsity, recipe.scope)
+    schedule = Schedule(recipe.epochs, recipe.rate * rate, recipe.sparsity, recipe.scope)
     stage_path = checkpoint_path(recipe).with_suffix(_STAGE)
     kernel = discover()[recipe.kernel]
     stages = StagedTraining(stage_path, specification, recipe.kept, kernel)

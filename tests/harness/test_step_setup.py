@@ -17,7 +17,7 @@ from crossover.bench.workloads import networks
 from crossover.bench.workloads.networks import Convolution, Linear, Network
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.recipes import NetworkWeights
-from crossover.bench.workloads.training import loop
+from crossover.bench.workloads.training.descent import OPTIMIZERS, Adam, GradientDescent
 from crossover.bench.workloads.training.model import LayerState, Model, loss_gradient
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import base
@@ -68,7 +68,7 @@ def rows_of(task: Task) -> dict[str, Row]:
     return outcome(task, RUNNING).rows
 
 
-@pytest.mark.parametrize("optimizer", loop.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("network", ["tiny", "small"])
 def test_every_kernel_takes_a_step_that_is_right(network: str, optimizer: str) -> None:
     rows = rows_of(step_task(*REAL, network=network, optimizer=optimizer))
@@ -89,7 +89,7 @@ def start(setup: StepSetup, kernel: Kernel) -> tuple[Model, ExaminedKernel]:
 def losses(setup: StepSetup, kernel: Kernel, steps: int) -> tuple[list[float], ExaminedKernel]:
     """Return the loss before each of some steps of Adam, and what was examined."""
     model, examined = start(setup, kernel)
-    adam, found = loop.Adam(model), []
+    adam, found = Adam(model), []
     for _ in range(steps):
         logits, taken = model.forward(setup.pixels)
         shifted = logits.astype(np.float64) - logits.max(axis=0)
@@ -128,7 +128,7 @@ def test_a_step_is_that_of_the_formulas(name: str) -> None:
     setup, rate = StepSetup(step_task()), 0.5
     model = Model(TINY, setup.states, RUNNING[name])
     logits, taken = model.forward(setup.pixels)
-    loop.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, rate)
+    GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, rate)
     (w1, b1), (w2, b2) = (
         (state.weight.values.astype(np.float64), state.bias[:, None].astype(np.float64))
         for state in setup.states
@@ -159,7 +159,7 @@ def test_every_product_and_update_of_a_step_is_examined() -> None:
     setup = StepSetup(step_task())
     model, examined = start(setup, RUNNING["numba-csr"])
     logits, taken = model.forward(setup.pixels)
-    loop.GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, 0.1)
+    GradientDescent(model).step(loss_gradient(logits, setup.labels, np), taken, 0.1)
     assert sorted(what for what, _ in examined.verdicts) == [
         "fc1 backward_weight", "fc1 forward", "fc1 update",
         "fc2 backward_input", "fc2 backward_weight", "fc2 forward", "fc2 update",

@@ -15,7 +15,8 @@ from crossover.bench.harness.worker import carry_out
 from crossover.bench.workloads import mnist, networks
 from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
-from crossover.bench.workloads.training.loop import OPTIMIZERS, initial_state
+from crossover.bench.workloads.training.descent import OPTIMIZERS
+from crossover.bench.workloads.training.loop import initial_state
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import discover

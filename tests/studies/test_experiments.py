@@ -41,8 +41,9 @@ def test_every_experiment_asks_the_same_of_each_seed(name: str, quick: bool) -> 
     study = EXPERIMENTS[name](replace(QUICK, quick=quick, seed=5))
     study.begin(ignore)
     assert len(study.planned) % 3 == 0
-    seeds = [each.seed for each in recipes(study)]
+    seeds = [each.problem.workload.weights.training.seed for each in study.planned]  # type: ignore[union-attr]
     assert seeds == sorted(seeds)
+    assert set(seeds) == {5, 6, 7}
     problems = [each.problem.problem_id for each in study.planned]
     assert len(set(problems)) == len(problems)
     assert study.progress().total > 0
@@ -64,6 +65,8 @@ def test_sparse_networks_train_as_long_as_the_pruned_one_in_all() -> None:
     asked = {each.pattern: each for each in recipes(study) if each.network == "wide-5000"}
     epochs = asked["gradual"].epochs + asked["gradual"].parents["dense"].epochs
     assert asked["random"].epochs == asked["rigl"].epochs == epochs
+    assert asked["pruned-mask-original"].parents["gradual"] == asked["gradual"]
+    assert asked["pruned-mask-fresh"].parents == asked["pruned-mask-original"].parents
     assert asked["random"].kernel == "numba-tiled"
     assert asked["gradual"].kernel == "numba-masked-update"
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from crossover.bench.harness import compilation
+from crossover.bench.harness.clocks import HostClock
 from crossover.bench.harness.examination.examiner import finite
 from crossover.bench.harness.served.engines import Engine
 from crossover.bench.harness.served.load import Load
@@ -109,7 +110,8 @@ class NetworkSetup:
             return row, None
         call = partial(built.run, x)
         if self.callers == 1:
-            return row, PreparedCall(call, examiner)
+            # A GPU's call, too: it begins and ends with arrays on the host.
+            return row, PreparedCall(call, examiner, clock=HostClock())
         load = Load(self.callers)
         views = {"p50": load.latency(0.5), "p99": load.latency(0.99)}
         return row, PreparedCall(call, examiner, views, clock=load)

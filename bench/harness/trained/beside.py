@@ -24,7 +24,8 @@ from crossover.bench.records.rows import Row
 from crossover.bench.workloads import mnist
 from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.mnist import Dataset
-from crossover.bench.workloads.training.loop import OPTIMIZERS, Adam, Schedule, Training
+from crossover.bench.workloads.training.descent import OPTIMIZERS, Adam
+from crossover.bench.workloads.training.loop import BATCH, Schedule, Training
 from crossover.bench.workloads.training.model import (
     Model,
     accuracy,
@@ -117,11 +118,12 @@ class _Beside:
         self.runners = [r for r in self.runners if self._kept(r)]
         self.take_turn("")
 
-    def outcome(self) -> Outcome:
-        """Return what was seen of all kernels."""
+    def outcome(self, steps: int) -> Outcome:
+        """Return what was seen of all kernels, a sample of which is of so many steps."""
         for runner in self.runners:
             self._kept(runner)
-        return Outcome(described(self.network, self.states, self.batch), {}, self.rows)
+        description = described(self.network, self.states, self.batch, steps=steps)
+        return Outcome(description, {}, self.rows)
 
     def _kept(self, runner: _Runner) -> bool:
         self.rows[runner.name] = runner.finished()
@@ -157,7 +159,8 @@ class _Beside:
 def train_epochs(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
     """Return the times of whole epochs, and the accuracy on the test set after each."""
     it = _Beside(task, kernels, take_turn)
-    schedule = Schedule(it.recipe.epochs, it.network.rate, it.recipe.sparsity, it.recipe.scope)
+    rate = it.recipe.rate * it.network.rate
+    schedule = Schedule(it.recipe.epochs, rate, it.recipe.sparsity, it.recipe.scope)
     method = it.recipe.method if it.recipe.sparsity else None
     trainings = {
         runner.name: Training(
@@ -174,7 +177,7 @@ def train_epochs(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn)
 
     for _ in range(schedule.epochs):
         it.in_turns(epoch)
-    return it.outcome()
+    return it.outcome(-(-len(it.dataset.train_images) // BATCH))
 
 
 def take_first_steps(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
@@ -198,7 +201,7 @@ def take_first_steps(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeT
                 runner.differences.append(exact.difference(runner.model.states()))
                 if it.optimizer is not Adam:
                     runner.row = _judged(runner, done)
-    return it.outcome()
+    return it.outcome(1)
 
 
 def _step(model: Model, descent: Any, x: Any, labels: Any, rate: float) -> None:
@@ -212,7 +215,7 @@ def _judged(runner: _Runner, steps: int) -> Row:
     arithmetic = runner.model.kernel.arithmetic["float32"]
     most = TOLERANCE * steps * max(arithmetic.operand_roundoff, arithmetic.sum_roundoff)
     found = runner.differences[-1]
-    if found <= most or runner.row.status != "measured":
+    if found <= most or runner.row.status != "measured":  # NaN is not
         return runner.row
     reason = f"after {steps} steps its weights differ from float64's by {found:.2g}, not {most:.2g}"
     return replace(runner.row, status="wrong", reason=reason)

@@ -21,9 +21,12 @@ def products_of(network: Network, states: Sequence[LayerState], batch: int) -> l
 
 
 def described(
-    network: Network, states: Sequence[LayerState], batch: int, zeros_x: float = 0.0
+    network: Network, states: Sequence[LayerState], batch: int, zeros_x: float = 0.0, steps: int = 1
 ) -> Description:
-    """Return the description of a step with ``batch`` images, ``zeros_x`` of whose pixels are 0."""
+    """Return the description of steps with ``batch`` images, ``zeros_x`` of whose pixels are 0.
+
+    None of those of a training that takes an unknown number of them.
+    """
     weights = [state.weight for state in states]
     nnz, entries = sum(w.nnz for w in weights), sum(w.pattern.size for w in weights)
     products = products_of(network, states, batch)
@@ -35,8 +38,8 @@ def described(
         sparsity=1.0 - nnz / entries,
         zeros_x=zeros_x,
         zeros_dy=0.0,
-        useful_flops=sum(2.0 * p.nnz * p.n for p in products),
-        executed_flops=sum(2.0 * p.m * p.k * p.n for p in products),
-        side_bytes=sum(4 * (p.m + p.k) * p.n for p in products),
+        useful_flops=steps * sum(2.0 * p.nnz * p.n for p in products),
+        executed_flops=steps * sum(2.0 * p.m * p.k * p.n for p in products),
+        side_bytes=steps * sum(4 * (p.m + p.k) * p.n for p in products),
         format_bytes={"dense": sum(w.values.nbytes for w in weights)},
     )

@@ -11,12 +11,13 @@ from crossover.bench.records.rows import KernelRecord, Visit
 from crossover.bench.statistics.comparison import (
     Contest,
     Measurement,
+    Pair,
     contests,
     fastest,
-    log_ratios,
+    speedups,
 )
 from crossover.bench.statistics.experiments.seeds import Spread, pooled_over_seeds, without_seeds
-from crossover.bench.statistics.intervals import NOTHING, Interval, VisitMedians, pooled_intervals
+from crossover.bench.statistics.intervals import NOTHING, Interval
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class TrainedNetwork:
         return self.trainings[0].problem.format_bytes["dense"] // 4
 
     def dense_at(self, batch: int) -> Measurement | None:
-        """Return what runs it all dense the fastest."""
+        """Return what runs it all dense the fastest, on the CPU as all of these."""
         return fastest(each for each in self._raced(batch) if each.kernel.stores_zeros)
 
     def sparse_at(self, batch: int) -> Measurement | None:
@@ -81,17 +82,12 @@ class TrainedNetwork:
     def speedup(self, batch: int) -> Interval:
         """Return that of the fastest sparse over the fastest dense engine; NaN without a pair."""
         sparse, dense = self.sparse_at(batch), self.dense_at(batch)
-        if sparse is None or dense is None:
-            return NOTHING
-        names = dense.kernel.name, sparse.kernel.name
-        logs = log_ratios(*names, sparse.visits)
-        if not logs:
-            return NOTHING
-        return pooled_intervals([VisitMedians.of(logs)], [names])[0]
+        return NOTHING if sparse is None else speedups([Pair(sparse, dense)])[0]
 
     def _raced(self, batch: int) -> Sequence[Measurement]:
         race = self.races.get(batch)
-        return [] if race is None else list(race.measurements.values())
+        there = () if race is None else race.measurements.values()
+        return [each for each in there if each.kernel.device == "cpu"]
 
     def _over_seeds(self, value: Callable[[Visit], float]) -> Spread:
         return Spread.of([value(visit) for visit in self.trainings])

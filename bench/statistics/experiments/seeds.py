@@ -36,10 +36,6 @@ class Spread:
             raise ValueError("no seed has a value: need at least one")
         return cls(float(np.mean(values)), min(values), max(values), tuple(values))
 
-    def __contains__(self, value: float) -> bool:
-        """Return whether a value lies between the least and the most."""
-        return self.low <= value <= self.high
-
 
 def difference(first: Spread, second: Spread) -> Interval:
     """Return by how much the first mean is above the second, with Welch's interval.

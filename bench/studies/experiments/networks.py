@@ -54,7 +54,8 @@ class RandomVersusPruned(NetworksExperiment):
             "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
             "pruned-mask-original", "local", "convolutional", "set", "rigl", *self.methods,
         ):  # fmt: skip
-            yield self.recipe(wide, self.sparsity, method, seed, epochs)
+            own = epochs if from_the_start(method) else 0
+            yield self.recipe(wide, self.sparsity, method, seed, own)
 
 
 class PruneUntilItPays(NetworksExperiment):
@@ -82,7 +83,7 @@ class Headline(NetworksExperiment):
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield the narrow dense network, and the others at each sparsity."""
         widths = (50, 150, 500) if self.spec.quick else (100, 300, 1000, 3000)
-        sparsities = (0.8, 0.95) if self.spec.quick else (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+        sparsities = (0.8, 0.95, 0.99) if self.spec.quick else (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
         yield self.recipe(f"784-{widths[0]}-{widths[0]}-10", 0.0, "gradual", seed)
         for width in widths:
             for sparsity in sparsities:

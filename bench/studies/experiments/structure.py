@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from crossover.bench.studies.experiments.experiment import Experiment
 from crossover.bench.studies.study import PlannedVisit
 from crossover.bench.workloads.learned import ARRANGEMENTS, ArrangedLayer
@@ -28,7 +30,9 @@ class Structure(Experiment):
             recipe = self.recipe(name, sparsity, "gradual", seed)
             yield self.training(recipe)
             for index in range(len(network(name).layers) - 1):
-                for arrangement in ARRANGEMENTS:
+                # In another order for each seed: who comes first after a training may be favoured.
+                order = np.random.default_rng([seed, index]).permutation(len(ARRANGEMENTS))
+                for arrangement in (ARRANGEMENTS[place] for place in order):
                     modules = self.spec.pruning_modules
                     layer = ArrangedLayer(recipe, index, "", None, arrangement, modules)
                     workload = Workload(layer, "forward", _BATCH)

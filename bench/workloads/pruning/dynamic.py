@@ -16,6 +16,9 @@ _LAST = 0.75
 class Regrowth(ErdosRenyiScaled):
     """Drops the smallest magnitudes and grows as many entries elsewhere, layer by layer."""
 
+    # As Evci et al. 2020 have it: what has grown needs time to become as large as what was there.
+    interval = 100
+
     def change(self, moment: Moment) -> list[Mask] | None:
         if not 0 < moment.done < _LAST:
             return None

@@ -73,6 +73,8 @@ class PruningMethod(ABC):
     source: ClassVar[str] = ""
     parents: ClassVar[tuple[Parent, ...]] = ("dense",)
     length: ClassVar[Length] = "by sparsity"
+    #: Steps from one change of the pattern to the next; 0: a tenth of an epoch.
+    interval: ClassVar[int] = 0
 
     def begin(self, given: Given) -> list[Weight]:
         """Return the weights to start with; by default the trained dense ones."""

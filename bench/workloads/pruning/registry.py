@@ -29,7 +29,7 @@ def load(modules: Sequence[str]) -> list[str]:
     for name in modules:
         try:
             module = importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # whatever a module does when it is imported
             raise InputError(
                 f"--pruning-module {name!r} cannot be imported ({error}): give a module that "
                 "Python finds, as PYTHONPATH says"
@@ -38,7 +38,7 @@ def load(modules: Sequence[str]) -> list[str]:
         if not methods:
             raise InputError(
                 f"--pruning-module {name!r} has no pruning method: give it a subclass of "
-                "crossover.bench.workloads.pruning.method.PruningMethod with a name and a title"
+                "crossover.bench.workloads.pruning.method.PruningMethod with a name"
             )
         for method in methods:
             known = METHODS.get(method.name)
@@ -53,13 +53,14 @@ def load(modules: Sequence[str]) -> list[str]:
 
 
 def code_of(name: str) -> str:
-    """Return the hash of a user's method's source: another source trains another network.
+    """Return the hash of the module of a user's method: another source trains another network.
 
     Of one of ours it is empty.
     """
     if name in OWN:
         return ""
-    return hashlib.sha256(inspect.getsource(METHODS[name]).encode()).hexdigest()[:16]
+    source = inspect.getsource(importlib.import_module(METHODS[name].__module__))
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _methods_of(module: ModuleType) -> Iterator[type[PruningMethod]]:

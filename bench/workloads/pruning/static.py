@@ -90,7 +90,6 @@ class FreshWeights(Static):
     title = "the pruned pattern, fresh weights"
     source = "Liu et al. 2019"
     parents = ("dense", "gradual")
-    scaled = True
 
     def masks(self, given: Given) -> list[Mask]:
         return [weight.pattern for weight in given.parents["gradual"]]
@@ -102,7 +101,6 @@ class Rewound(FreshWeights):
     name = "pruned-mask-original"
     title = "the pruned pattern, its original weights"
     source = "Frankle and Carbin 2019"
-    scaled = False
 
     def values(self, given: Given) -> list[Values]:
         return given.original()
@@ -116,7 +114,8 @@ class Local(Static):
     scaled = True
 
     def masks(self, given: Given) -> list[Mask]:
-        return local_masks(given.shapes, given.sparsity, given.rng, grid=False)
+        counts = erdos_renyi_counts(given.shapes, given.sparsity)
+        return local_masks(given.shapes, counts, given.rng, grid=False)
 
 
 class Convolutional(Static):
@@ -127,7 +126,8 @@ class Convolutional(Static):
     scaled = True
 
     def masks(self, given: Given) -> list[Mask]:
-        return local_masks(given.shapes, given.sparsity, given.rng, grid=True)
+        counts = erdos_renyi_counts(given.shapes, given.sparsity)
+        return local_masks(given.shapes, counts, given.rng, grid=True)
 
 
 def erdos_renyi_counts(shapes: Sequence[tuple[int, int]], sparsity: float) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover.bench.workloads.pruning.masks import Mask, kept
+from crossover.bench.workloads.pruning.masks import Mask
 
 _Places = NDArray[np.float64]
 # Rows whose distances to all inputs are computed together.
@@ -15,30 +15,29 @@ _CHUNK = 256
 
 
 def local_masks(
-    shapes: Sequence[tuple[int, int]], sparsity: float, rng: np.random.Generator, grid: bool
+    shapes: Sequence[tuple[int, int]], kept: Sequence[int], rng: np.random.Generator, grid: bool
 ) -> list[Mask]:
     """Return masks whose rows keep the inputs nearest to a place of their own.
 
     The first layer's inputs are pixels of a square image. Each unit of a hidden layer has a place
     in it: drawn, with round neighbourhoods, or on a ``grid``, with square ones. What the last layer
-    keeps is drawn: its units have no place. Each layer keeps its share of the entries, in rows
-    that differ by one at most.
+    keeps is drawn: its units have no place. Each layer has so many entries ``kept``, in rows that
+    differ by one at most.
     """
     places = _on_grid(shapes[0][1])
     masks = []
-    for m, k in shapes[:-1]:
+    for (m, _), count in zip(shapes[:-1], kept, strict=False):
         own = _on_grid(m) if grid else rng.random((m, 2))
-        masks.append(_nearest(own, places, _counts(m, k, sparsity), grid))
+        masks.append(_nearest(own, places, _of_rows(m, count), grid))
         places = own
     m, k = shapes[-1]
-    counts = _counts(m, k, sparsity)
-    masks.append(_smallest(rng.random((m, k)), counts))
+    masks.append(_smallest(rng.random((m, k)), _of_rows(m, kept[-1])))
     return masks
 
 
-def _counts(m: int, k: int, sparsity: float) -> NDArray[np.int64]:
-    """Return how many entries each of ``m`` rows keeps."""
-    each, more = divmod(kept(m * k, sparsity), m)
+def _of_rows(m: int, count: int) -> NDArray[np.int64]:
+    """Return how many of ``count`` entries each of ``m`` rows keeps."""
+    each, more = divmod(count, m)
     return each + (np.arange(m) < more)
 
 

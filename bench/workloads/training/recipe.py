@@ -27,7 +27,7 @@ _RECIPE_VERSION = 1
 # Fields under the names that they are kept by: seeds follow from the key, so it must not change.
 _KEPT_AS = {"pattern": "pruning"}
 # Fields that came later, with the values that are not kept.
-_NOT_KEPT: dict[str, Any] = {"images": 0, "length": 1.0, "code": ""}
+_NOT_KEPT: dict[str, Any] = {"images": 0, "length": 1.0, "rate": 1.0, "code": ""}
 # Of epochs that were divided by the usual ones.
 _ROUNDING = 1e-9
 # What trains the dense parents of a network that a sparse kernel trains.
@@ -49,9 +49,12 @@ class TrainingRecipe:
     #: The kernel that trained it.
     kernel: str = "numpy-masked-update"
     version: int = _RECIPE_VERSION
-    #: Trained on the first of the images, 0: on all; and for so many times the usual epochs.
+    #: Trained on the first of the images, 0: on all; and for so many times the usual epochs, which
+    #: are what its parents train for.
     images: int = 0
     length: float = 1.0
+    #: Times the usual rate, which is that of its parents.
+    rate: float = 1.0
     #: Of a pruning method of the user's: the hash of its source.
     code: str = ""
 
@@ -142,7 +145,8 @@ class TrainingRecipe:
             return {}
         sparse = not discover()[self.kernel].stores_zeros
         kernel = _DENSE_TRAINER if sparse else self.kernel
-        pruned = replace(self, pattern="gradual", scope="global", code="", kernel=kernel)
+        usual = {"pattern": "gradual", "scope": "global", "code": "", "length": 1.0, "rate": 1.0}
+        pruned = replace(self, kernel=kernel, **usual)  # type: ignore[arg-type]
         known: dict[Parent, TrainingRecipe] = {
             "dense": replace(pruned, sparsity=0.0), "gradual": pruned
         }  # fmt: skip

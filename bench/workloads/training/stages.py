@@ -86,6 +86,7 @@ class StagedTraining:
             "epochs": str(stage.epochs),
             "steps": str(stage.steps),
             "draws": json.dumps(stage.draws),
+            "layout": stage.layout,
             "train_s": repr(train_s),
         }
         moments = {
@@ -121,5 +122,6 @@ class StagedTraining:
             for index in range(2 * len(self.network.layers))
         )
         epochs, steps = int(metadata["epochs"]), int(metadata["steps"])
-        stage = Stage(epochs, file.layers(self.network), steps, moments, draws)
+        layers, layout = file.layers(self.network), metadata.get("layout", "")
+        stage = Stage(epochs, layers, steps, moments, draws, layout)
         return stage, float(metadata["train_s"])

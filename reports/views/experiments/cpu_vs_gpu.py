@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.records.rows import Visit
-from crossover.bench.statistics.comparison import log_ratios
+from crossover.bench.statistics.comparison import Pair, speedups
 from crossover.bench.statistics.experiments.networks import TrainedNetwork
-from crossover.bench.statistics.intervals import NOTHING, Interval, VisitMedians, pooled_intervals
+from crossover.bench.statistics.intervals import NOTHING, Interval
 from crossover.reports.plots import forest
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.forest import Scale
@@ -39,7 +39,7 @@ def section(results: Results) -> Section | None:
     networks = shown.networks_of(results, NAME)
     batches = sorted({batch for each in networks for batch in each.races})
     reason = _reason(visits)
-    table = shown.table(networks, batches, _TITLE)
+    table = shown.table(results, networks, batches, _TITLE)
     answers = [
         shown.answer(each, batches)
         | {"gpu": {str(batch): _gpu_answer(each, batch, reason) for batch in batches}}
@@ -55,9 +55,7 @@ def over_gpu(network: TrainedNetwork, batch: int) -> Interval:
     race, sparse = network.races[batch], network.sparse_at(batch)
     if sparse is None or _GPU not in race.measurements:
         return NOTHING
-    names = _GPU, sparse.kernel.name
-    logs = log_ratios(*names, sparse.visits, lambda row: row.call_samples or row.samples)
-    return pooled_intervals([VisitMedians.of(logs)], [names])[0] if logs else NOTHING
+    return speedups([Pair(sparse, race.measurements[_GPU])])[0]
 
 
 def _reason(visits: Sequence[Visit]) -> str:
@@ -80,9 +78,13 @@ def _sentences(
             if (found := over_gpu(each, batch)).median > 0
         ]
         if told:
+            faster = [batch for batch in batches if over_gpu(each, batch).low > 1]
+            slower = [batch for batch in batches if over_gpu(each, batch).high < 1]
+            ends = f"up to {max(faster)} inputs at a time" if faster else "at no batch"
+            beyond = f", the GPU from {min(slower)} on" if slower else ""
             sentences.append(
-                f"{each.network} at {percent(each.sparsity)}, sparse on the CPU over dense on the "
-                f"GPU, by inputs at a time: {', '.join(told)} {size}."
+                f"{each.network} at {percent(each.sparsity)} is faster sparse on the CPU {ends}"
+                f"{beyond}: times as fast as dense on the GPU {', '.join(told)} {size}."
             )
     return sentences or ["No network was raced yet: the same command goes on."]
 

@@ -75,7 +75,8 @@ def _sentences(
         told = "inside" if apart <= widest else "outside"
         sentences.append(
             f"{row['network']} at {percent(row['network_sparsity'])}: an epoch by {row['kernel']} "
-            f"takes {seconds(row['time_s'])}, {interval(interval_in(row, 'speedup'))} times as "
+            f"takes {marked(seconds(row['time_s']), row['warnings'])}, "
+            f"{marked(interval(interval_in(row, 'speedup')), metrics.warnings_in([row]))} times as "
             f"fast as {row['baseline']}, the fastest masked dense; accuracies differ by "
             f"{100 * apart:.2f} points, {told} the {100 * widest:.2f} that seeds make {size}."
         )

@@ -30,7 +30,7 @@ def section(results: Results) -> Section | None:
     if not shown.visits_of(results, NAME):
         return None
     networks = sorted(shown.networks_of(results, NAME), key=lambda each: each.sparsity)
-    table = shown.table(networks, _BATCHES, _TITLE)
+    table = shown.table(results, networks, _BATCHES, _TITLE)
     answers = [shown.answer(each, _BATCHES) for each in networks]
     parts = [Part(_TITLE, plots=_plots(networks), tables=[table])]
     size = shown.size_of(results, NAME)
@@ -59,9 +59,10 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
             best = last.best_at(batch)
             assert best is not None
             sentence += (
-                f"; up to {percent(last.sparsity)} its accuracy is not told apart from that of the "
-                f"dense network (error {shown.error_of(last)}, {shown.error_of(dense)}), and there "
-                f"it takes {seconds(best.time_s)}, {interval(last.speedup(batch))} times as fast"
+                f"; up to {percent(last.sparsity)} its accuracy is not distinguishable from that "
+                f"of the dense network (error {shown.error_of(last)}, {shown.error_of(dense)}), "
+                f"and there it takes {seconds(best.time_s)}, {interval(last.speedup(batch))} times "
+                f"as fast"
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]

@@ -31,7 +31,7 @@ def section(results: Results) -> Section | None:
     if not shown.visits_of(results, NAME):
         return None
     networks = shown.networks_of(results, NAME)
-    table = shown.table(networks, _BATCHES, _TITLE)
+    table = shown.table(results, networks, _BATCHES, _TITLE)
     answers = [shown.answer(each, _BATCHES) for each in networks]
     parts = [Part(_TITLE, plots=_plots(networks), tables=[table])]
     size = shown.size_of(results, NAME)
@@ -52,7 +52,7 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
         for each in pruned
         if each is not best and difference(best.accuracy, each.accuracy).low <= 0
     ]
-    beside = f"; not told apart from it: {', '.join(map(_method, level))}" if level else ""
+    beside = f"; not distinguishable from it: {', '.join(map(_method, level))}" if level else ""
     sentences = [
         f"{best.network} at {percent(best.sparsity)} errs the least by {_method(best)}, on "
         f"{shown.error_of(best)} of the test images{beside} {size}."

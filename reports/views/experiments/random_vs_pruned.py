@@ -31,7 +31,7 @@ def section(results: Results) -> Section | None:
     if not shown.visits_of(results, NAME):
         return None
     networks = shown.networks_of(results, NAME)
-    table = shown.table(networks, _BATCHES, _TITLE)
+    table = shown.table(results, networks, _BATCHES, _TITLE)
     answers = [shown.answer(each, _BATCHES) for each in networks]
     plots = shown.errors_plot(networks, NAME, "Test error by how the zeros came about")
     parts = [Part(_TITLE, plots=plots, tables=[table])]
@@ -95,4 +95,4 @@ def _verdict(gained: Interval) -> str:
         return f"is better, by {told} points"
     if gained.high < 0:
         return f"is worse, by {told} points"
-    return f"is not told apart ({told} points)"
+    return f"is not distinguishable ({told} points)"

@@ -3,16 +3,18 @@
 An answer in JSON is a kernel: ``kernel``, ``status`` and ``reason``; ``differences``, by optimizer,
 how far its weights were from those of a training in float64 after 1, 2, 4 … steps, the most over
 seeds, in units of a layer's largest weight; and ``accuracy`` after the same epochs of all (mean,
-least, most and each over seeds).
+least, most and each over seeds), and by how much it is ``apart`` from NumPy's on the same seed, at
+most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from crossover.bench.records.rows import KernelRecord, Row, Visit
@@ -25,6 +27,8 @@ from crossover.reports.tables import Table, scientific
 from crossover.reports.views.experiments import shown
 
 NAME = "same-results"
+#: The kernel that others' accuracies are held against, or the first: plain NumPy with its zeros.
+_BESIDE = "numpy-masked-update"
 _TITLE = "The same results by every kernel"
 
 
@@ -36,6 +40,8 @@ class TrainedBy:
     #: By optimizer, after 1, 2, 4 … steps: the most over seeds.
     differences: dict[str, list[float]]
     accuracy: Spread | None
+    #: By how much the accuracy differs from that of :data:`_BESIDE` on the same seed, at most.
+    apart: float | None = None
     #: Where it is out: in which status, and why.
     status: str = "measured"
     reason: str = ""
@@ -60,25 +66,36 @@ def trained_by(visits: Sequence[Visit], results: Results) -> list[TrainedBy]:
     for visit in visits:
         for name, row in visit.rows.items():
             rows.setdefault(name, []).append((visit, row))
-    return [
-        _trained(results.kernels[name], rows[name])
-        for name in sorted(rows)
-        if name in results.kernels
-    ]
+    known = [name for name in sorted(rows) if name in results.kernels]
+    beside = next(filter(None, map(_ends, [rows.get(_BESIDE, []), *rows.values()])), {})
+    return [_trained(results.kernels[name], rows[name], beside) for name in known]
 
 
-def _trained(kernel: KernelRecord, rows: Sequence[tuple[Visit, Row]]) -> TrainedBy:
+def _ends(rows: Sequence[tuple[Visit, Row]]) -> dict[int, float]:
+    """Return the accuracy at the end of each seed."""
+    return {
+        visit.problem.recipe["weights"]["training"]["seed"]: row.accuracies[-1]
+        for visit, row in rows
+        if row.accuracies
+    }
+
+
+def _trained(
+    kernel: KernelRecord, rows: Sequence[tuple[Visit, Row]], beside: Mapping[int, float]
+) -> TrainedBy:
     out = next((row for _, row in rows if row.status != "measured"), None)
     if out is not None:
-        return TrainedBy(kernel, {}, None, out.status, out.reason)
+        return TrainedBy(kernel, {}, None, status=out.status, reason=out.reason)
     differences: dict[str, list[float]] = {}
     for visit, row in rows:
         if row.differences:
             optimizer = str(visit.problem.recipe["optimizer"])
             before = differences.get(optimizer, row.differences)
-            differences[optimizer] = [*map(max, before, row.differences)]
-    ends = [row.accuracies[-1] for _, row in rows if row.accuracies]
-    return TrainedBy(kernel, differences, Spread.of(ends) if ends else None)
+            differences[optimizer] = np.maximum(before, row.differences).tolist()
+    ends = _ends(rows)
+    apart = [abs(end - beside[seed]) for seed, end in ends.items() if seed in beside]
+    spread = Spread.of(list(ends.values())) if ends else None
+    return TrainedBy(kernel, differences, spread, max(apart) if apart else None)
 
 
 def _sentences(found: Sequence[TrainedBy], size: str) -> list[str]:
@@ -100,15 +117,14 @@ def _sentences(found: Sequence[TrainedBy], size: str) -> list[str]:
             "where that is near 0 rounding, which is in another order of sums by every kernel, "
             "becomes a step of full length."
         )
-    ends = [each.accuracy for each in exact if each.accuracy]
+    ends = [each for each in exact if each.accuracy and each.apart is not None]
     if ends:
-        means = [each.mean for each in ends]
-        widest = max(each.high - each.low for each in ends)
-        apart = max(means) - min(means)
-        told = "less than" if apart <= widest else "more than"
+        farthest = max(ends, key=lambda each: each.apart or 0.0)
+        spread = max(each.accuracy.high - each.accuracy.low for each in ends if each.accuracy)
         sentences.append(
-            f"Their accuracies at the end, each the mean of its seeds, are {100 * apart:.2f} "
-            f"points apart: {told} the {100 * widest:.2f} points that seeds make."
+            f"At the end accuracies on the same seed differ by {100 * (farthest.apart or 0):.2f} "
+            f"points at most ({farthest.kernel.name}); other seeds make "
+            f"{100 * spread:.2f}."
         )
     if wrong := [each.kernel.name for each in found if each.status == "wrong"]:
         sentences.insert(0, f"Wrong results: {', '.join(wrong)}.")
@@ -134,7 +150,9 @@ def _line(each: TrainedBy) -> dict[str, str]:
     if each.accuracy:
         it = each.accuracy
         line["test error"] = shown.spread(Spread(it.mean, it.high, it.low, it.values), shown.error)
-    return line | {"result": "the same"}
+    if each.apart is not None:
+        line["points apart, at most"] = f"{100 * each.apart:.2f}"
+    return line
 
 
 def _answer(each: TrainedBy) -> dict[str, Any]:
@@ -144,6 +162,7 @@ def _answer(each: TrainedBy) -> dict[str, Any]:
         "reason": each.reason,
         "differences": each.differences,
         "accuracy": asdict(each.accuracy) if each.accuracy else None,
+        "apart": each.apart,
     }
 
 

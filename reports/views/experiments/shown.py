@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from crossover.bench.records.rows import Visit
+from crossover.bench.statistics.comparison import Measurement
 from crossover.bench.statistics.experiments.networks import TrainedNetwork, trained_networks
 from crossover.bench.statistics.experiments.seeds import Spread
 from crossover.reports.plots import forest
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.forest import Scale
 from crossover.reports.results import Results
-from crossover.reports.tables import Table, count, interval, percent, seconds
+from crossover.reports.tables import Table, count, interval, marked, percent, seconds
 
 _COLOURS = {"dense": "#70655f", "pruned": "#1a6fe6", "sparse from the start": "#d3850f"}
 _MARKERS = {"dense": "o", "pruned": "^", "sparse from the start": "s"}
@@ -78,11 +80,14 @@ def size_of(results: Results, experiment: str) -> str:
 
 
 def seeds_of(visits: Iterable[Visit]) -> int:
-    """Return how many seeds visits are of."""
-    return len({visit.problem.recipe["weights"]["training"]["seed"] for visit in visits})
+    """Return how many seeds all visits were made of that were made of any."""
+    made = Counter(visit.problem.recipe["weights"]["training"]["seed"] for visit in visits)
+    return sum(count == max(made.values()) for count in made.values())
 
 
-def table(networks: Sequence[TrainedNetwork], batches: Sequence[int], title: str) -> Table:
+def table(
+    results: Results, networks: Sequence[TrainedNetwork], batches: Sequence[int], title: str
+) -> Table:
     """Return a line per network: what it reaches, what is left, and how fast it runs."""
     lines = []
     for each in networks:
@@ -97,12 +102,24 @@ def table(networks: Sequence[TrainedNetwork], batches: Sequence[int], title: str
         for batch in batches:
             best = each.best_at(batch)
             line |= {
-                f"{batch} images": seconds(best.time_s) if best else "",
+                f"{batch} images": time_of(results, best),
                 f"by ({batch})": best.kernel.name if best else "",
-                f"sparse × dense ({batch})": interval(each.speedup(batch)),
+                f"sparse × dense ({batch})": speedup_of(results, each, batch),
             }
         lines.append(line)
     return Table.of(title, lines)
+
+
+def time_of(results: Results, measured: Measurement | None) -> str:
+    """Return a time, marked where there is a warning about it; empty of nothing."""
+    return marked(seconds(measured.time_s), results.warnings_of(measured)) if measured else ""
+
+
+def speedup_of(results: Results, network: TrainedNetwork, batch: int) -> str:
+    """Return a network's speedup, marked where there is a warning about either time."""
+    both = network.sparse_at(batch), network.dense_at(batch)
+    warned = [results.warnings_of(each) for each in both if each]
+    return marked(interval(network.speedup(batch)), *warned)
 
 
 def answer(network: TrainedNetwork, batches: Sequence[int]) -> dict[str, Any]:

@@ -162,16 +162,32 @@ def _sentences(visits: Sequence[Visit], found: Sequence[Gain], size: str) -> lis
         f"{percent(density)} {size}."
     ]
     for arrangement in dict.fromkeys(each.arrangement for each in found):
-        own = [e for e in found if e.arrangement == arrangement and e.kernel.name == "numba-tiled"]
-        if own:
-            mean = geometric_mean([each.speedup.median for each in own])
-            decided = sum(each.speedup.low > 1 for each in own)
-            sentences.append(
-                f"numba-tiled is {times(mean)} times as fast on layers as they were pruned as on "
-                f"the same with entries {arrangement} (geometric mean of {len(own)}; certain in "
-                f"{decided})."
-            )
+        told = [
+            _told(name, [e for e in found if (e.kernel.name, e.arrangement) == (name, arrangement)])
+            for name in dict.fromkeys(each.kernel.name for each in found)
+        ]
+        sentences.append(
+            f"Times as fast on layers as they were pruned as with the entries {arrangement}, "
+            f"geometric means of the layers: {', '.join(told)}."
+        )
     return sentences
+
+
+def _told(name: str, own: Sequence[Gain]) -> str:
+    """Return a kernel's gain, in how many layers it is certain, and that one is a control."""
+    mean = times(geometric_mean([each.speedup.median for each in own]))
+    faster, slower = (sum(f(each.speedup) for each in own) for f in (_faster, _slower))
+    certain = f"faster in {faster}, slower in {slower} of {len(own)}"
+    control = "; it cannot tell" if any(each.kernel.stores_zeros for each in own) else ""
+    return f"{name} {mean} ({certain}{control})"
+
+
+def _faster(speedup: Interval) -> bool:
+    return speedup.low > 1
+
+
+def _slower(speedup: Interval) -> bool:
+    return speedup.high < 1
 
 
 def _answers(visits: Sequence[Visit], found: Sequence[Gain]) -> list[dict[str, Any]]:

@@ -121,8 +121,13 @@ def _brief(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) 
 
 
 def _sentence(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> str:
-    told = f"{network}, batch {batch}: a step by {kernel} is faster than the fastest masked dense"
-    return f"{told} from {crossover}." if crossover.kind == "between" else f"{told}: {crossover}."
+    masked = "the fastest masked dense"
+    verb = {
+        "between": f"is faster than {masked} from {crossover}",
+        "always": f"is faster than {masked} at every sparsity measured, {crossover}",
+        "never": f"is no faster than {masked}, {crossover}",
+    }.get(crossover.kind, f"against {masked}: {crossover}")
+    return f"{network}, batch {batch}: a step by {kernel} {verb}."
 
 
 def _beside_nerva(rows: pd.DataFrame) -> list[str]:
