@@ -41,10 +41,10 @@ DENSE_TRAINER, SPARSE_TRAINER = "numba-masked-update", "numba-tiled"
 #: What a trained network is raced by: for one input, and for more.
 ONE_INPUT = "numpy-network", "numba-network", "torch-network", "tiled-network", "sell-network"
 MORE_INPUTS = "numpy-network", "numba-network", "torch-network", "tiled-network", "blocks-network"
-# What is sparse from the start wants larger steps. Of 1, 2, 4 and 8 times the rate of dense networks
-# this one was the best or next to it for random, Erdős-Rényi, regrown and local patterns alike, by
-# the last 10,000 training images (784-300-300-10 at 95 %, 12,000 images): with the dense rate
-# their errors are 1.6 times as large.
+# What is sparse from the start wants larger steps. Of 1, 2, 4 and 8 times the rate of dense
+# networks this one was the best or next to it for random, Erdős-Rényi, regrown and local patterns
+# alike, by the last 10,000 training images (784-300-300-10 at 95 %, 12,000 images): with the dense
+# rate their errors are 1.6 times as large.
 _SPARSE_RATE = 4.0
 # Of sparsity: from there on a sparse kernel trains a network whose pattern is there from the start.
 _SPARSE_FROM = 0.8
