@@ -30,6 +30,11 @@ from crossover.reports.views.experiments import shown
 NAME = "structure"
 _TITLE = "The structure of pruned patterns"
 _AS_PRUNED = "as pruned"
+#: What is counted of a pattern.
+_FIGURES = (
+    "empty rows", "empty columns", "row spread", "column spread", "overlap", "rows per column",
+    "empty blocks",
+)  # fmt: skip
 #: A pattern drawn at random, of a density d: what its figures are about.
 _EXPECTED = {
     "overlap": lambda d: d,
@@ -107,6 +112,8 @@ def _facts(visits: Sequence[Visit]) -> dict[tuple[str, float, str], dict[str, fl
         for row in visit.rows.values():
             for name, value in row.facts.items():
                 layer, _, what = name.partition(" ")
+                if what not in _FIGURES:
+                    continue
                 key = visit.problem.network, visit.problem.network_sparsity, layer
                 found.setdefault(key, {}).setdefault(what, []).append(value)
     return {
