@@ -51,7 +51,8 @@ def trained(
     """Yield a training and its races for each seed; accuracies are 0.001 apart."""
     for seed in SEEDS:
         row = Row("csr", "measured", samples=[2.0], loops=1, accuracies=[accuracy + 0.001 * seed],
-                  facts={"train s": 2.0, "fc1 overlap": 0.3, "fc1 empty rows": 0.0, "fc1 empty columns": 0.1},
+                  facts={"train s": 2.0, "fc1 overlap": 0.3, "fc1 empty rows": 0.0,
+                         "fc1 empty columns": 0.1},
                   stored_entries=100, nbytes=1000, busy_s=2.0)  # fmt: skip
         place = network, sparsity, method, seed
         yield made.visit(series, about(*place, "training", scope=scope), {"csr": row}, seed)
