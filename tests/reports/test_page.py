@@ -124,7 +124,7 @@ def test_a_run_in_which_every_kernel_failed_has_a_page(tmp_path: Path) -> None:
 
 
 def test_warnings_come_with_their_remedy(tmp_path: Path) -> None:
-    short = made.row("csr", 1e-4, rounds=2)
+    short = made.row("csr", 1e-4, rounds=2, loops=100)
     visits = [made.visit("sweep", made.problem(), {"blas": 1e-4, "csr": short}, load=9.0)]
     found = made.results(tmp_path, visits, [made.study("sweep")])
     table = conditions.warning_table(found).frame.set_index("warning")
