@@ -77,10 +77,17 @@ def _sentences(
             f"{row['network']} at {percent(row['network_sparsity'])}: an epoch by {row['kernel']} "
             f"takes {marked(seconds(row['time_s']), row['warnings'])}, "
             f"{marked(interval(interval_in(row, 'speedup')), metrics.warnings_in([row]))} times as "
-            f"fast as {row['baseline']}, the fastest masked dense; accuracies differ by "
+            f"fast as {row['baseline']}, {_of_how_many(records, row)}; accuracies differ by "
             f"{100 * apart:.2f} points, {told} the {100 * widest:.2f} that seeds make {size}."
         )
     return sentences or ["No sparse kernel was measured beside a masked dense one yet."]
+
+
+def _of_how_many(records: list[dict[Any, Any]], row: Any) -> str:
+    """Return what a baseline is among the masked dense kernels that were raced beside it."""
+    beside = [each for each in records if each["problem_id"] == row["problem_id"]]
+    masked = sum(each["role"] == "masked dense" for each in beside)
+    return "the fastest masked dense" if masked > 1 else "the only masked dense that was raced"
 
 
 def _line(row: Any, accuracy: Spread) -> dict[str, str]:
