@@ -148,6 +148,10 @@ class VisitRecord:
     wall_s: float
 
 
+#: A trained network's accuracy on training images that it never saw, where there are any.
+HELD_OUT = "held-out accuracy"
+
+
 @dataclass(frozen=True)
 class Row:
     """What one kernel did in one visit."""
@@ -176,7 +180,8 @@ class Row:
     #: Of a training beside one in float64: by how much the weights differ after 1, 2, 4, 8 … steps,
     #: at most over all layers, in units of the largest weight of the layer.
     differences: list[float] = field(default_factory=list)
-    #: Of a trained network, what was counted of the pattern of each layer: ``fc1 overlap``, say.
+    #: Of a trained network, what was counted of the pattern of each layer: ``fc1 overlap``, say;
+    #: and ``HELD_OUT``.
     facts: dict[str, float] = field(default_factory=dict)
     #: Seconds of converting W to the operand (on a GPU: and moving it there), and back.
     prepare_s: float | None = None

@@ -27,7 +27,7 @@ from crossover.bench.workloads.pruning.method import Parent
 from crossover.bench.workloads.tensor_files import OTHER_CACHE, DamagedError, TensorFile
 from crossover.bench.workloads.training.beginning import beginning
 from crossover.bench.workloads.training.loop import Schedule
-from crossover.bench.workloads.training.model import LayerState, accuracy
+from crossover.bench.workloads.training.model import LayerState, Model, accuracy
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.bench.workloads.training.stages import StagedTraining
 from crossover.kernels import discover
@@ -58,6 +58,11 @@ class TrainedModel:
     def sparsity(self) -> float:
         """Return the share of all weights that is not stored."""
         return 1.0 - self.nnz / sum(state.weight.pattern.size for state in self.states)
+
+    def accuracy_on(self, dataset: Dataset) -> float:
+        """Return the share of the test set of ``dataset`` that is classified right."""
+        model = Model(self.network, self.states, discover()[self.recipe.kernel])
+        return accuracy(model, dataset.test_images, dataset.test_labels)
 
     @cached_property
     def digest(self) -> str:

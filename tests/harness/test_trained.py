@@ -12,6 +12,7 @@ from crossover.bench.harness.task import Outcome, Task
 from crossover.bench.harness.trained import beside
 from crossover.bench.harness.trained.exact import EXACT
 from crossover.bench.harness.worker import carry_out
+from crossover.bench.records.rows import HELD_OUT
 from crossover.bench.workloads import mnist, networks
 from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload
@@ -55,6 +56,18 @@ def test_a_training_tells_its_accuracy_and_what_is_left() -> None:
     assert row.stored_entries == found.description.nnz
     assert found.description.sparsity == pytest.approx(0.7, abs=1e-3)
     assert 0 <= row.facts["fc1 overlap"] <= 1
+
+
+def test_a_training_on_some_images_is_tried_on_those_held_out() -> None:
+    data = mnist.load()
+    count = len(data.train_images)
+    found = outcome(task("training", "numpy-masked-update", images=count - 100))
+    right = found.rows["numpy-masked-update"].facts[HELD_OUT] * 100
+    assert right == pytest.approx(round(right))
+    recipe = TrainingRecipe("tiny", data.digest, images=count - 100)
+    assert (recipe.held_out(data).test_images == data.train_images[-100:]).all()
+    assert (recipe.held_out(data).test_labels == data.train_labels[-100:]).all()
+    assert HELD_OUT not in outcome(task("training", *PAIR[1:])).rows[PAIR[1]].facts
 
 
 def test_epochs_of_kernels_pair_and_end_at_the_same_accuracy() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from crossover.bench.records.rows import ProblemRecord, Row, Visit
+from crossover.bench.records.rows import HELD_OUT, ProblemRecord, Row, Visit
 from tests.reports import made
 
 SEEDS = range(3)
@@ -16,25 +16,27 @@ _DENSE_S = {"numpy-network": 3e-4, "numba-network": 1e-4}
 
 
 def training_recipe(
-    network: str, sparsity: float, method: str, seed: int, scope: str = "global"
+    network: str, sparsity: float, method: str, seed: int, scope: str = "global", rate: float = 1.0
 ) -> dict[str, Any]:
     """Return a recipe as a store has it."""
     return {
         "is": "TrainingRecipe", "network": network, "sparsity": sparsity, "pattern": method,
-        "scope": scope, "seed": seed, "images": 0, "length": 1.0, "kernel": "csr",
+        "scope": scope, "seed": seed, "images": 0, "length": 1.0, "rate": rate,
+        "kernel": "csr",
     }  # fmt: skip
 
 
 def about(
     network: str, sparsity: float, method: str, seed: int, computes: str, batch: int = 128,
-    scope: str = "global", **fields: Any,
+    scope: str = "global", rate: float = 1.0, **fields: Any,
 ) -> ProblemRecord:  # fmt: skip
     """Return a problem of a network that was trained for a question."""
     recipe = {
-        "weights": {"training": training_recipe(network, sparsity, method, seed, scope)},
+        "weights": {"training": training_recipe(network, sparsity, method, seed, scope, rate)},
         "computes": computes, "batch": batch, "optimizer": fields.pop("optimizer", "adam"),
     }  # fmt: skip
-    name = f"{network} {sparsity} {method} {scope} {seed} {computes} {batch} {recipe['optimizer']}"
+    place = f"{network} {sparsity} {method} {scope} {seed} {rate}"
+    name = f"{place} {computes} {batch} {recipe['optimizer']}"
     pattern = method if sparsity else "dense"
     problem = made.problem(
         sparsity, network=network, pattern=fields.pop("pattern", pattern), computes=computes,
@@ -47,21 +49,35 @@ def about(
 def trained(
     series: str, network: str, sparsity: float, method: str, accuracy: float,
     batches: Sequence[int] = (1, 64), sparse_s: float | None = None, scope: str = "global",
+    rate: float = 1.0, held_out: float = 0.9,
 ) -> Iterator[Visit]:  # fmt: skip
     """Yield a training and its races for each seed; accuracies are 0.001 apart."""
     for seed in SEEDS:
         row = Row("csr", "measured", samples=[2.0], loops=1, accuracies=[accuracy + 0.001 * seed],
                   facts={"train s": 2.0, "fc1 overlap": 0.3, "fc1 empty rows": 0.0,
-                         "fc1 empty columns": 0.1},
+                         "fc1 empty columns": 0.1, HELD_OUT: held_out},
                   stored_entries=100, nbytes=1000, busy_s=2.0)  # fmt: skip
         place = network, sparsity, method, seed
-        yield made.visit(series, about(*place, "training", scope=scope), {"csr": row}, seed)
+        yield made.visit(
+            series, about(*place, "training", scope=scope, rate=rate), {"csr": row}, seed
+        )
         for batch in batches:
             times: Mapping[str, float | Row] = _DENSE_S | {
                 "tiled-network": sparse_s or 2e-4 * (1.05 - sparsity)
             }
             problem = about(*place, "network", batch, scope=scope)
             yield made.visit(series, problem, times, seed)
+
+
+def learning_rates() -> Iterator[Visit]:
+    """Yield a network that does best with four times the usual rate, and one with the usual."""
+    for method, rate, accuracy, held_out in (
+        ("gradual", 1.0, 0.96, 0.95), ("gradual", 4.0, 0.97, 0.94),
+        ("rigl", 1.0, 0.9, 0.91), ("rigl", 4.0, 0.93, 0.92),
+    ):  # fmt: skip
+        yield from trained(
+            "learning-rates", WIDE, 0.95, method, accuracy, (), rate=rate, held_out=held_out
+        )
 
 
 def random_vs_pruned() -> Iterator[Visit]:
@@ -175,7 +191,8 @@ def epoch() -> Iterator[Visit]:
 
 EXPERIMENTS = {
     "same-results": same_results, "training-step": training_step, "epoch": epoch,
-    "random-vs-pruned": random_vs_pruned, "prune-until-it-pays": prune_until_it_pays,
+    "learning-rates": learning_rates, "random-vs-pruned": random_vs_pruned,
+    "prune-until-it-pays": prune_until_it_pays,
     "headline": headline, "pruning-ways": pruning_ways, "structure": structure,
     "cpu-vs-gpu": cpu_vs_gpu,
 }  # fmt: skip

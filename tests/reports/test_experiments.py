@@ -51,6 +51,16 @@ def test_what_failed_is_no_error(name: str, tmp_path: Path) -> None:
     assert section_of(name, tmp_path, failed).sentences
 
 
+def test_a_rate_is_chosen_by_the_images_held_out(tmp_path: Path) -> None:
+    section = section_of("learning-rates", tmp_path)
+    gradual, rigl = section.sentences
+    assert "gradual: with 1 times the usual learning rate it errs on 5.00 % (5.00 %" in gradual
+    assert "rigl: with 4 times the usual learning rate it errs on 8.00 %" in rigl
+    assert "with the usual one on 9.00 %" in rigl
+    best = [(each["pattern"], each["rate"]) for each in section.record["answers"] if each["best"]]
+    assert best == [("gradual", 1.0), ("rigl", 4.0)]
+
+
 def test_random_is_worse_than_pruned_and_its_original_weights_are_not_told_apart(
     tmp_path: Path,
 ) -> None:

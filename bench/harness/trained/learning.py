@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from crossover.bench.errors import InputError
 from crossover.bench.harness.task import Outcome, TakeTurn, Task
 from crossover.bench.harness.trained.description import described
-from crossover.bench.records.rows import Row
+from crossover.bench.records.rows import HELD_OUT, Row
+from crossover.bench.workloads import mnist
 from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.pruning import structure
@@ -53,11 +54,19 @@ def learn(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Out
         accuracies=[trained.accuracy],
         nbytes=sum(state.weight.values.nbytes for state in trained.states),
         stored_entries=trained.nnz,
-        facts={"train s": trained.train_s} | _facts(trained),
+        facts={"train s": trained.train_s} | _held_out(trained) | _facts(trained),
         busy_s=taken_s,
     )
     batch = task.problem.workload.batch
     return Outcome(described(trained.network, trained.states, batch, steps=0), {}, {name: row})
+
+
+def _held_out(trained: TrainedModel) -> dict[str, float]:
+    """Return the accuracy on training images that it never saw, where there are any."""
+    dataset = trained.recipe.held_out(mnist.load())
+    if not len(dataset.test_images):
+        return {}
+    return {HELD_OUT: trained.accuracy_on(dataset)}
 
 
 def _facts(trained: TrainedModel) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crossover.bench.records.rows import KernelRecord, Visit
+from crossover.bench.records.rows import HELD_OUT, KernelRecord, Visit
 from crossover.bench.statistics.comparison import (
     Contest,
     Measurement,
@@ -56,6 +56,19 @@ class TrainedNetwork:
     def accuracy(self) -> Spread:
         """Return the share of the test set that is classified right."""
         return self._over_seeds(lambda visit: _row(visit).accuracies[-1])
+
+    @cached_property
+    def held_out(self) -> Spread | None:
+        """Return the same of the training images that it never saw; None where it saw all."""
+        if any(HELD_OUT not in _row(visit).facts for visit in self.trainings):
+            return None
+        return self._over_seeds(lambda visit: float(_row(visit).facts[HELD_OUT]))
+
+    @property
+    def rate(self) -> float:
+        """Return how many times the usual learning rate it was trained with."""
+        rate: float = self.recipe.get("rate", 1.0)
+        return rate
 
     @cached_property
     def nnz(self) -> Spread:

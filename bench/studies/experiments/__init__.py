@@ -10,6 +10,7 @@ from crossover.bench.studies.experiments.networks import (
     PruningWays,
     RandomVersusPruned,
 )
+from crossover.bench.studies.experiments.rates import LearningRates
 from crossover.bench.studies.experiments.structure import Structure
 from crossover.bench.studies.experiments.training import Epoch, SameResults, TrainingStep
 
@@ -17,7 +18,7 @@ from crossover.bench.studies.experiments.training import Epoch, SameResults, Tra
 EXPERIMENTS: Mapping[str, type[Experiment]] = {
     each.name: each
     for each in (
-        SameResults, TrainingStep, Epoch, RandomVersusPruned, PruneUntilItPays, Headline,
-        PruningWays, Structure, CpuVersusGpu,
+        SameResults, TrainingStep, Epoch, LearningRates, RandomVersusPruned, PruneUntilItPays,
+        Headline, PruningWays, Structure, CpuVersusGpu,
     )
 }  # fmt: skip

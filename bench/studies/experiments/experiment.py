@@ -53,7 +53,7 @@ _MOST_ROUNDS, _RACE_S = 20, 0.1
 # about so many seconds for each weight that it moves.
 _RACE_COST_S, _WEIGHT_COST_S = 1.0, 6e-9
 #: Images of the quick form.
-_QUICK_IMAGES = 10_000
+QUICK_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Experiment(PlannedStudy):
             method,
             seed=seed,
             kernel=SPARSE_TRAINER if sparse else DENSE_TRAINER,
-            images=_QUICK_IMAGES if self.spec.quick else 0,
+            images=QUICK_IMAGES if self.spec.quick else 0,
             code=registry.code_of(method),
             rate=_SPARSE_RATE if sparsity and from_the_start(method) else 1.0,
         )

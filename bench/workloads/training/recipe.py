@@ -30,6 +30,8 @@ _KEPT_AS = {"pattern": "pruning"}
 _NOT_KEPT: dict[str, Any] = {"images": 0, "length": 1.0, "rate": 1.0, "code": ""}
 # Of epochs that were divided by the usual ones.
 _ROUNDING = 1e-9
+# Of the training images, where a recipe leaves so many: what rates are chosen by.
+_HELD_OUT = 10_000
 # What trains the dense parents of a network that a sparse kernel trains.
 _DENSE_TRAINER = "numba-masked-update"
 
@@ -124,6 +126,14 @@ class TrainingRecipe:
         part = slice(self.images)
         images, labels = dataset.train_images[part], dataset.train_labels[part]
         return replace(dataset, train_images=images, train_labels=labels)
+
+    def held_out(self, dataset: Dataset) -> Dataset:
+        """Return the dataset whose test is the last of the training images that it never sees."""
+        count = len(dataset.train_images)
+        first = max(self.images or count, count - _HELD_OUT)
+        part = slice(first, count)
+        images, labels = dataset.train_images[part], dataset.train_labels[part]
+        return replace(dataset, test_images=images, test_labels=labels)
 
     @property
     def method(self) -> PruningMethod:

@@ -10,6 +10,7 @@ from crossover.reports.views.experiments import (
     cpu_vs_gpu,
     epoch,
     headline,
+    learning_rates,
     prune_until_it_pays,
     pruning_ways,
     random_vs_pruned,
@@ -21,7 +22,7 @@ from crossover.reports.views.experiments import (
 VIEWS: Mapping[str, Callable[[Results], Section | None]] = {
     each.NAME: each.section
     for each in (
-        same_results, training_step, epoch, random_vs_pruned, prune_until_it_pays, headline,
-        pruning_ways, structure, cpu_vs_gpu,
+        same_results, training_step, epoch, learning_rates, random_vs_pruned, prune_until_it_pays,
+        headline, pruning_ways, structure, cpu_vs_gpu,
     )
 }  # fmt: skip

@@ -68,8 +68,13 @@ def error(value: float) -> str:
 
 def error_of(network: TrainedNetwork) -> str:
     """Return a network's test error with its spread."""
-    it = network.accuracy
-    return spread(Spread(it.mean, it.high, it.low, it.values), error)
+    return error_spread(network.accuracy)
+
+
+def error_spread(accuracy: Spread) -> str:
+    """Return an accuracy as an error with its spread, the least error first."""
+    turned = Spread(accuracy.mean, accuracy.high, accuracy.low, accuracy.values)
+    return spread(turned, error)
 
 
 def size_of(results: Results, experiment: str) -> str:
@@ -144,19 +149,26 @@ def answer(network: TrainedNetwork, batches: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def errors_plot(networks: Sequence[TrainedNetwork], experiment: str, title: str) -> list[Plot]:
-    """Return a plot of the test errors, the best first; none of nothing."""
+def errors_plot(
+    networks: Sequence[TrainedNetwork],
+    experiment: str,
+    title: str,
+    label: Callable[[TrainedNetwork], str] = named,
+    accuracy: Callable[[TrainedNetwork], Spread] = lambda network: network.accuracy,
+) -> list[Plot]:
+    """Return a plot of the networks' errors, the best first; none of nothing."""
     if not networks:
         return []
-    lines = [
-        {"label": named(each), "value": 100 * (1 - each.accuracy.mean),
-         "low": 100 * (1 - each.accuracy.high), "high": 100 * (1 - each.accuracy.low),
-         "kind": kind_of(each), "colour": _COLOURS[kind_of(each)],
-         "marker": _MARKERS[kind_of(each)], "nnz": each.nnz.mean}
-        for each in sorted(networks, key=lambda each: -each.accuracy.mean)
-    ]  # fmt: skip
+    lines = []
+    for each in sorted(networks, key=lambda each: -accuracy(each).mean):
+        it, kind = accuracy(each), kind_of(each)
+        lines.append(
+            {"label": label(each), "value": 100 * (1 - it.mean), "low": 100 * (1 - it.high),
+             "high": 100 * (1 - it.low), "kind": kind, "colour": _COLOURS[kind],
+             "marker": _MARKERS[kind], "nnz": each.nnz.mean}
+        )  # fmt: skip
     data = pd.DataFrame(lines)
-    scale = Scale("test error in percent: mean, least and most over seeds", lambda v: f"{v:g}")
+    scale = Scale("error in percent: mean, least and most over seeds", lambda v: f"{v:g}")
     drawn = partial(forest.draw, data, title, scale)
     best = lines[0]
     said = f"{title}. The least error, {best['value']:.2f} %, has {best['label']}."
