@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from crossover.bench.harness.sources import Discovered, KernelSource
-from crossover.bench.harness.task import Outcome, Task
-from crossover.bench.harness.worker import carry_out
+from crossover.bench.harness.task import Outcome, Task, TellShare
+from crossover.bench.harness.worker import carry_out, unheard
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.kernels.base import Kernel
@@ -22,10 +22,13 @@ def matrix_task(*kernels: str, rounds: tuple[int, int] = (6, 6), sparsity: float
 
 
 def outcome(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: Callable[[str], None] = lambda _: None
+    task: Task,
+    kernels: Mapping[str, Kernel],
+    take_turn: Callable[[str], None] = lambda _: None,
+    tell: TellShare = unheard,
 ) -> Outcome:
     """Return what comes of ``task`` in this process."""
-    return carry_out(task, {name: kernels[name] for name in task.kernels}, take_turn)
+    return carry_out(task, {name: kernels[name] for name in task.kernels}, take_turn, tell)
 
 
 class InProcess:
@@ -40,9 +43,9 @@ class InProcess:
         self.process_name = f"{os.getpid()}-{InProcess.started}"
         self._kernels = source.load()
 
-    def measure(self, task: Task) -> Outcome:
+    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
         InProcess.tasks = [*InProcess.tasks, task]
-        return outcome(task, self._kernels)
+        return outcome(task, self._kernels, tell=watch)
 
     def close(self) -> None:
         pass

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.harness.task import Outcome, Task
+from crossover.bench.harness.task import Outcome, Task, TellShare
+from crossover.bench.harness.worker import unheard
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.studies.conduct import conduct
 from tests.in_process import InProcess
@@ -35,10 +36,10 @@ class Logging(InProcess):
 
     log: Path
 
-    def measure(self, task: Task) -> Outcome:
+    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
         with Logging.log.open("a") as log:
             log.write("begun\n")
-        return super().measure(task)
+        return super().measure(task, watch)
 
 
 @dataclass(frozen=True)

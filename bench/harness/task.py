@@ -31,6 +31,8 @@ EXIT_GPU_LOST = 70
 #: The warning about a kernel that fresh operands slow down.
 SLOWER_ON_FRESH = "slower on fresh X"
 TakeTurn = Callable[[str], None]
+#: Told the share of a training that is done.
+TellShare = Callable[[float], None]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,15 @@ from crossover.bench.harness.layer_setup import LayerSetup
 from crossover.bench.harness.served.setup import NetworkSetup
 from crossover.bench.harness.sources import KernelSource
 from crossover.bench.harness.step_setup import StepSetup
-from crossover.bench.harness.task import EXIT_GPU_LOST, Outcome, Setup, TakeTurn, Task, run
+from crossover.bench.harness.task import (
+    EXIT_GPU_LOST,
+    Outcome,
+    Setup,
+    TakeTurn,
+    Task,
+    TellShare,
+    run,
+)
 from crossover.bench.harness.trained.beside import take_first_steps, train_epochs
 from crossover.bench.harness.trained.learning import learn
 from crossover.bench.records.rows import Row
@@ -50,6 +58,10 @@ TRAININGS = {"training": learn, "epoch": train_epochs, "first steps": take_first
 _POLL_S = 0.02
 _START_LIMIT_S = 120.0
 _NOBODY = -1
+
+
+def unheard(share: float) -> None:
+    """Hear how far a training is, and tell nobody."""
 
 
 class WorkerError(InputError):
@@ -76,8 +88,8 @@ class Worker:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def measure(self, task: Task) -> Outcome:
-        """Return the outcome of every kernel of ``task``.
+    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
+        """Return the outcome of every kernel of ``task``; ``watch`` hears how far a training is.
 
         Raises:
             WorkerError: if the process ends twice in no kernel's turn.
@@ -86,7 +98,7 @@ class Worker:
         died_idle = False
         while True:
             names = [name for name in task.kernels if name not in lost]
-            answer = self._attempt(task, names)
+            answer = self._attempt(task, names, watch)
             if isinstance(answer, Outcome):
                 rows = answer.rows | lost
                 ordered = {name: rows[name] for name in task.kernels}
@@ -111,9 +123,10 @@ class Worker:
         self._pipe, theirs = self._context.Pipe()
         self._turn = self._context.Value("l", _NOBODY, lock=False)
         self._turns = self._context.Value("l", 0, lock=False)
+        self._share = self._context.Value("d", 0.0, lock=False)
         self._process = self._context.Process(
             target=_serve,
-            args=(theirs, self._turn, self._turns, self.source, os.getpid()),
+            args=(theirs, self._turn, self._turns, self._share, self.source, os.getpid()),
             daemon=True,
         )
         with variables(self._environment), without_interrupts():
@@ -128,22 +141,25 @@ class Worker:
             self.close()
             raise WorkerError("the worker process did not start: see its messages above")
 
-    def _attempt(self, task: Task, names: list[str]) -> Outcome | tuple[str, str]:
+    def _attempt(self, task: Task, names: list[str], watch: TellShare) -> Outcome | tuple[str, str]:
         """Return the outcome, or (the kernel that lost the worker or "", why)."""
         if not names:
             return Outcome(None, {}, {})
         if self._process is None:
             self._start()
-        self._turn.value = _NOBODY
+        self._turn.value, self._share.value = _NOBODY, 0.0
         trains = task.problem.workload.computes in TRAININGS
         limit_s = _TRAINING_LIMIT_S if trains else self.time_limit_s
         try:
             self._pipe.send((task, names))
         except (BrokenPipeError, ConnectionResetError):  # it died between two tasks
             return self._lose_dead(names)
-        turns, since = -1, time.monotonic()
+        turns, since, share = -1, time.monotonic(), 0.0
         while not self._pipe.poll(_POLL_S):
             now = time.monotonic()
+            if self._share.value != share:
+                share = self._share.value
+                watch(share)
             if self._turns.value != turns:
                 turns, since = self._turns.value, now
             elif now - since > limit_s and self._turn.value != _NOBODY:
@@ -181,7 +197,7 @@ def _death(exitcode: int | None) -> str:
 # -- in the worker process --------------------------------------------------------------------
 
 
-def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) -> None:
+def _serve(pipe: Any, turn: Any, turns: Any, share: Any, source: KernelSource, parent: int) -> None:
     """Carry out tasks until the parent goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     start_ending_with(parent)
@@ -196,9 +212,12 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
                 turn.value = names.index(name) if name else _NOBODY
                 turns.value += 1
 
+            def tell(done: float) -> None:
+                share.value = done
+
             try:
                 outcome: Outcome | Exception = carry_out(
-                    task, {name: kernels[name] for name in names}, take_turn
+                    task, {name: kernels[name] for name in names}, take_turn, tell
                 )
             except Exception as error:  # of the harness or the operands: the parent's to tell
                 outcome = error
@@ -207,10 +226,14 @@ def _serve(pipe: Any, turn: Any, turns: Any, source: KernelSource, parent: int) 
             return
 
 
-def carry_out(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
-    """Return what came of a task: of a race, or of trainings."""
+def carry_out(
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare = unheard
+) -> Outcome:
+    """Return what came of a task: of a race, or of trainings, which ``tell`` how far they are."""
     training = TRAININGS.get(task.problem.workload.computes)
-    return training(task, kernels, take_turn) if training else run(task, set_up, kernels, take_turn)
+    if training is None:
+        return run(task, set_up, kernels, take_turn)
+    return training(task, kernels, take_turn, tell)
 
 
 def set_up(task: Task) -> Setup:

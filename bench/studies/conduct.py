@@ -107,9 +107,16 @@ def _charged_s(visit: Visit) -> float:
 def _visit_next(
     study: Study, visitor: Visitor, run_id: str, left_s: float, report: Report
 ) -> Visit | None:
-    report(study.progress())
+    state = study.progress()
+    report(state)
     task = study.next(left_s)
-    return None if task is None else visitor.visit(task, run_id, study.series)
+    if task is None:
+        return None
+
+    def watch(share: float) -> None:
+        report(replace(state, done=state.done + share * state.next))
+
+    return visitor.visit(task, run_id, study.series, watch)
 
 
 def study_record(study: Study, run_id: str, command: str) -> StudyRecord:

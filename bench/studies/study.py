@@ -36,6 +36,8 @@ class Progress:
     title: str
     done: float
     total: float
+    #: What ``done`` grows by while the visit is made that comes next.
+    next: float = 0.0
 
 
 Report = Callable[[Progress], None]
@@ -194,7 +196,7 @@ class PlannedStudy(Study):
         """Return how many of the planned visits were made."""
         each = self._following()
         title = each.problem.title if each else "done"
-        return Progress(self.phase, title, self._done, max(1, len(self.planned)))
+        return Progress(self.phase, title, self._done, max(1, len(self.planned)), 1.0)
 
     def _following(self) -> PlannedVisit | None:
         """Return the first planned visit that was not made yet."""

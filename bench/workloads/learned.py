@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -43,10 +43,19 @@ class LearnedNetwork:
     def network(self) -> Network:
         return network(self.training.network)
 
-    def trained(self) -> TrainedModel:
-        """Return the network, trained now unless a checkpoint of it is kept."""
+    def trained(self, tell: Callable[[float], None] | None = None) -> TrainedModel:
+        """Return the network, trained now unless a checkpoint of it is kept.
+
+        ``tell`` hears which share of its training is done, its parents' included.
+        """
         registry.load(self.modules)
-        return checkpoints.obtain(self.training, mnist.load())
+        due = checkpoints.untrained(self.training)
+
+        def progress(recipe: TrainingRecipe, share: float) -> None:
+            if tell and recipe in due:
+                tell((due.index(recipe) + share) / len(due))
+
+        return checkpoints.obtain(self.training, mnist.load(), progress)
 
     def beginning(self) -> tuple[Sequence[LayerState], np.random.Generator]:
         """Return the layers that its training begins with, and the generator of what follows."""

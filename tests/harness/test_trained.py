@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossover.bench.harness.task import Outcome, Task
+from crossover.bench.harness.task import Outcome, Task, TellShare
 from crossover.bench.harness.trained import beside
 from crossover.bench.harness.trained.exact import EXACT
-from crossover.bench.harness.worker import carry_out
+from crossover.bench.harness.worker import carry_out, unheard
 from crossover.bench.records.rows import HELD_OUT
 from crossover.bench.workloads import mnist, networks
 from crossover.bench.workloads.learned import LearnedNetwork
@@ -43,8 +43,9 @@ def task(computes: Computes, *kernels: str, method: str = "erdos-renyi", **field
     return Task(Problem(workload, Setting(1)), kernels, 0.0, (0,))
 
 
-def outcome(given: Task) -> Outcome:
-    return carry_out(given, {name: KERNELS[name] for name in given.kernels}, lambda _: None)
+def outcome(given: Task, tell: TellShare = unheard) -> Outcome:
+    kernels = {name: KERNELS[name] for name in given.kernels}
+    return carry_out(given, kernels, lambda _: None, tell)
 
 
 def test_a_training_tells_its_accuracy_and_what_is_left() -> None:
@@ -68,6 +69,15 @@ def test_a_training_on_some_images_is_tried_on_those_held_out() -> None:
     assert (recipe.held_out(data).test_images == data.train_images[-100:]).all()
     assert (recipe.held_out(data).test_labels == data.train_labels[-100:]).all()
     assert HELD_OUT not in outcome(task("training", *PAIR[1:])).rows[PAIR[1]].facts
+
+
+@pytest.mark.parametrize("computes", ["training", "epoch", "first steps"])
+def test_a_training_tells_how_far_it_is(computes: Computes) -> None:
+    told: list[float] = []
+    outcome(task(computes, "numpy-masked-update", method="gradual", seed=9), told.append)
+    assert told == sorted(told)
+    assert len(set(told)) > 1
+    assert 0 <= told[0] < 0.5 <= told[-1] <= 1
 
 
 def test_epochs_of_kernels_pair_and_end_at_the_same_accuracy() -> None:

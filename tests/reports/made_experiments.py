@@ -83,9 +83,12 @@ def learning_rates() -> Iterator[Visit]:
 def random_vs_pruned() -> Iterator[Visit]:
     """Yield networks of which the pruned one is the best, and regrown ones are next."""
     name = "random-vs-pruned"
-    for method, accuracy in (("gradual", 0.95), ("random", 0.9), ("erdos-renyi", 0.91),
-                             ("rigl", 0.93), ("pruned-mask-original", 0.9505)):  # fmt: skip
-        yield from trained(name, WIDE, 0.95, method, accuracy, ())
+    for method, accuracy, rate in (
+        ("gradual", 0.95, 1.0), ("random", 0.9, 4.0), ("random", 0.8, 1.0),
+        ("erdos-renyi", 0.91, 4.0), ("erdos-renyi", 0.85, 1.0), ("rigl", 0.93, 4.0),
+        ("pruned-mask-original", 0.9505, 4.0),
+    ):  # fmt: skip
+        yield from trained(name, WIDE, 0.95, method, accuracy, (), rate=rate)
     yield from trained(name, SMALL, 0.0, "gradual", 0.92, ())
     yield from trained(name, SMALL, 0.95, "gradual", 0.85, ())
 

@@ -93,6 +93,14 @@ class Little(PruningWays):
             yield self.recipe("tiny", 0.8, method, seed, 1)
 
 
+def test_progress_moves_while_a_network_is_trained(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    conduct([Little(QUICK)], tmp_path, "test", told.append)
+    done = [each.done for each in told if each.phase == "experiment"]
+    assert done == sorted(done)
+    assert len(set(done)) > 2 * 18  # visits
+
+
 def visits(folder: Path) -> int:
     store = Store(folder / FILE_NAME, readonly=True)
     try:
@@ -102,11 +110,8 @@ def visits(folder: Path) -> int:
 
 
 def test_an_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    told: list[Progress] = []
-
     def stop(progress: Progress) -> None:
-        told.append(progress)
-        if len(told) == 6:
+        if progress.phase == "experiment" and progress.done > progress.total / 3:
             raise KeyboardInterrupt
 
     first = conduct([Little(QUICK)], tmp_path, "test", stop)

@@ -17,7 +17,7 @@ import numpy as np
 
 from crossover.bench.harness.examination.step import ExaminedKernel
 from crossover.bench.harness.layer_setup import refusal_for_size
-from crossover.bench.harness.task import Outcome, TakeTurn, Task
+from crossover.bench.harness.task import Outcome, TakeTurn, Task, TellShare
 from crossover.bench.harness.trained.description import described, products_of
 from crossover.bench.harness.trained.exact import EXACT
 from crossover.bench.records.rows import Row
@@ -156,7 +156,9 @@ class _Beside:
         )
 
 
-def train_epochs(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
+def train_epochs(
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare
+) -> Outcome:
     """Return the times of whole epochs, and the accuracy on the test set after each."""
     it = _Beside(task, kernels, take_turn)
     rate = it.recipe.rate * it.network.rate
@@ -175,17 +177,21 @@ def train_epochs(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn)
         test = it.dataset.test_images, it.dataset.test_labels
         runner.accuracies.append(accuracy(runner.model, *test))
 
-    for _ in range(schedule.epochs):
+    for done in range(schedule.epochs):
+        tell(done / schedule.epochs)
         it.in_turns(epoch)
     return it.outcome(-(-len(it.dataset.train_images) // BATCH))
 
 
-def take_first_steps(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
+def take_first_steps(
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare
+) -> Outcome:
     """Return the times of single steps, and how far weights are from those of float64."""
     it = _Beside(task, kernels, take_turn)
     exact = EXACT[task.problem.workload.optimizer](it.states)
     descents = {runner.name: it.optimizer(runner.model) for runner in it.runners}
     for step in range(STEPS):
+        tell(step / STEPS)
         rows = it.draws.permutation(len(it.dataset.train_images))[: it.batch]
         x, labels = pixels(it.dataset.train_images[rows]), it.dataset.train_labels[rows]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from crossover.bench.errors import InputError
-from crossover.bench.harness.task import Outcome, TakeTurn, Task
+from crossover.bench.harness.task import Outcome, TakeTurn, Task, TellShare
 from crossover.bench.harness.trained.description import described
 from crossover.bench.records.rows import HELD_OUT, Row
 from crossover.bench.workloads import mnist
@@ -21,7 +21,9 @@ _LEAST_S = 1e-9
 _MISSED = 0.02
 
 
-def learn(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Outcome:
+def learn(
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare
+) -> Outcome:
     """Return the outcome of the training that the task's recipe says, kept as a checkpoint.
 
     It is of one kernel, which the recipe names. A training that was interrupted goes on. What a
@@ -33,7 +35,7 @@ def learn(task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn) -> Out
     take_turn(name)
     begin = time.perf_counter()
     try:
-        trained = learned.trained()
+        trained = learned.trained(tell)
     except InputError:
         raise
     except Exception as error:

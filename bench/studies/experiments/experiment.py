@@ -153,7 +153,13 @@ class Experiment(PlannedStudy):
         costs = [_cost_s(each.problem) for each in self.planned]
         following = self._following()
         title = following.problem.title if following else "done"
-        return Progress(self.phase, title, sum(costs[: self._done]), sum(costs) or 1.0)
+        return Progress(
+            self.phase,
+            title,
+            sum(costs[: self._done]),
+            sum(costs) or 1.0,
+            _cost_s(following.problem) if following else 0.0,
+        )
 
     def recipe(
         self, name: str, sparsity: float, method: str, seed: int, epochs: int = 0

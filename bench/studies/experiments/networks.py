@@ -12,6 +12,9 @@ from crossover.bench.studies.study import PlannedVisit
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 
+#: Methods whose pattern is drawn without regard to anything, and stays.
+RANDOM = "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled"
+
 
 class NetworksExperiment(Experiment):
     """Networks trained from several seeds, and raced."""
@@ -40,6 +43,13 @@ class RandomVersusPruned(NetworksExperiment):
     sparsity: ClassVar[float] = 0.95
 
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
+        """Yield them; what is random with the rate of dense networks, too."""
+        for recipe in self.arms(seed):
+            yield recipe
+            if recipe.pattern in RANDOM and recipe.rate != 1:
+                yield replace(recipe, rate=1.0)
+
+    def arms(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield them; what starts sparse trains for all epochs of the pruned one together."""
         wide = "784-300-300-10" if self.spec.quick else "wide-5000"
         small = _as_small_as(wide, self.sparsity)
@@ -51,8 +61,8 @@ class RandomVersusPruned(NetworksExperiment):
         yield self.recipe(small, 0.0, "gradual", seed, epochs)
         yield self.recipe(small, self.sparsity, "gradual", seed)
         for method in (
-            "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
-            "pruned-mask-original", "local", "convolutional", "set", "rigl", *self.methods,
+            *RANDOM, "pruned-mask-fresh", "pruned-mask-original", "local", "convolutional", "set",
+            "rigl", *self.methods,
         ):  # fmt: skip
             own = epochs if from_the_start(method) else 0
             yield self.recipe(wide, self.sparsity, method, seed, own)

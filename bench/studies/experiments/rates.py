@@ -26,7 +26,7 @@ class LearningRates(RandomVersusPruned):
     def recipes(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield every network at each rate; the parents of a pruned one have the usual."""
         rates = (1.0, 4.0, 8.0) if self.spec.quick else (1.0, 2.0, 4.0, 8.0)
-        for recipe in super().recipes(seed):
+        for recipe in self.arms(seed):
             if self.spec.quick and recipe.pattern not in _QUICK_METHODS:
                 continue
             for rate in rates:

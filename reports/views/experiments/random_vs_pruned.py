@@ -33,7 +33,8 @@ def section(results: Results) -> Section | None:
     networks = shown.networks_of(results, NAME)
     table = shown.table(results, networks, _BATCHES, _TITLE)
     answers = [shown.answer(each, _BATCHES) for each in networks]
-    plots = shown.errors_plot(networks, NAME, "Test error by how the zeros came about")
+    title = "Test error by how the zeros came about"
+    plots = shown.errors_plot(networks, NAME, title, _named)
     parts = [Part(_TITLE, plots=plots, tables=[table])]
     size = shown.size_of(results, NAME)
     return Section.of(results, NAME, _TITLE, _sentences(networks, size), parts, answers, [table])
@@ -46,14 +47,24 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
         return ["No network was pruned yet: the same command goes on."]
     beside = [each for each in networks if each.network == pruned.network]
     sentences = []
-    if drawn := _best([each for each in beside if each.method in _RANDOM]):
-        verdict = _verdict(difference(drawn.accuracy, pruned.accuracy))
+    drawn = [each for each in beside if each.method in _RANDOM]
+    as_dense = [each for each in drawn if each.rate == 1]
+    if best := _best([each for each in drawn if each not in as_dense]):
+        verdict = _verdict(difference(best.accuracy, pruned.accuracy))
         sentences.append(
-            f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern, the "
-            f"best of {sum(e.method in _RANDOM for e in beside)} ways ({drawn.method}) errs on "
-            f"{shown.error_of(drawn)}, dense first and pruned then on {shown.error_of(pruned)}: "
-            f"random {verdict} {size}."
+            f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
+            f"{best.rate:g} times the learning rate of dense networks, the best of "
+            f"{len(drawn) - len(as_dense)} ways ({best.method}) errs on {shown.error_of(best)}, "
+            f"dense first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
         )
+    if as_dense:
+        as_dense.sort(key=lambda each: each.accuracy.mean)
+        told = "; ".join(
+            f"{each.method} errs on {shown.error_of(each)}, which "
+            f"{_verdict(difference(each.accuracy, pruned.accuracy))}"
+            for each in (as_dense if len(as_dense) < 3 else (as_dense[0], as_dense[-1]))
+        )
+        sentences.append(f"With the learning rate of dense networks, as one would train: {told}.")
     names = {
         "set": "regrown at random (SET)", "rigl": "regrown by gradient (RigL)",
         "pruned-mask-original": "the pruned pattern with its original weights",
@@ -77,6 +88,12 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     if told:
         sentences.append(f"Beside the pruned one's {pruned.nnz.mean:,.0f} weights: {told}.")
     return sentences or ["Nothing was trained beside the pruned network yet."]
+
+
+def _named(network: TrainedNetwork) -> str:
+    """Return a network in a few words; the rate of dense networks is told of what has another."""
+    as_dense = network.method in _RANDOM and network.rate == 1
+    return f"{shown.named(network)}{', rate of dense' if as_dense else ''}"
 
 
 def _first(networks: Sequence[TrainedNetwork], method: str) -> TrainedNetwork | None:

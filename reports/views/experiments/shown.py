@@ -102,6 +102,7 @@ def table(
             "method": f"{each.method}, {each.scope}" if each.method in PRUNES else each.method,
             "test error": error_of(each),
             "weights left": count(round(each.nnz.mean)),
+            "learning rate": f"{each.rate:g} × usual" if each.rate != 1 else "",
             "epochs": f"{each.recipe['length']:g} × usual" if each.recipe["length"] != 1 else "",
         }
         for batch in batches:
