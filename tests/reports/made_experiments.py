@@ -85,7 +85,7 @@ def random_vs_pruned() -> Iterator[Visit]:
     name = "random-vs-pruned"
     for method, accuracy, rate in (
         ("gradual", 0.95, 1.0), ("random", 0.9, 4.0), ("random", 0.8, 1.0),
-        ("erdos-renyi", 0.91, 4.0), ("erdos-renyi", 0.85, 1.0), ("rigl", 0.93, 4.0),
+        ("erdos-renyi", 0.91, 4.0), ("rigl", 0.93, 4.0),
         ("pruned-mask-original", 0.9505, 4.0),
     ):  # fmt: skip
         yield from trained(name, WIDE, 0.95, method, accuracy, (), rate=rate)

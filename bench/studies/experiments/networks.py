@@ -12,9 +12,6 @@ from crossover.bench.studies.study import PlannedVisit
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 
-#: Methods whose pattern is drawn without regard to anything, and stays.
-RANDOM = "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled"
-
 
 class NetworksExperiment(Experiment):
     """Networks trained from several seeds, and raced."""
@@ -46,8 +43,8 @@ class RandomVersusPruned(NetworksExperiment):
         """Yield them; what is random with the rate of dense networks, too."""
         for recipe in self.arms(seed):
             yield recipe
-            if recipe.pattern in RANDOM and recipe.rate != 1:
-                yield replace(recipe, rate=1.0)
+            if recipe.pattern == "random":
+                yield replace(recipe, rate=recipe.parent_rate)
 
     def arms(self, seed: int) -> Iterator[TrainingRecipe]:
         """Yield them; what starts sparse trains for all epochs of the pruned one together."""
@@ -61,8 +58,8 @@ class RandomVersusPruned(NetworksExperiment):
         yield self.recipe(small, 0.0, "gradual", seed, epochs)
         yield self.recipe(small, self.sparsity, "gradual", seed)
         for method in (
-            *RANDOM, "pruned-mask-fresh", "pruned-mask-original", "local", "convolutional", "set",
-            "rigl", *self.methods,
+            "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
+            "pruned-mask-original", "local", "convolutional", "set", "rigl", *self.methods,
         ):  # fmt: skip
             own = epochs if from_the_start(method) else 0
             yield self.recipe(wide, self.sparsity, method, seed, own)

@@ -27,7 +27,13 @@ _RECIPE_VERSION = 1
 # Fields under the names that they are kept by: seeds follow from the key, so it must not change.
 _KEPT_AS = {"pattern": "pruning"}
 # Fields that came later, with the values that are not kept.
-_NOT_KEPT: dict[str, Any] = {"images": 0, "length": 1.0, "rate": 1.0, "code": ""}
+_NOT_KEPT: dict[str, Any] = {
+    "images": 0,
+    "length": 1.0,
+    "rate": 1.0,
+    "parent_rate": 1.0,
+    "code": "",
+}
 # Of epochs that were divided by the usual ones.
 _ROUNDING = 1e-9
 # Of the training images, where a recipe leaves so many: what rates are chosen by.
@@ -55,8 +61,9 @@ class TrainingRecipe:
     #: are what its parents train for.
     images: int = 0
     length: float = 1.0
-    #: Times the usual rate, which is that of its parents.
+    #: Times the usual rate; and that of its parents.
     rate: float = 1.0
+    parent_rate: float = 1.0
     #: Of a pruning method of the user's: the hash of its source.
     code: str = ""
 
@@ -69,6 +76,7 @@ class TrainingRecipe:
         if self.sparsity == 0:  # however it would be pruned, it is the dense network
             object.__setattr__(self, "pattern", "gradual")
             object.__setattr__(self, "scope", "global")
+            object.__setattr__(self, "parent_rate", 1.0)
 
     @property
     def key(self) -> str:
@@ -155,8 +163,8 @@ class TrainingRecipe:
             return {}
         sparse = not discover()[self.kernel].stores_zeros
         kernel = _DENSE_TRAINER if sparse else self.kernel
-        usual = {"pattern": "gradual", "scope": "global", "code": "", "length": 1.0, "rate": 1.0}
-        pruned = replace(self, kernel=kernel, **usual)  # type: ignore[arg-type]
+        usual = {"pattern": "gradual", "scope": "global", "code": "", "length": 1.0}
+        pruned = replace(self, kernel=kernel, rate=self.parent_rate, **usual)  # type: ignore[arg-type]
         known: dict[Parent, TrainingRecipe] = {
             "dense": replace(pruned, sparsity=0.0), "gradual": pruned
         }  # fmt: skip

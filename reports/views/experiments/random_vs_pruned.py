@@ -48,23 +48,21 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     beside = [each for each in networks if each.network == pruned.network]
     sentences = []
     drawn = [each for each in beside if each.method in _RANDOM]
-    as_dense = [each for each in drawn if each.rate == 1]
+    as_dense = [each for each in drawn if each.rate == pruned.rate]
     if best := _best([each for each in drawn if each not in as_dense]):
         verdict = _verdict(difference(best.accuracy, pruned.accuracy))
         sentences.append(
             f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
-            f"{best.rate:g} times the learning rate of dense networks, the best of "
+            f"{best.rate / pruned.rate:g} times the learning rate of the dense one, the best of "
             f"{len(drawn) - len(as_dense)} ways ({best.method}) errs on {shown.error_of(best)}, "
             f"dense first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
         )
-    if as_dense:
-        as_dense.sort(key=lambda each: each.accuracy.mean)
-        told = "; ".join(
-            f"{each.method} errs on {shown.error_of(each)}, which "
-            f"{_verdict(difference(each.accuracy, pruned.accuracy))}"
-            for each in (as_dense if len(as_dense) < 3 else (as_dense[0], as_dense[-1]))
+    for each in as_dense:
+        verdict = _verdict(difference(each.accuracy, pruned.accuracy))
+        sentences.append(
+            f"With the learning rate of the dense one {each.method} errs on "
+            f"{shown.error_of(each)}, and {verdict}."
         )
-        sentences.append(f"With the learning rate of dense networks, as one would train: {told}.")
     names = {
         "set": "regrown at random (SET)", "rigl": "regrown by gradient (RigL)",
         "pruned-mask-original": "the pruned pattern with its original weights",
@@ -92,7 +90,7 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
 
 def _named(network: TrainedNetwork) -> str:
     """Return a network in a few words; the rate of dense networks is told of what has another."""
-    as_dense = network.method in _RANDOM and network.rate == 1
+    as_dense = network.method in _RANDOM and network.rate == network.recipe.get("parent_rate", 1)
     return f"{shown.named(network)}{', rate of dense' if as_dense else ''}"
 
 
