@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossover.bench.workloads.pruning.masks import Mask, Values, masks_of_counts
+from crossover.bench.workloads.pruning.masks import Mask, Values, highest
 from crossover.bench.workloads.pruning.method import Moment
 from crossover.bench.workloads.pruning.static import ErdosRenyiScaled
 
@@ -61,10 +61,10 @@ def _moved(values: Values, mask: Mask, wanted: Values, share: float) -> Mask:
     count = min(int(share * there), mask.size - there)
     if not count:
         return mask
-    magnitudes = np.where(mask, np.abs(values), -1).astype(np.float32)
-    kept = masks_of_counts([magnitudes], [there - count])[0] if count < there else mask & False
-    grown = masks_of_counts([np.where(mask, -1, wanted).astype(np.float32)], [count])[0]
-    return kept | grown
+    moved, present, absent = mask.ravel().copy(), np.flatnonzero(mask), np.flatnonzero(~mask)
+    moved[present] = highest(np.abs(values.ravel()[present]), there - count)
+    moved[absent] = highest(wanted.ravel()[absent], count)
+    return moved.reshape(mask.shape)
 
 
 METHODS = Set, RigL
