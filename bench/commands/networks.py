@@ -1,4 +1,4 @@
-"""``networks list``, ``train``, ``show``, ``export``: the networks, and training them."""
+"""``networks list``, ``methods``, ``train``, ``show``, ``export``: networks, and training them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.networks import NETWORKS, network
+from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.readers.stored import StoredNetwork
 from crossover.bench.workloads.readers.writing import WrittenLayer, write
 from crossover.bench.workloads.recipes import TRAINING_KERNEL
-from crossover.bench.workloads.training.recipe import PRUNED_PATTERNS, PrunedPattern, TrainingRecipe
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels.base import PASSES
 
 
@@ -41,9 +42,8 @@ class TrainingOptions:
     kernel: str = option(
         TRAINING_KERNEL, "--kernel", metavar="NAME", help="the kernel to train with"
     )
-    pattern: PrunedPattern = option(
-        "gradual", "--pattern", choices=PRUNED_PATTERNS, help="how it is pruned"
-    )
+    pattern: str = common.pattern()
+    pruning_modules: tuple[str, ...] = common.pruning_modules()
     scope: Scope = option(
         "global", "--scope", choices=("global", "layer"), help="over all layers, or each alone"
     )
@@ -51,6 +51,14 @@ class TrainingOptions:
     data: Path | None = common.data()
     json: bool = option(False, "--json", help="print JSON")
     quiet: bool = option(False, "--quiet", help="no progress bar")
+
+
+@dataclass(frozen=True)
+class MethodsOptions:
+    """Which methods are listed."""
+
+    pruning_modules: tuple[str, ...] = common.pruning_modules()
+    json: bool = option(False, "--json", help="print JSON")
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,13 @@ def add(commands: Any) -> None:
     lister = add_command(group, "list", help="the networks and what is trained of them")
     lister.add_argument("--json", action="store_true", help="print JSON")
     lister.set_defaults(run=_list)
+    methods = add_command(
+        group, "methods", help="how they can be pruned",
+        description="The ways to prune a network, or to train it with zeros from the start.",
+        epilog="example: crossover networks methods",
+    )  # fmt: skip
+    add_options(methods, MethodsOptions)
+    methods.set_defaults(run=_methods)
     for name, text, run in (
         ("train", "train and prune one", _train),
         ("show", "a trained one's layers", _show),
@@ -118,6 +133,17 @@ def _list(options: argparse.Namespace, command: str) -> int:
         for each in NETWORKS.values()
     ]
     print_table(lines, options.json)
+    return EXIT_FINE
+
+
+def _methods(options: argparse.Namespace, command: str) -> int:
+    asked = from_options(MethodsOptions, options)
+    registry.load(asked.pruning_modules)
+    lines = [
+        {"method": name, "how": each.title, "source": each.source}
+        for name, each in registry.METHODS.items()
+    ]
+    print_table(lines, asked.json)
     return EXIT_FINE
 
 
@@ -197,9 +223,13 @@ def _show_given(network: StoredNetwork, as_json: bool) -> int:
 
 def _recipes(name: str, asked: TrainingOptions) -> list[TrainingRecipe]:
     network(name)
+    registry.load(asked.pruning_modules)
+    registry.method_called(asked.pattern)
     how = asked.pattern, asked.scope, asked.seed, asked.kernel
-    digest = mnist.load(asked.data).digest
-    return [TrainingRecipe(name, digest, sparsity, *how) for sparsity in asked.sparsities]
+    digest, code = mnist.load(asked.data).digest, registry.code_of(asked.pattern)
+    return [
+        TrainingRecipe(name, digest, sparsity, *how, code=code) for sparsity in asked.sparsities
+    ]
 
 
 def _print(trained: Sequence[TrainedModel], as_json: bool) -> None:

@@ -95,6 +95,18 @@ def modules() -> Any:
     return option((), "--kernel-module", metavar="MODULE", help=text)
 
 
+def pattern() -> Any:
+    """Return the option that says how networks are pruned."""
+    text = "how networks are pruned: one of 'networks methods'"
+    return option("gradual", "--pattern", metavar="METHOD", help=text)
+
+
+def pruning_modules() -> Any:
+    """Return the option that says where to find pruning methods of the user's own."""
+    text = "an importable module with pruning methods of your own"
+    return option((), "--pruning-module", metavar="MODULE", help=text)
+
+
 def data() -> Any:
     """Return the option that names the images."""
     text, shown = "IDX files of MNIST's form", "the embedded MNIST"

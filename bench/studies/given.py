@@ -27,6 +27,10 @@ from crossover.bench.workloads.recipes import LayerPattern, PrunedLayer, WeightR
 
 # A file is pruned further where that leaves out so much more, as a share of all weights.
 _LEAST_FURTHER = 0.005
+# By pruning method, how a layer of a file is pruned: step by step is at once there.
+_ON_THE_SPOT: dict[str, LayerPattern] = {
+    "gradual": "trained", "one-shot": "trained", "random": "random", "block": "block"
+}  # fmt: skip
 
 
 class GivenSource(NetworkSource):
@@ -130,14 +134,19 @@ class GivenSource(NetworkSource):
     def _pruned(self, sparsity: float, asked: Pruning) -> list[GivenLayer]:
         """Return its layers pruned on the spot; a file that is read is not trained further."""
         pattern, scope = asked.pattern, asked.scope
+        if pattern not in _ON_THE_SPOT:
+            raise InputError(
+                f"--pattern {pattern}: {self.name} is taken as it is, not trained; give one of "
+                f"{', '.join(_ON_THE_SPOT)}"
+            )
         layers = self.stored.layers
         shares = [sparsity] * len(layers)
         if scope == "global" and pattern in ("gradual", "one-shot"):
             kept = kept_by_layer([layer.read_weight for layer in layers], sparsity)
             sizes = [layer.shape[0] * layer.shape[1] for layer in layers]
             shares = [1 - count / size for count, size in zip(kept, sizes, strict=True)]
-        how: LayerPattern = pattern if pattern in ("random", "block") else "trained"
-        called = pattern if pattern in ("random", "block") else "one-shot"
+        how = _ON_THE_SPOT[pattern]
+        called = "one-shot" if how == "trained" else pattern
         together = "global" if scope == "global" and called == "one-shot" else "each layer"
         return [
             replace(

@@ -15,6 +15,7 @@ from crossover.bench.workloads.checkpoints import TrainedModel
 from crossover.bench.workloads.given import GivenLayer
 from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.recipes import (
     LayerPattern,
@@ -22,7 +23,7 @@ from crossover.bench.workloads.recipes import (
     WeightRecipe,
     trained_layers,
 )
-from crossover.bench.workloads.training.recipe import PrunedPattern, TrainingRecipe
+from crossover.bench.workloads.training.recipe import TrainingRecipe
 
 # A file is pruned further where that leaves out so much more, as a share of all weights.
 _LEAST_FURTHER = 0.005
@@ -41,7 +42,7 @@ class Pruning:
     """To which sparsities of the whole network, and how."""
 
     sparsities: Sequence[float]
-    pattern: PrunedPattern
+    pattern: str
     scope: Scope
     seed: int
 
@@ -109,7 +110,13 @@ class TrainedSource(NetworkSource):
         dataset = mnist.load(self._data)
         recipes = [
             TrainingRecipe(
-                self.name, dataset.digest, sparsity, asked.pattern, asked.scope, asked.seed
+                self.name,
+                dataset.digest,
+                sparsity,
+                asked.pattern,
+                asked.scope,
+                asked.seed,
+                code=registry.code_of(asked.pattern),
             )
             for sparsity in asked.sparsities
         ]

@@ -31,8 +31,8 @@ from crossover.bench.studies.narrow import Contenders
 from crossover.bench.studies.networks import Pruning
 from crossover.bench.studies.study import Progress, Report, Study, threads_or_all
 from crossover.bench.workloads.problem import Caches, Problem, Setting, Workload
+from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.pruning.masks import Scope
-from crossover.bench.workloads.training.recipe import PRUNED_PATTERNS, PrunedPattern
 from crossover.kernels.base import PASSES, Pass
 
 Preset = Literal["default", "gpu"]
@@ -59,9 +59,7 @@ class SweepSpec:
         convert=caches,
         help="hot, cold (emptied before each call), or both",
     )
-    pattern: PrunedPattern = option(
-        "gradual", "--pattern", choices=PRUNED_PATTERNS, help="how networks are pruned"
-    )
+    pattern: str = common.pattern()
     scope: Scope = option(
         "global", "--scope", choices=("global", "layer"), help="over all layers, or each alone"
     )
@@ -83,6 +81,7 @@ class SweepSpec:
     data: Path | None = common.data()
     inputs: Path | None = common.inputs()
     labels: Path | None = common.labels()
+    pruning_modules: tuple[str, ...] = common.pruning_modules()
     modules: tuple[str, ...] = common.modules()
 
 
@@ -104,6 +103,8 @@ class Sweep(Study):
         self.spec = spec
         self.time_limit_s = spec.time_limit_s
         known(self.source, spec.kernels)
+        registry.load(spec.pruning_modules)
+        registry.method_called(spec.pattern)
         if spec.preset == "gpu" and (reason := gpu_preset.unavailable(self.kernels)):
             raise InputError(f"preset gpu needs an NVIDIA GPU: {reason}")
         self._networks = [

@@ -23,6 +23,7 @@ from crossover.bench.machine.identity import available_cores
 from crossover.bench.records.rows import Visit
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.studies.experiments import EXPERIMENTS
+from crossover.bench.workloads.pruning import registry
 from crossover.kernels import discover
 from tests.commands.conftest import SWEEP
 from tests.reports import made
@@ -251,6 +252,21 @@ def test_experiments_are_listed_with_what_they_ask(capsys: pytest.CaptureFixture
     listed = json.loads(capsys.readouterr().out)
     assert [each["experiment"] for each in listed] == list(EXPERIMENTS)
     assert all(each["asks"].endswith("?") for each in listed)
+
+
+def test_pruning_methods_are_listed_with_those_of_a_module(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "listed_methods_here.py").write_text(
+        "from crossover.bench.workloads.pruning.method import PruningMethod\n"
+        "class Mine(PruningMethod):\n    name, title = 'mine', 'as I like it'\n"
+    )
+    assert main(["networks", "methods", "--pruning-module", "listed_methods_here", "--json"]) == 0
+    listed = {each["method"]: each["how"] for each in json.loads(capsys.readouterr().out)}
+    assert listed["rigl"] == "sparse from the start, regrown by gradient (RigL)"
+    assert listed["mine"] == "as I like it"
 
 
 def again(measured: Path, folder: Path, machine: str = "") -> Path:

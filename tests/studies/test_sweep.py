@@ -15,6 +15,7 @@ from crossover.bench.studies import gpu_preset
 from crossover.bench.studies.study import ignore
 from crossover.bench.studies.sweep import Sweep, SweepSpec
 from crossover.bench.workloads.problem import Problem
+from crossover.bench.workloads.recipes import TrainedLayer
 from crossover.kernels import discover
 from crossover.kernels.base import PASSES
 from tests.examples import measured, problem, visit
@@ -55,6 +56,17 @@ def test_the_problems_are_the_axes(planted: object) -> None:
     more.begin(ignore)
     assert more.progress().total == 8 * 3 * 2 * 2
     assert more.threads == (1, 2)
+
+
+def test_networks_may_be_pruned_by_any_method() -> None:
+    study = Sweep(replace(sweep().spec, pattern="rigl"))
+    study.begin(ignore)
+    task = study.next(60.0)
+    assert task is not None
+    weights = task.problem.workload.weights
+    assert weights.labels.pattern == "rigl"
+    assert isinstance(weights, TrainedLayer)
+    assert 0.3 < weights.weight().sparsity < 1
 
 
 def test_every_problem_is_looked_at_first_whatever_the_budget() -> None:

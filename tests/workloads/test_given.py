@@ -55,6 +55,12 @@ def test_other_patterns_are_pruned_layer_by_layer(path: Path, pattern: str) -> N
         assert (layer.labels.pattern, layer.labels.scope) == (pattern, "each layer")
 
 
+def test_what_takes_training_is_refused(path: Path) -> None:
+    asked = Pruning([0.9], "rigl", "global", 0)
+    with pytest.raises(InputError, match=r"--pattern rigl: .* is taken as it is, not trained"):
+        source_of(str(path)).at(asked, ignore)
+
+
 def test_below_its_own_sparsity_small_weights_fill_its_zeros(path: Path) -> None:
     source = GivenSource(str(path))
     layer, *_ = source.prunable("trained", 0, ignore)

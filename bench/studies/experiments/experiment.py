@@ -67,9 +67,7 @@ class ExperimentSpec:
     )
     threads: int = common.one_threads()
     seed: int = common.seed()
-    pruning_modules: tuple[str, ...] = option(
-        (), "--pruning-module", metavar="MODULE", help="an importable module with pruning methods"
-    )
+    pruning_modules: tuple[str, ...] = common.pruning_modules()
     modules: tuple[str, ...] = common.modules()
 
     @property

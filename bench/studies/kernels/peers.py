@@ -24,7 +24,6 @@ from crossover.bench.workloads.matrices import MatrixPattern, RandomMatrix, patt
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.bench.workloads.readers import smtx
 from crossover.bench.workloads.recipes import WeightRecipe
-from crossover.bench.workloads.training.recipe import PrunedPattern
 from crossover.kernels.base import PASSES, Pass
 
 _MOST_ROUNDS = 30
@@ -131,7 +130,7 @@ class Peers(PlannedStudy):
     def _recipes(self, report: Report) -> Iterator[WeightRecipe]:
         """Yield every matrix."""
         spec = self.spec
-        how: PrunedPattern = "block" if spec.pattern == "block" else "gradual"
+        how = "block" if spec.pattern == "block" else "gradual"
         for each in self._networks:
             for layers in each.at(Pruning(spec.sparsities, how, "global", 0), report):
                 yield from layers

@@ -19,6 +19,17 @@ METHODS: dict[str, type[PruningMethod]] = {
 OWN = tuple(METHODS)
 
 
+def method_called(name: str) -> type[PruningMethod]:
+    """Return a method by its name.
+
+    Raises:
+        InputError: if nothing is called so.
+    """
+    if name not in METHODS:
+        raise InputError(f"unknown pruning method {name!r}: choose from {', '.join(METHODS)}")
+    return METHODS[name]
+
+
 def load(modules: Sequence[str]) -> list[str]:
     """Add the methods of ``modules``, and return their names.
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +15,8 @@ from crossover.bench.workloads.mnist import Dataset
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.pruning.method import Parent, PruningMethod
-from crossover.bench.workloads.pruning.registry import METHODS
+from crossover.bench.workloads.pruning.registry import method_called
 from crossover.kernels import discover
-
-#: The pruning methods that studies of kernels offer; experiments know all of ``pruning.registry``.
-PrunedPattern = Literal["gradual", "one-shot", "random", "block"]
-PRUNED_PATTERNS: tuple[PrunedPattern, ...] = get_args(PrunedPattern)
 
 # Raised whenever training changes what a recipe yields.
 _RECIPE_VERSION = 1
@@ -150,11 +146,7 @@ class TrainingRecipe:
         Raises:
             InputError: if nothing is called so.
         """
-        if self.pattern not in METHODS:
-            raise InputError(
-                f"unknown pruning method {self.pattern!r}: choose from {', '.join(METHODS)}"
-            )
-        return METHODS[self.pattern]()
+        return method_called(self.pattern)()
 
     @property
     def parents(self) -> dict[Parent, TrainingRecipe]:
