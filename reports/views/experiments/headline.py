@@ -18,7 +18,7 @@ from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.places import Axis
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
-from crossover.reports.tables import number, percent, seconds
+from crossover.reports.tables import number, percent
 from crossover.reports.views.experiments import shown
 
 NAME = "headline"
@@ -46,7 +46,7 @@ def section(results: Results) -> Section | None:
         Part(_TITLE, plots=_plots(networks), tables=[table]),
         Part("Every network", tables=[every], folded=True),
     ]
-    sentences = _sentences(networks, chosen, shown.size_of(results, NAME))
+    sentences = _sentences(results, networks, chosen, shown.size_of(results, NAME))
     return Section.of(results, NAME, _TITLE, sentences, parts, answers, [table])
 
 
@@ -65,7 +65,10 @@ def _dense(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:
 
 
 def _sentences(
-    networks: Sequence[TrainedNetwork], chosen: Sequence[TrainedNetwork], size: str
+    results: Results,
+    networks: Sequence[TrainedNetwork],
+    chosen: Sequence[TrainedNetwork],
+    size: str,
 ) -> list[str]:
     dense = next(iter(_dense(networks)), None)
     if dense is None or not chosen:
@@ -75,8 +78,8 @@ def _sentences(
     speed = ""
     if best and other:
         speed = (
-            f" and takes {seconds(best.time_s)} for {_SHOWN} images, the small one "
-            f"{seconds(other.time_s)}"
+            f" and takes {shown.time_of(results, best)} for {_SHOWN} images, the small one "
+            f"{shown.time_of(results, other)}"
         )
     least = min(chosen, key=lambda each: each.nnz.mean)
     return [

@@ -17,7 +17,7 @@ from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.sweep import accuracy
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
-from crossover.reports.tables import interval, percent, seconds
+from crossover.reports.tables import percent
 from crossover.reports.views.experiments import shown
 
 NAME = "prune-until-it-pays"
@@ -34,10 +34,12 @@ def section(results: Results) -> Section | None:
     answers = [shown.answer(each, _BATCHES) for each in networks]
     parts = [Part(_TITLE, plots=_plots(networks), tables=[table])]
     size = shown.size_of(results, NAME)
-    return Section.of(results, NAME, _TITLE, _sentences(networks, size), parts, answers, [table])
+    return Section.of(
+        results, NAME, _TITLE, _sentences(results, networks, size), parts, answers, [table]
+    )
 
 
-def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
+def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     """Return for each batch from where sparse pays, and how far accuracy allows it."""
     dense = next((each for each in networks if not each.sparsity), None)
     if dense is None:
@@ -61,8 +63,8 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
             sentence += (
                 f"; up to {percent(last.sparsity)} its accuracy is not distinguishable from that "
                 f"of the dense network (error {shown.error_of(last)}, {shown.error_of(dense)}), "
-                f"and there it takes {seconds(best.time_s)}, {interval(last.speedup(batch))} times "
-                f"as fast"
+                f"and there it takes {shown.time_of(results, best)}, "
+                f"{shown.speedup_of(results, last, batch)} times as fast"
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]

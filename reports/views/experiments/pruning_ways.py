@@ -17,7 +17,7 @@ from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.places import Axis
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
-from crossover.reports.tables import interval, percent
+from crossover.reports.tables import percent
 from crossover.reports.views.experiments import shown
 
 NAME = "pruning-ways"
@@ -35,14 +35,16 @@ def section(results: Results) -> Section | None:
     answers = [shown.answer(each, _BATCHES) for each in networks]
     parts = [Part(_TITLE, plots=_plots(networks), tables=[table])]
     size = shown.size_of(results, NAME)
-    return Section.of(results, NAME, _TITLE, _sentences(networks, size), parts, answers, [table])
+    return Section.of(
+        results, NAME, _TITLE, _sentences(results, networks, size), parts, answers, [table]
+    )
 
 
 def _pruned(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:
     return [each for each in networks if each.sparsity]
 
 
-def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
+def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     pruned = _pruned(networks)
     if not pruned:
         return ["No network was pruned yet: the same command goes on."]
@@ -62,8 +64,8 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
         quick = max(raced, key=lambda each: each.speedup(_SHOWN).median)
         sentences.append(
             f"Of {_SHOWN} images at a time the fastest is {_method(quick)}, "
-            f"{interval(quick.speedup(_SHOWN))} times as fast sparse as dense; its error is "
-            f"{shown.error_of(quick)}."
+            f"{shown.speedup_of(results, quick, _SHOWN)} times as fast sparse as dense; its "
+            f"error is {shown.error_of(quick)}."
         )
     return sentences
 
