@@ -40,9 +40,10 @@ def _sum_share(table, share, packs, x, rows, n, out):  # type: ignore[no-untyped
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
             pieces, count, value, columns = _share(table, b, share, PIECE)
+            ahead, left = _ahead(table, tile, tiles, b, x, rows, n, first, width)
             sum_pairs(
                 long_at(table, VALUES) + 4 * value, columns, pieces, count, base, stride,
-                out + 4 * first, 4 * n, width, np.int64(b > 0),
+                out + 4 * first, 4 * n, width, np.int64(b > 0), ahead, 4 * n, left,
             )  # fmt: skip
     keep_alive(panel)
 
@@ -74,12 +75,13 @@ def _dot_share(table, share, packs, dy, x, rows, n, out):  # type: ignore[no-unt
             source, there = x + 4 * (b * block * n + first), min(block, rows - b * block)
             base, stride = tile_of(source, 4 * n, panel, there, width, apart)
             pieces, count, value, columns = _share(table, b, share, PIECE)
+            ahead, left = _ahead(table, tile, tiles, b, x, rows, n, first, width)
             if n == 1:
                 outer_pairs(dy, columns, pieces, count, base, out + 4 * value)
             else:
                 dot_pairs(
                     dy + 4 * first, 4 * n, columns, pieces, count, base, stride,
-                    out + 4 * value, width, np.int64(tile > 0),
+                    out + 4 * value, width, np.int64(tile > 0), ahead, 4 * n, left,
                 )  # fmt: skip
     keep_alive(panel)
 
@@ -108,6 +110,21 @@ def _share(table, block, share, size):  # type: ignore[no-untyped-def]
     piece, value, column = long_at(table, at), long_at(table, at + 1), long_at(table, at + 2)
     pieces = long_at(table, PIECES) + 4 * size * piece
     return pieces, long_at(table, at + 3) - piece, value, long_at(table, COLUMNS) + 2 * column
+
+
+@numba.njit(cache=True)
+def _ahead(table, tile, tiles, b, x, rows, n, first, width):  # type: ignore[no-untyped-def]
+    """Return (address, rows) of the tile of X that comes after block ``b`` of a tile.
+
+    No rows where there is none, or where the rows of one lie side by side.
+    """
+    block = long_at(table, BLOCK)
+    if tiles == 1:
+        return x, 0
+    if b + 1 < long_at(table, BLOCKS):
+        begin = (b + 1) * block
+        return x + 4 * (begin * n + first), min(block, rows - begin)
+    return x + 4 * (first + width), min(block, rows) if tile + 1 < tiles else 0
 
 
 @cache

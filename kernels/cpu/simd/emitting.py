@@ -36,6 +36,15 @@ def apart(emit: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def load_here(builder: Any) -> None:
+    """Let what was loaded until here be loaded here.
+
+    LLVM else moves a load to where its value is used: behind a loop whose end the processor may
+    guess wrong, so that it waits for the second miss after the first.
+    """
+    builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def keep_alive(typingctx: Any, array: Any) -> Any:
     """Keep ``array`` until here, whose address alone is used: Numba frees it after its last use."""

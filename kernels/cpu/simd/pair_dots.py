@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .emitting import apart
-from .pairs import Entries, piece_at
+from .pairs import Entries, ask_for_rows, piece_at
 from .vectors import (
     DOT_VECTORS,
     DOT_VECTORS_OF_BOTH,
@@ -28,11 +28,11 @@ from .vectors import (
 from .widths import for_width
 
 
-@emitted(types.void, *[types.int64] * 10)
+@emitted(types.void, *[types.int64] * 13)
 @apart
 def dot_pairs(
     builder: Any, dy: Any, dy_stride: Any, columns: Any, pieces: Any, count: Any, x: Any,
-    stride: Any, out: Any, width: Any, add: Any,
+    stride: Any, out: Any, width: Any, add: Any, ahead: Any, ahead_stride: Any, ahead_rows: Any,
 ) -> None:  # fmt: skip
     """Write the dot product of rows of dY and X for each entry of ``count`` pieces to ``out``.
 
@@ -44,6 +44,7 @@ def dot_pairs(
     def emit_pieces(emitter: Emitter) -> None:
         def piece(i: Any, places: list[Any]) -> list[Any]:
             rows, counts = piece_at(emitter, pieces, i)
+            ask_for_rows(emitter, i, ahead, ahead_stride, ahead_rows)
             dots = _Dots(Entries(emitter, x, stride, *places), adds)
             tiles = [builder.add(dy, builder.mul(row, dy_stride)) for row in rows]
             both = emitter.vectors <= DOT_VECTORS_OF_BOTH

@@ -17,7 +17,7 @@ from typing import Any
 
 from numba.core import types
 
-from .emitting import apart
+from .emitting import apart, load_here
 from .vectors import (
     CHAINS,
     F32,
@@ -27,6 +27,7 @@ from .vectors import (
     I64,
     PAIR_VECTORS,
     Emitter,
+    emit_prefetch,
     emitted,
     loop,
 )
@@ -37,20 +38,24 @@ PIECE = 5
 PATTERNS = range(1, 16)
 PIECE_OF_FOUR = 4 + len(PATTERNS)
 
+_LINE = 64  # bytes of a line of a cache
+
 Sums = list[list[Any]]
 
 
-@emitted(types.void, *[types.int64] * 10)
+@emitted(types.void, *[types.int64] * 13)
 @apart
 def sum_pairs(
     builder: Any, values: Any, columns: Any, pieces: Any, count: Any, x: Any, stride: Any,
-    out: Any, out_stride: Any, width: Any, add: Any,
+    out: Any, out_stride: Any, width: Any, add: Any, ahead: Any, ahead_stride: Any,
+    ahead_rows: Any,
 ) -> None:  # fmt: skip
     """Write the products of ``count`` pieces with rows of X to their rows of ``out``.
 
     Addresses, and strides in bytes. ``values`` and 16-bit ``columns`` are those of the first piece
     on; ``x`` is the first row of the block. At most ``PAIR_VECTORS`` vectors of ``width`` numbers.
-    Where ``add`` is not 0 products are added to what is there.
+    Where ``add`` is not 0 products are added to what is there. Meanwhile it asks for the rows at
+    ``ahead``, which come next.
     """
     adds = builder.icmp_signed("!=", add, I64(0))
 
@@ -59,6 +64,7 @@ def sum_pairs(
             rows, counts = piece_at(emitter, pieces, i)
             targets = [builder.add(out, builder.mul(row, out_stride)) for row in rows]
             sums = [emitter.load_tile_if(adds, target) for target in targets]
+            ask_for_rows(emitter, i, ahead, ahead_stride, ahead_rows)
             entries = Entries(emitter, x, stride, *places)
             sums = entries.shared(counts[0], sums)
             first, second = entries.in_turn(counts[1], sums)
@@ -109,7 +115,22 @@ def piece_at(
     builder, size = emitter.builder, PIECE if together == 2 else PIECE_OF_FOUR
     record = builder.add(pieces, builder.mul(i, I64(4 * size)))
     fields = [emitter.read_int(record, I64(field)) for field in range(size)]
+    load_here(builder)
     return fields[:together], fields[together:]
+
+
+def ask_for_rows(emitter: Emitter, i: Any, first: Any, stride: Any, count: Any) -> None:
+    """Emit requests for the ``i``-th of ``count`` rows of a later tile, into the second cache.
+
+    They lie so far apart that the processor does not ask for them by itself.
+    """
+    if emitter.vectors == 1:  # there is no later tile
+        return
+    builder = emitter.builder
+    with builder.if_then(builder.icmp_signed("<", i, count)):
+        row = builder.add(first, builder.mul(i, stride))
+        for line in range(-(-emitter.vectors * emitter.lanes * 4 // _LINE)):
+            emit_prefetch(builder, builder.add(row, I64(_LINE * line)), cache=2)
 
 
 class Entries:

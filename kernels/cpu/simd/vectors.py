@@ -91,11 +91,13 @@ def float_at(builder: Any, base: Any, index: Any) -> Any:
     return builder.load(builder.inttoptr(place, F32.as_pointer()), align=UNALIGNED)
 
 
-def emit_prefetch(builder: Any, base: Any) -> None:
-    """Emit a prefetch of the line at the address ``base``, to be read, into the first cache."""
+def emit_prefetch(builder: Any, base: Any, cache: int = 1) -> None:
+    """Emit a prefetch of the line at the address ``base``, to be read, into a ``cache``."""
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.inttoptr(base, I8.as_pointer()), I32(0), I32(3), I32(1)])
+    builder.call(
+        function, [builder.inttoptr(base, I8.as_pointer()), I32(0), I32(4 - cache), I32(1)]
+    )
 
 
 class Emitter:
