@@ -9,7 +9,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from crossover.kernels.cpu import tuning
+from crossover.kernels.cpu import threads, tuning
 from crossover.kernels.cpu.threads import serial_loads
 
 
@@ -66,3 +66,19 @@ def test_the_cost_of_threads_is_measured_as_a_power_of_two(folder: Path) -> None
     loads = serial_loads()
     assert loads > 0
     assert loads & (loads - 1) == 0
+
+
+def test_a_busy_moment_does_not_make_threads_look_dear(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = iter([1 << 20, 1 << 13, 1 << 14])
+    monkeypatch.setattr(threads, "_tried_serial_loads", lambda _: next(tries))
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    assert serial_loads() == 1 << 13
+
+
+def test_the_shortest_time_is_of_calls_over_a_while() -> None:
+    calls = []
+    tuning.shortest_s(lambda: calls.append(time.perf_counter()))
+    assert calls[-1] - calls[0] > 0.9 * tuning._REPEATED_S
+    assert len(calls) > tuning._REPEATS
