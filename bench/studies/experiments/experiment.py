@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ from crossover.bench.harness.race import LEAST_ROUNDS
 from crossover.bench.harness.served.engines import KernelsAndEngines
 from crossover.bench.harness.sources import KernelSource
 from crossover.bench.harness.task import Task
+from crossover.bench.harness.trained.beside import STEPS
+from crossover.bench.harness.worker import TRAININGS
 from crossover.bench.options import common
 from crossover.bench.options.declaration import option
 from crossover.bench.options.values import positive_int
@@ -35,6 +37,7 @@ from crossover.bench.workloads.problem import Computes, Problem, Setting, Worklo
 from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.training.loop import BATCH
 from crossover.bench.workloads.training.recipe import TrainingRecipe
+from crossover.kernels.base import Kernel
 
 #: What trains networks whose gradients are dense, and those that are sparse from the start.
 DENSE_TRAINER, SPARSE_TRAINER = "numba-masked-update", "numba-tiled"
@@ -147,7 +150,7 @@ class Experiment(PlannedStudy):
 
     def progress(self) -> Progress:
         """Return how much of the work is done, by what visits are about to cost."""
-        costs = [_cost_s(each.problem) for each in self.planned]
+        costs = [_cost_s(each, self.kernels) for each in self.planned]
         following = self._following()
         title = following.problem.title if following else "done"
         return Progress(
@@ -155,7 +158,7 @@ class Experiment(PlannedStudy):
             title,
             sum(costs[: self._done]),
             sum(costs) or 1.0,
-            _cost_s(following.problem) if following else 0.0,
+            _cost_s(following, self.kernels) if following else 0.0,
         )
 
     def recipe(
@@ -228,13 +231,18 @@ def _seed_of(recipe: dict[str, Any]) -> int | None:
     return seed
 
 
-def _cost_s(problem: Problem) -> float:
+def _cost_s(visit: PlannedVisit, kernels: Mapping[str, Kernel]) -> float:
     """Return about how many seconds a visit takes."""
-    learned = problem.workload.weights
-    if problem.workload.computes == "network" or not isinstance(learned, LearnedNetwork):
+    workload = visit.problem.workload
+    learned = workload.weights
+    if workload.computes not in TRAININGS or not isinstance(learned, LearnedNetwork):
         return _RACE_COST_S
     recipe = learned.training
-    kept = 1 - recipe.sparsity if recipe.kernel == SPARSE_TRAINER else 1.0
-    images = len(recipe.part_of(mnist.load()).train_images)
-    steps = max(1, recipe.epochs) * images / BATCH
-    return _RACE_COST_S + steps * _WEIGHT_COST_S * kept * network(recipe.network).parameters
+    weights = sum(
+        1.0 if kernels[name].stores_zeros else 1.0 - recipe.sparsity for name in visit.kernels
+    )
+    steps = STEPS
+    if workload.computes != "first steps":
+        images = len(recipe.part_of(mnist.load()).train_images)
+        steps = max(1, recipe.epochs) * images // BATCH
+    return _RACE_COST_S + steps * _WEIGHT_COST_S * weights * network(recipe.network).parameters
