@@ -64,7 +64,7 @@ def test_a_rate_is_chosen_by_the_images_held_out(tmp_path: Path) -> None:
 def test_random_is_worse_than_pruned_and_its_original_weights_are_not_told_apart(
     tmp_path: Path,
 ) -> None:
-    first, as_dense, second, third = section_of("random-vs-pruned", tmp_path).sentences
+    first, as_dense, second, third, last = section_of("random-vs-pruned", tmp_path).sentences
     assert "a random pattern and 4 times the learning rate of the dense one, the best of" in first
     assert "2 ways (erdos-renyi) errs on 8.90 % (8.80 % to 9.00 %)" in first
     assert "With the learning rate of the dense one random errs on 19.90 %" in as_dense
@@ -72,6 +72,8 @@ def test_random_is_worse_than_pruned_and_its_original_weights_are_not_told_apart
     assert "random is worse, by -4.00 [-4.23, -3.77] points (3 seeds, all of MNIST)." in first
     assert "original weights 4.85 % (4.75 % to 4.95 %), which is not distinguishable" in second
     assert "784-38-38-10 95 % gradual" in third
+    assert "against a small one that was pruned as far: 8.90 % (8.80 % to 9.00 %) with" in last
+    assert "the random one is better, by +6.0" in last
 
 
 def test_pruning_pays_from_a_bracket_and_as_far_as_accuracy_lasts(tmp_path: Path) -> None:

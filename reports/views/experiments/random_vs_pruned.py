@@ -46,37 +46,8 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     if pruned is None:
         return ["No network was pruned yet: the same command goes on."]
     beside = [each for each in networks if each.network == pruned.network]
-    sentences = []
-    drawn = [each for each in beside if each.method in _RANDOM]
-    as_dense = [each for each in drawn if each.rate == pruned.rate]
-    if best := _best([each for each in drawn if each not in as_dense]):
-        verdict = _verdict(difference(best.accuracy, pruned.accuracy))
-        sentences.append(
-            f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
-            f"{best.rate / pruned.rate:g} times the learning rate of the dense one, the best of "
-            f"{len(drawn) - len(as_dense)} ways ({best.method}) errs on {shown.error_of(best)}, "
-            f"dense first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
-        )
-    for each in as_dense:
-        verdict = _verdict(difference(each.accuracy, pruned.accuracy))
-        sentences.append(
-            f"With the learning rate of the dense one {each.method} errs on "
-            f"{shown.error_of(each)}, and {verdict}."
-        )
-    names = {
-        "set": "regrown at random (SET)", "rigl": "regrown by gradient (RigL)",
-        "pruned-mask-original": "the pruned pattern with its original weights",
-        "pruned-mask-fresh": "the pruned pattern with fresh weights",
-        "local": "a locally connected pattern", "convolutional": "windows of a convolution",
-    }  # fmt: skip
-    known = [(text, found) for name, text in names.items() if (found := _first(beside, name))]
-    if known:
-        told = "; ".join(
-            f"{text} {shown.error_of(found)}, which "
-            f"{_verdict(difference(found.accuracy, pruned.accuracy))}"
-            for text, found in known
-        )
-        sentences.append(f"Against the pruned one's {shown.error_of(pruned)}: {told}.")
+    sentences = _random_patterns(beside, pruned, size)
+    sentences += _known_patterns(beside, pruned)
     small = [each for each in networks if each.network != pruned.network]
     told = "; ".join(
         f"{shown.named(each)} with {each.nnz.mean:,.0f} weights errs on {shown.error_of(each)}, "
@@ -85,7 +56,56 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     )
     if told:
         sentences.append(f"Beside the pruned one's {pruned.nnz.mean:,.0f} weights: {told}.")
+    drawn, modest = _best_random(beside, pruned), _first(small, "gradual")
+    if drawn and modest:
+        verdict = _verdict(difference(drawn.accuracy, modest.accuracy))
+        sentences.append(
+            f"A large random network ({drawn.method}) against a small one that was pruned as far: "
+            f"{shown.error_of(drawn)} with {drawn.nnz.mean:,.0f} weights, {shown.error_of(modest)} "
+            f"with {modest.nnz.mean:,.0f}; the random one {verdict}."
+        )
     return sentences or ["Nothing was trained beside the pruned network yet."]
+
+
+def _random_patterns(
+    beside: Sequence[TrainedNetwork], pruned: TrainedNetwork, size: str
+) -> list[str]:
+    """Return what random patterns reach, with a rate of their own and with that of dense ones."""
+    sentences = []
+    ways = [each for each in beside if each.method in _RANDOM and each.rate != pruned.rate]
+    if best := _best_random(beside, pruned):
+        verdict = _verdict(difference(best.accuracy, pruned.accuracy))
+        sentences.append(
+            f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
+            f"{best.rate / pruned.rate:g} times the learning rate of the dense one, the best of "
+            f"{len(ways)} ways ({best.method}) errs on {shown.error_of(best)}, dense first and "
+            f"pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
+        )
+    for each in beside:
+        if each.method in _RANDOM and each.rate == pruned.rate:
+            verdict = _verdict(difference(each.accuracy, pruned.accuracy))
+            sentences.append(
+                f"With the learning rate of the dense one {each.method} errs on "
+                f"{shown.error_of(each)}, and {verdict}."
+            )
+    return sentences
+
+
+def _known_patterns(beside: Sequence[TrainedNetwork], pruned: TrainedNetwork) -> list[str]:
+    """Return what patterns that are not drawn blindly reach; nothing where none was trained."""
+    names = {
+        "set": "regrown at random (SET)", "rigl": "regrown by gradient (RigL)",
+        "pruned-mask-original": "the pruned pattern with its original weights",
+        "pruned-mask-fresh": "the pruned pattern with fresh weights",
+        "local": "a locally connected pattern", "convolutional": "windows of a convolution",
+    }  # fmt: skip
+    known = [(text, found) for name, text in names.items() if (found := _first(beside, name))]
+    told = "; ".join(
+        f"{text} {shown.error_of(found)}, which "
+        f"{_verdict(difference(found.accuracy, pruned.accuracy))}"
+        for text, found in known
+    )
+    return [f"Against the pruned one's {shown.error_of(pruned)}: {told}."] if told else []
 
 
 def _named(network: TrainedNetwork) -> str:
@@ -98,8 +118,10 @@ def _first(networks: Sequence[TrainedNetwork], method: str) -> TrainedNetwork | 
     return next((each for each in networks if each.method == method), None)
 
 
-def _best(networks: Sequence[TrainedNetwork]) -> TrainedNetwork | None:
-    return max(networks, key=lambda each: each.accuracy.mean, default=None)
+def _best_random(beside: Sequence[TrainedNetwork], pruned: TrainedNetwork) -> TrainedNetwork | None:
+    """Return the best of the random networks that were trained with a rate of their own."""
+    drawn = [each for each in beside if each.method in _RANDOM and each.rate != pruned.rate]
+    return max(drawn, key=lambda each: each.accuracy.mean, default=None)
 
 
 def _verdict(gained: Interval) -> str:
