@@ -179,8 +179,8 @@ def room_for(rows, apart):  # type: ignore[no-untyped-def]
 def _measured_serial_loads(threads: int) -> int:
     """Return how many loads one thread does while ``threads`` are woken and waited for.
 
-    As a power of two: runs on a machine should agree. What else is busy makes it larger, never
-    smaller: the least of several tries counts.
+    As a power of two: runs on a machine should agree. A busy moment makes it look much larger: the
+    least of several tries counts.
     """
     if threads == 1:
         return _SERIAL_LOADS

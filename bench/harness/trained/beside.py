@@ -44,6 +44,7 @@ RATES = {"sgd": 0.1, "adam": 1e-3}
 #: its ReLU let another gradient through (once in nine trainings of 64 steps). Of Adam there is
 #: none, for it divides by what may be 0.
 TOLERANCE = 16_384.0
+_MOST_APART = 0.1  # whatever the kernel's rounding
 
 
 @dataclass
@@ -221,7 +222,8 @@ def _step(model: Model, descent: Any, x: Any, labels: Any, rate: float) -> None:
 def _judged(runner: _Runner, steps: int) -> Row:
     """Return the row, wrong if its weights differ by more than they may after so many steps."""
     arithmetic = runner.model.kernel.arithmetic["float32"]
-    most = TOLERANCE * max(arithmetic.operand_roundoff, arithmetic.sum_roundoff)
+    roundoff = max(arithmetic.operand_roundoff, arithmetic.sum_roundoff)
+    most = min(TOLERANCE * roundoff, _MOST_APART)
     found = runner.differences[-1]
     if found <= most or runner.row.status != "measured":  # NaN is not
         return runner.row

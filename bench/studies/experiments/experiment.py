@@ -45,8 +45,9 @@ DENSE_TRAINER, SPARSE_TRAINER = "numba-masked-update", "numba-tiled"
 ONE_INPUT = "numpy-network", "numba-network", "torch-network", "tiled-network", "sell-network"
 MORE_INPUTS = "numpy-network", "numba-network", "torch-network", "tiled-network", "blocks-network"
 # Times the usual learning rate: of what is dense or becomes sparse, and of what is so from the
-# start. Of those that were tried they are the best or next to it for all, by the images held out of
-# ``learning-rates``: fewer images are fewer steps, which want to be larger.
+# start. By the images held out they are the best or next to it for those that ``learning-rates``
+# tries (of the whole form: by a script, as its reference run says); others take that of their kind.
+# Fewer images are fewer steps, which want to be larger.
 _RATES, _QUICK_RATES = (1.0, 4.0), (4.0, 8.0)
 # Of sparsity: from there on a sparse kernel trains a network whose pattern is there from the start.
 _SPARSE_FROM = 0.8

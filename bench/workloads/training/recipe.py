@@ -73,6 +73,7 @@ class TrainingRecipe:
             object.__setattr__(self, "pattern", "gradual")
             object.__setattr__(self, "scope", "global")
             object.__setattr__(self, "parent_rate", 1.0)
+            object.__setattr__(self, "code", "")
 
     @property
     def key(self) -> str:
