@@ -1,7 +1,7 @@
 """Networks at several learning rates, judged by training images that were held out.
 
-An answer in JSON is a network, as in :mod:`.random_vs_pruned`, with its ``rate`` (times the usual
-one), its ``held_out`` accuracy (a spread, as ``accuracy``, or None), and ``best``: whether of all
+An answer in JSON is a network, as in :mod:`.random_vs_pruned`, with its ``held_out`` accuracy (a
+spread, as ``accuracy``), and ``best``: whether of all
 rates it does best there.
 """
 
@@ -31,8 +31,7 @@ def section(results: Results) -> Section | None:
     table = _table(networks)
     best = _best_of_each(networks)
     answers = [
-        shown.answer(each, _BATCHES)
-        | {"rate": each.rate, "held_out": asdict(_held_out(each)), "best": each in best}
+        shown.answer(each, _BATCHES) | {"held_out": asdict(_held_out(each)), "best": each in best}
         for each in networks
     ]
     parts = [Part(_TITLE, plots=_plots(networks), tables=[table])]

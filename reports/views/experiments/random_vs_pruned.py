@@ -1,7 +1,8 @@
 """Sparse from the start, in several ways, against dense first and pruned then.
 
 An answer in JSON is a network: ``network``, ``network_sparsity`` (asked for), ``pattern`` (the
-method), ``scope``, ``accuracy`` and ``nnz`` (mean, least, most and each over seeds),
+(method), ``scope``, ``rate`` (times the usual learning rate), ``accuracy`` and ``nnz`` (mean,
+least, most and each over seeds),
 ``parameters``, and ``races`` by inputs at a time: ``time_s`` of the fastest engine, which it was
 (``by``), and the ``speedup`` of the fastest sparse over the fastest dense one.
 """

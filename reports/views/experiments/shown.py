@@ -143,6 +143,7 @@ def answer(network: TrainedNetwork, batches: Sequence[int]) -> dict[str, Any]:
         "network_sparsity": network.sparsity,
         "pattern": network.method,
         "scope": network.scope,
+        "rate": network.rate,
         "accuracy": asdict(network.accuracy),
         "nnz": asdict(network.nnz),
         "parameters": network.parameters,
