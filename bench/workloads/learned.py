@@ -49,7 +49,7 @@ class LearnedNetwork:
         ``tell`` hears which share of its training is done, its parents' included.
         """
         registry.load(self.modules)
-        due = checkpoints.untrained(self.training)
+        due = checkpoints.untrained(self.training) if tell else []
 
         def progress(recipe: TrainingRecipe, share: float) -> None:
             if tell and recipe in due:

@@ -66,7 +66,7 @@ def test_random_is_worse_than_pruned_and_its_original_weights_are_not_told_apart
 ) -> None:
     first, as_dense, second, third, last = section_of("random-vs-pruned", tmp_path).sentences
     assert "a random pattern and 4 times the learning rate of the dense one, the best of" in first
-    assert "2 ways (erdos-renyi) errs on 8.90 % (8.80 % to 9.00 %)" in first
+    assert "2 ways by test error (erdos-renyi) errs on 8.90 % (8.80 % to 9.00 %)" in first
     assert "With the learning rate of the dense one random errs on 19.90 %" in as_dense
     assert "and is worse, by -15.0" in as_dense
     assert "random is worse, by -4.00 [-4.23, -3.77] points (3 seeds, all of MNIST)." in first

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from crossover.bench.studies.experiments.experiment import QUICK_IMAGES, from_the_start
+from crossover.bench.studies.experiments.experiment import QUICK_IMAGES
 from crossover.bench.studies.experiments.networks import RandomVersusPruned
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 
@@ -34,7 +34,5 @@ class LearningRates(RandomVersusPruned):
         for recipe in self.arms(seed):
             if recipe.pattern not in self.methods_tried[quick]:
                 continue
-            # Dense networks of 5,000 units take minutes each, and do best with the least of these.
-            most = quick or (recipe.sparsity and from_the_start(recipe.pattern))
-            for rate in (1.0, 4.0, 8.0) if most else (1.0, 2.0):
+            for rate in (1.0, 4.0, 8.0):
                 yield replace(recipe, images=QUICK_IMAGES if quick else _IMAGES, rate=rate)

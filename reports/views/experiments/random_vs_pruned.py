@@ -79,8 +79,8 @@ def _random_patterns(
         sentences.append(
             f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
             f"{best.rate / pruned.rate:g} times the learning rate of the dense one, the best of "
-            f"{len(ways)} ways ({best.method}) errs on {shown.error_of(best)}, dense first and "
-            f"pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
+            f"{len(ways)} ways by test error ({best.method}) errs on {shown.error_of(best)}, dense "
+            f"first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
         )
     for each in beside:
         if each.method in _RANDOM and each.rate == pruned.rate:
