@@ -179,20 +179,22 @@ def room_for(rows, apart):  # type: ignore[no-untyped-def]
 def _measured_serial_loads(threads: int) -> int:
     """Return how many loads one thread does while ``threads`` are woken and waited for.
 
-    As a power of two: runs on a machine should agree. A busy moment makes it look much larger: the
-    least of several tries counts.
+    As a power of two: runs on a machine should agree. A busy moment lengthens what it meets: of
+    each part the least of several tries counts, apart from each other in time.
     """
     if threads == 1:
         return _SERIAL_LOADS
-    return min(_tried_serial_loads(threads) for _ in range(_TRIES))
-
-
-def _tried_serial_loads(threads: int) -> int:
     numbers, parts = np.ones(_CACHED, np.float32), np.zeros(threads, np.float32)
-    woken = shortest_s(lambda: _on_threads(numbers[:0], parts))
-    alone = shortest_s(lambda: _sum_strided(numbers[:0]))
-    a_load = (shortest_s(lambda: _sum_strided(numbers)) - alone) / _CACHED
-    saved = a_load * (1 - 1 / threads)
+    tries = [
+        (
+            shortest_s(lambda: _on_threads(numbers[:0], parts)),
+            shortest_s(lambda: _sum_strided(numbers[:0])),
+            shortest_s(lambda: _sum_strided(numbers)),
+        )
+        for _ in range(_TRIES)
+    ]
+    woken, alone, summed = map(min, zip(*tries, strict=True))
+    saved = (summed - alone) / _CACHED * (1 - 1 / threads)
     loads = 1 << round(math.log2(max(1.0, (woken - alone) / max(saved, 1e-12))))
     return min(loads, _MOST_SERIAL_LOADS)
 
