@@ -67,10 +67,14 @@ class Oracle:
         self._w = weight.values.astype(np.float64)
         self._take(x, dy)
 
-    def with_sides(self, x: Array, dy: Array) -> Oracle:
-        """Return the oracle of the same weight for another X (k, n) and dY (m, n)."""
+    def with_sides(self, x: Array, dy: Array, rows: int | None = None) -> Oracle:
+        """Return the oracle of the same weight for another X (k, n) and dY (m, n).
+
+        It looks at as many ``rows`` as this one, unless they are given.
+        """
         other = object.__new__(Oracle)
-        other.weight, other._rows, other._seed = self.weight, self._rows, self._seed
+        other.weight, other._seed = self.weight, self._seed
+        other._rows = self._rows if rows is None else rows
         other._w = self._w
         other._take(x, dy)
         return other

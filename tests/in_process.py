@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from crossover.bench.harness.sources import Discovered, KernelSource
-from crossover.bench.harness.task import Outcome, Task, TellShare
-from crossover.bench.harness.worker import carry_out, unheard
+from crossover.bench.harness.task import Outcome, ReportShare, Task
+from crossover.bench.harness.worker import carry_out, ignore_share
 from crossover.bench.workloads.matrices import RandomMatrix
 from crossover.bench.workloads.problem import Problem, Setting, Workload
 from crossover.kernels.base import Kernel
@@ -25,10 +25,10 @@ def outcome(
     task: Task,
     kernels: Mapping[str, Kernel],
     take_turn: Callable[[str], None] = lambda _: None,
-    tell: TellShare = unheard,
+    report_share: ReportShare = ignore_share,
 ) -> Outcome:
     """Return what comes of ``task`` in this process."""
-    return carry_out(task, {name: kernels[name] for name in task.kernels}, take_turn, tell)
+    return carry_out(task, {name: kernels[name] for name in task.kernels}, take_turn, report_share)
 
 
 class InProcess:
@@ -43,9 +43,9 @@ class InProcess:
         self.process_name = f"{os.getpid()}-{InProcess.started}"
         self._kernels = source.load()
 
-    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
+    def measure(self, task: Task, report_share: ReportShare = ignore_share) -> Outcome:
         InProcess.tasks = [*InProcess.tasks, task]
-        return outcome(task, self._kernels, tell=watch)
+        return outcome(task, self._kernels, report_share=report_share)
 
     def close(self) -> None:
         pass

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from crossover.bench.harness.task import Outcome, Task, TellShare
-from crossover.bench.harness.worker import unheard
+from crossover.bench.harness.task import Outcome, ReportShare, Task
+from crossover.bench.harness.worker import ignore_share
 from crossover.bench.records.store import FILE_NAME, Store
 from crossover.bench.studies.conduct import conduct
 from tests.in_process import InProcess
@@ -36,10 +36,10 @@ class Logging(InProcess):
 
     log: Path
 
-    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
+    def measure(self, task: Task, report_share: ReportShare = ignore_share) -> Outcome:
         with Logging.log.open("a") as log:
             log.write("begun\n")
-        return super().measure(task, watch)
+        return super().measure(task, report_share)
 
 
 @dataclass(frozen=True)

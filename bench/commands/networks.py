@@ -20,7 +20,7 @@ from crossover.bench.options.declaration import add_options, from_options, optio
 from crossover.bench.options.parser import add_command, add_group
 from crossover.bench.options.values import share
 from crossover.bench.studies.given import GivenSource, source_of
-from crossover.bench.studies.networks import training_progress
+from crossover.bench.studies.networks import trained
 from crossover.bench.studies.plan.asking import Asked, PlanSpec
 from crossover.bench.workloads import checkpoints, mnist
 from crossover.bench.workloads.checkpoints import TrainedModel
@@ -30,7 +30,7 @@ from crossover.bench.workloads.pruning.masks import Scope
 from crossover.bench.workloads.readers.stored import StoredNetwork
 from crossover.bench.workloads.readers.writing import WrittenLayer, write
 from crossover.bench.workloads.recipes import TRAINING_KERNEL
-from crossover.bench.workloads.training.recipe import TrainingRecipe
+from crossover.bench.workloads.training.recipe import LEARNING_RATES, TrainingRecipe
 from crossover.kernels.base import PASSES
 
 
@@ -156,9 +156,8 @@ def _train(options: argparse.Namespace, command: str) -> int:
     dataset = mnist.load(asked.data)
     checkpoints.check_cache()
     with progress(asked.quiet) as report:
-        tell = training_progress(recipes, report)
-        trained = [checkpoints.obtain(recipe, dataset, tell) for recipe in recipes]
-    _print(trained, asked.json)
+        models = trained(recipes, dataset, report)
+    _print(models, asked.json)
     return EXIT_FINE
 
 
@@ -228,7 +227,15 @@ def _recipes(name: str, asked: TrainingOptions) -> list[TrainingRecipe]:
     how = asked.pattern, asked.scope, asked.seed, asked.kernel
     digest, code = mnist.load(asked.data).digest, registry.code_of(asked.pattern)
     return [
-        TrainingRecipe(name, digest, sparsity, *how, code=code) for sparsity in asked.sparsities
+        TrainingRecipe(
+            name,
+            digest,
+            sparsity,
+            *how,
+            rate=LEARNING_RATES.of(sparsity, asked.pattern),
+            code=code,
+        )
+        for sparsity in asked.sparsities
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from crossover.bench.harness import compilation
 from crossover.bench.harness.clocks import Call
+from crossover.bench.harness.examination.examiner import rows_to_check
 from crossover.bench.harness.examination.layer import LayerExaminer
 from crossover.bench.harness.examination.operands import Content, Operands, rearranged, rounded
 from crossover.bench.harness.task import Description, PreparedCall, Task, TooLargeError
@@ -31,8 +32,6 @@ from crossover.kernels.processor import LINE, PAGE, aligned_empty
 
 # A problem this small, in floats, takes the GPU no longer than its launch takes the host.
 _LAUNCH_BOUND = 1 << 22
-# Of a result with more entries than this so many rows are checked.
-_LARGE_RESULT, _CHECKED_ROWS = 1 << 22, 64
 # Recipes of whole networks, which others set up.
 _WHOLE = NetworkWeights, GivenWeights, ServedNetwork, LearnedNetwork
 #: What an operand is for: a pass, and the columns of X.
@@ -209,8 +208,7 @@ def _made(workload: Workload) -> tuple[Weight, tuple[Content, Content], Descript
     m, k = weight.shape
     n = x.shape[1]
     result = {"forward": m * n, "backward_input": k * n, "backward_weight": m * k}
-    large = result[workload.pass_] > _LARGE_RESULT
-    oracle = Oracle(weight, x, dy, _CHECKED_ROWS if large else 0, workload.seed)
+    oracle = Oracle(weight, x, dy, rows_to_check(result[workload.pass_]), workload.seed)
     other_x, other_dy = (rearranged(each, workload.seed) for each in (x, dy))
     other = Content(other_x, other_dy, oracle.with_sides(other_x, other_dy))
     description = Description(

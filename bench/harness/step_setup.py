@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +25,12 @@ import numpy as np
 from crossover.bench.harness import compilation
 from crossover.bench.harness.clocks import Call, HostClock
 from crossover.bench.harness.examination.examiner import finite, spoil
-from crossover.bench.harness.examination.step import ExaminedKernel, RecordingKernel, StandIn
+from crossover.bench.harness.examination.step import (
+    ExaminedKernel,
+    RecordingKernel,
+    StandIn,
+    oracle_of,
+)
 from crossover.bench.harness.layer_setup import refusal_for_size
 from crossover.bench.harness.task import Description, PreparedCall, Task
 from crossover.bench.harness.trained.description import described, products_of
@@ -36,6 +42,7 @@ from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training.descent import OPTIMIZERS
 from crossover.bench.workloads.training.model import Model, loss_gradient, pixels
 from crossover.kernels.base import Array, Kernel, Pass, Problem
+from crossover.kernels.oracle import Oracle
 from crossover.kernels.processor import PAGE, aligned_empty
 from crossover.kernels.verdicts import Verdict
 
@@ -63,6 +70,15 @@ class StepSetup:
         if isinstance(first, Linear) and first.inputs != PIXELS:
             self.pixels, self.other_pixels = self.rng.random((2, first.inputs, batch), np.float32)
 
+    @cached_property
+    def oracles(self) -> list[Oracle]:
+        """Return the oracle of each layer's W, as kernels are given it."""
+        return [oracle_of(state.weight, self.drawn_seed()) for state in self.states]
+
+    def drawn_seed(self) -> int:
+        """Return the seed of where large results are looked at, another each time."""
+        return int(self.rng.integers(1 << 32))
+
     @property
     def problems(self) -> list[Problem]:
         """Return the products of a step."""
@@ -81,7 +97,7 @@ class StepSetup:
         if reason := next(filter(None, reasons), None) or refusal_for_size(kernel, *problems):
             return Row(kernel.name, "skipped", reason), None
         with compilation.stopwatch() as compiled:
-            verdict = Step(self, kernel).check()
+            verdict = Step(self, kernel).check(self.drawn_seed())
             compile_s = compiled()
         begin = time.perf_counter()
         step = Step(self, kernel)
@@ -131,16 +147,19 @@ class Step:
         """Write other pixels (784, n) where the first layer reads them."""
         self.pixels[...] = self.model.xp.asarray(pixels)
 
-    def check(self) -> Verdict:
-        """Take a step and return the worst verdict on its products and updates."""
-        examined = ExaminedKernel(self.kernel, self.model)
+    def check(self, seed: int) -> Verdict:
+        """Take a step and return the worst verdict on its products and updates.
+
+        ``seed`` says where large results are looked at.
+        """
+        examined = ExaminedKernel(self.kernel, self.model, seed)
         with self.replaced_by(examined):
             self(_CHECKED_RATE)
         return examined.worst()
 
-    def check_unannounced(self, rng: np.random.Generator) -> Verdict:
+    def check_unannounced(self, setup: StepSetup) -> Verdict:
         """Take a step like the timed ones; return the worst verdict on the products it recorded."""
-        recording = RecordingKernel(self.kernel, self.model, rng)
+        recording = RecordingKernel(self.kernel, self.model, setup.rng, setup.oracles)
         with self.replaced_by(recording):
             self(0.0)
         return recording.worst()
@@ -159,7 +178,7 @@ class StepExaminer:
     """The examiner of the steps that one kernel takes."""
 
     def __init__(self, step: Step, setup: StepSetup) -> None:
-        self._step, self._rng = step, setup.rng
+        self._step, self._setup, self._rng = step, setup, setup.rng
         self._images, self._others = setup.pixels, setup.other_pixels
         self._shown = self._images
 
@@ -187,9 +206,10 @@ class StepExaminer:
 
     def check(self, result: Any) -> Verdict:
         """Take a step that is recorded, and at the end one that is examined; judge both."""
-        verdict = self._step.check_unannounced(self._rng)
-        at_the_end = self._images is self._others
-        return self._step.check() if verdict.right and at_the_end else verdict
+        verdict = self._step.check_unannounced(self._setup)
+        if verdict.right and self._images is self._others:  # the end
+            return self._step.check(self._setup.drawn_seed())
+        return verdict
 
     def change_kind(self, returned: Any) -> None:
         """Show other images."""

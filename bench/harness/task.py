@@ -32,7 +32,7 @@ EXIT_GPU_LOST = 70
 SLOWER_ON_FRESH = "slower on fresh X"
 TakeTurn = Callable[[str], None]
 #: Told the share of a training that is done.
-TellShare = Callable[[float], None]
+ReportShare = Callable[[float], None]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import psutil
 
 from crossover.bench.harness.pyperf_timer import time_by_pyperf
 from crossover.bench.harness.sources import KernelSource
-from crossover.bench.harness.task import Description, Outcome, Task, TellShare
-from crossover.bench.harness.worker import TIME_LIMIT_S, Worker, unheard
+from crossover.bench.harness.task import Description, Outcome, ReportShare, Task
+from crossover.bench.harness.worker import TIME_LIMIT_S, Worker, ignore_share
 from crossover.bench.records.rows import ProblemRecord, Visit, VisitRecord
 from crossover.bench.workloads.problem import Problem, Setting, identity
 
@@ -41,8 +41,10 @@ class Visitor:
         self._time_limit_s, self._process_life_s = time_limit_s, process_life_s
         self._workers: dict[Setting, _Running] = {}
 
-    def visit(self, task: Task, run_id: str, series: str, watch: TellShare = unheard) -> Visit:
-        """Return what came of one task, not stored yet; ``watch`` hears how far a training is.
+    def visit(
+        self, task: Task, run_id: str, series: str, report_share: ReportShare = ignore_share
+    ) -> Visit:
+        """Return what came of one task, not stored yet; ``report_share`` hears of a training.
 
         Raises:
             WorkerError: if the worker process could not do its own part.
@@ -55,7 +57,7 @@ class Visitor:
             if task.fresh_process:
                 self.renew()
             worker = self._worker(task.problem.setting, task.not_in)
-            outcome = worker.measure(task, watch)
+            outcome = worker.measure(task, report_share)
             process = worker.process_name
         problem = problem_record(task.problem, outcome)
         record = VisitRecord(

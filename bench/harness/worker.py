@@ -32,10 +32,10 @@ from crossover.bench.harness.step_setup import StepSetup
 from crossover.bench.harness.task import (
     EXIT_GPU_LOST,
     Outcome,
+    ReportShare,
     Setup,
     TakeTurn,
     Task,
-    TellShare,
     run,
 )
 from crossover.bench.harness.trained.beside import take_first_steps, train_epochs
@@ -60,8 +60,8 @@ _START_LIMIT_S = 120.0
 _NOBODY = -1
 
 
-def unheard(share: float) -> None:
-    """Hear how far a training is, and tell nobody."""
+def ignore_share(share: float) -> None:
+    """Show nobody how far a training is."""
 
 
 class WorkerError(InputError):
@@ -88,8 +88,8 @@ class Worker:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def measure(self, task: Task, watch: TellShare = unheard) -> Outcome:
-        """Return the outcome of every kernel of ``task``; ``watch`` hears how far a training is.
+    def measure(self, task: Task, report_share: ReportShare = ignore_share) -> Outcome:
+        """Return the outcome of every kernel of ``task``; ``report_share`` hears of a training.
 
         Raises:
             WorkerError: if the process ends twice in no kernel's turn.
@@ -98,7 +98,7 @@ class Worker:
         died_idle = False
         while True:
             names = [name for name in task.kernels if name not in lost]
-            answer = self._attempt(task, names, watch)
+            answer = self._attempt(task, names, report_share)
             if isinstance(answer, Outcome):
                 rows = answer.rows | lost
                 ordered = {name: rows[name] for name in task.kernels}
@@ -141,7 +141,9 @@ class Worker:
             self.close()
             raise WorkerError("the worker process did not start: see its messages above")
 
-    def _attempt(self, task: Task, names: list[str], watch: TellShare) -> Outcome | tuple[str, str]:
+    def _attempt(
+        self, task: Task, names: list[str], report_share: ReportShare
+    ) -> Outcome | tuple[str, str]:
         """Return the outcome, or (the kernel that lost the worker or "", why)."""
         if not names:
             return Outcome(None, {}, {})
@@ -159,7 +161,7 @@ class Worker:
             now = time.monotonic()
             if self._share.value != share:
                 share = self._share.value
-                watch(share)
+                report_share(share)
             if self._turns.value != turns:
                 turns, since = self._turns.value, now
             elif now - since > limit_s and self._turn.value != _NOBODY:
@@ -212,12 +214,12 @@ def _serve(pipe: Any, turn: Any, turns: Any, share: Any, source: KernelSource, p
                 turn.value = names.index(name) if name else _NOBODY
                 turns.value += 1
 
-            def tell(done: float) -> None:
+            def report_share(done: float) -> None:
                 share.value = done
 
             try:
                 outcome: Outcome | Exception = carry_out(
-                    task, {name: kernels[name] for name in names}, take_turn, tell
+                    task, {name: kernels[name] for name in names}, take_turn, report_share
                 )
             except Exception as error:  # of the harness or the operands: the parent's to tell
                 outcome = error
@@ -227,13 +229,16 @@ def _serve(pipe: Any, turn: Any, turns: Any, share: Any, source: KernelSource, p
 
 
 def carry_out(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare = unheard
+    task: Task,
+    kernels: Mapping[str, Kernel],
+    take_turn: TakeTurn,
+    report_share: ReportShare = ignore_share,
 ) -> Outcome:
-    """Return what came of a task: of a race, or of trainings, which ``tell`` how far they are."""
+    """Return what came of a task: of a race, or of trainings, of which ``report_share`` hears."""
     training = TRAININGS.get(task.problem.workload.computes)
     if training is None:
         return run(task, set_up, kernels, take_turn)
-    return training(task, kernels, take_turn, tell)
+    return training(task, kernels, take_turn, report_share)
 
 
 def set_up(task: Task) -> Setup:

@@ -91,7 +91,8 @@ def merged(parts: Iterable[Contents]) -> Contents:
             known = studies.get(study.study_id, study)
             studies[study.study_id] = max(known, study, key=lambda each: each.asked_at)
         for visit in part.visits:
-            _check_same(problems.setdefault(visit.problem.problem_id, visit.problem), visit)
+            if visit.problem.was_made:
+                _check_same(problems.setdefault(visit.problem.problem_id, visit.problem), visit)
             visits[visit_key(visit)] = visit
         commits |= {_commit_key(each): each for each in part.commits}
     return Contents(

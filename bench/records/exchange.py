@@ -57,7 +57,8 @@ def _lines(whole: Contents) -> Iterator[dict[str, Any]]:
         yield {"kernels": [vars(each) for each in kernels], "run_id": run_id}
     for study in whole.studies:
         yield {"study": vars(study)}
-    problems = {visit.problem.problem_id: visit.problem for visit in whole.visits}
+    known = sorted((visit.problem for visit in whole.visits), key=lambda each: each.was_made)
+    problems = {problem.problem_id: problem for problem in known}
     for _, problem in sorted(problems.items()):
         yield {"problem": vars(problem)}
     for visit in whole.visits:

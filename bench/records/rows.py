@@ -127,6 +127,11 @@ class ProblemRecord:
     #: Bytes of W in each format.
     format_bytes: dict[str, int]
 
+    @property
+    def was_made(self) -> bool:
+        """Return whether the worker could make it: otherwise no size of it is known."""
+        return self.m > 0
+
 
 @dataclass(frozen=True)
 class VisitRecord:
@@ -150,6 +155,10 @@ class VisitRecord:
 
 #: A trained network's accuracy on training images that it never saw, where there are any.
 HELD_OUT = "held-out accuracy"
+#: How often its weights went through the training images, dense at first or not.
+EPOCHS = "epochs"
+#: 1 where it was sparse from its first step on, 0 where it was not.
+STARTS_SPARSE = "starts sparse"
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class Row:
     #: at most over all layers, in units of the largest weight of the layer.
     differences: list[float] = field(default_factory=list)
     #: Of a trained network, what was counted of the pattern of each layer: ``fc1 overlap``, say;
-    #: and ``HELD_OUT``.
+    #: and ``HELD_OUT``, ``EPOCHS`` and ``STARTS_SPARSE``.
     facts: dict[str, float] = field(default_factory=dict)
     #: Seconds of converting W to the operand (on a GPU: and moving it there), and back.
     prepare_s: float | None = None

@@ -97,7 +97,9 @@ class Store:
             return [self._inserted(visit) for visit in visits]
 
     def _inserted(self, visit: Visit) -> Visit:
-        self._execute_insert("problems", [encoded(visit.problem)], "IGNORE")
+        # One that could not be made before, and now was, takes the place of what was known.
+        again = "REPLACE" if visit.problem.was_made else "IGNORE"
+        self._execute_insert("problems", [encoded(visit.problem)], again)
         number = self._execute_insert("visits", [{**encoded(visit.record), "visit_id": None}])
         rows = [{"visit_id": number} | encoded(row) for row in visit.rows.values()]
         self._execute_insert("rows", rows)

@@ -16,7 +16,7 @@ from crossover.bench.statistics.comparison import (
     if_enough,
     log_ratios,
 )
-from crossover.bench.statistics.intervals import Interval, VisitMedians, pooled_intervals
+from crossover.bench.statistics.intervals import NOTHING, Interval, VisitMedians, pooled_intervals
 
 #: So many kernels race on.
 MOST_DENSE, MOST_SPARSE = 2, 3
@@ -115,6 +115,27 @@ def fastest_speedups(
         key: if_enough(interval, visits)
         for key, interval, visits in zip(found, intervals, behind, strict=True)
     }
+
+
+def speedup_of_fastest(sparse: Sequence[Measurement], dense: Sequence[Measurement]) -> Interval:
+    """Return the speedup of the fastest of ``sparse`` over that of ``dense``; NaN without both.
+
+    All are of one contest. Each visit states those that were the fastest in the others.
+    """
+    if not sparse or not dense:
+        return NOTHING
+    ends = [min(each, key=lambda it: it.time_s) for each in (sparse, dense)]
+    visits = Pair(*ends).shared_visits
+    sides = [
+        [it.kernel.name for it in each if all(v.measured(it.kernel.name) for v in visits)]
+        for each in (sparse, dense)
+    ]
+    if not visits:
+        return NOTHING
+    chosen = zip(*(cross_fitted(names, visits) for names in sides), visits, strict=True)
+    ratios = [(visit, log_ratios(slower, quicker, [visit])[0]) for quicker, slower, visit in chosen]
+    (interval,) = pooled_intervals([by_process(ratios)], [Pair(*ends).group])
+    return if_enough(interval, visits)
 
 
 def _distance(point: Contest, dense: str) -> float:

@@ -113,10 +113,10 @@ def _visit_next(
     if task is None:
         return None
 
-    def watch(share: float) -> None:
-        report(replace(state, done=state.done + share * state.next))
+    def report_share(share: float) -> None:
+        report(replace(state, done=state.done + share * state.next_cost))
 
-    return visitor.visit(task, run_id, study.series, watch)
+    return visitor.visit(task, run_id, study.series, report_share)
 
 
 def study_record(study: Study, run_id: str, command: str) -> StudyRecord:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from crossover.bench.workloads.recipes import (
     WeightRecipe,
     trained_layers,
 )
-from crossover.bench.workloads.training.recipe import TrainingRecipe
+from crossover.bench.workloads.training.recipe import LEARNING_RATES, TrainingRecipe
 
 # A file is pruned further where that leaves out so much more, as a share of all weights.
 _LEAST_FURTHER = 0.005
@@ -116,6 +115,7 @@ class TrainedSource(NetworkSource):
                 asked.pattern,
                 asked.scope,
                 asked.seed,
+                rate=LEARNING_RATES.of(sparsity, asked.pattern),
                 code=registry.code_of(asked.pattern),
             )
             for sparsity in asked.sparsities
@@ -143,23 +143,12 @@ def trained(
     Raises:
         InputError: if a checkpoint cannot be written.
     """
-    tell = training_progress(recipes, report)
-    return [checkpoints.obtain(recipe, dataset, tell) for recipe in recipes]
+    share_of_all = checkpoints.share_of_all(recipes)
 
+    def report_share(recipe: TrainingRecipe, share: float) -> None:
+        report(Progress("train", recipe.title, share_of_all(recipe, share), 1.0))
 
-def training_progress(
-    recipes: Sequence[TrainingRecipe], report: Report
-) -> Callable[[TrainingRecipe, float], None]:
-    """Return what :func:`checkpoints.obtain` tells its progress: shares of all epochs to come."""
-    missing = {r.key: r for recipe in recipes for r in checkpoints.untrained(recipe)}
-    epochs = {key: float(max(1, recipe.epochs)) for key, recipe in missing.items()}
-    starts = dict(zip(epochs, itertools.accumulate([0.0, *epochs.values()]), strict=False))
-
-    def tell(recipe: TrainingRecipe, done: float) -> None:
-        position = starts[recipe.key] + done * epochs[recipe.key]
-        report(Progress("train", recipe.title, position, sum(epochs.values())))
-
-    return tell
+    return [checkpoints.obtain(recipe, dataset, report_share) for recipe in recipes]
 
 
 def check_batches(batches: Sequence[int], images: int) -> None:

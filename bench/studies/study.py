@@ -37,7 +37,7 @@ class Progress:
     done: float
     total: float
     #: What ``done`` grows by while the visit is made that comes next.
-    next: float = 0.0
+    next_cost: float = 0.0
 
 
 Report = Callable[[Progress], None]

@@ -8,9 +8,10 @@ random one starts from the dense network of the same seed, and trains longer the
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -82,12 +83,12 @@ def checkpoint_path(recipe: TrainingRecipe) -> Path:
 def obtain(
     recipe: TrainingRecipe,
     dataset: Dataset,
-    progress: Callable[[TrainingRecipe, float], None] | None = None,
+    report_share: Callable[[TrainingRecipe, float], None] | None = None,
 ) -> TrainedModel:
     """Return the network of ``recipe``, trained now unless a checkpoint of it is kept.
 
     A training that was interrupted goes on from its last whole epoch; one that another process is
-    at is waited for. ``progress`` is told the recipe in training and the share that is done.
+    at is waited for. ``report_share`` hears the recipe in training and the share that is done.
 
     Raises:
         InputError: if the checkpoint cannot be read or written.
@@ -95,16 +96,16 @@ def obtain(
     path = checkpoint_path(recipe)
     if (kept := _kept(path, recipe)) is not None:
         return kept
-    start = {name: obtain(parent, dataset, progress) for name, parent in recipe.parents.items()}
-    told = partial(progress, recipe) if progress else None
-    tell = partial(print, "waiting for", file=sys.stderr)
+    start = {name: obtain(parent, dataset, report_share) for name, parent in recipe.parents.items()}
+    share_of_it = partial(report_share, recipe) if report_share else None
+    say = partial(print, "waiting for", file=sys.stderr)
     lock = path.with_suffix(".lock")
-    with sole_writer(lock, f"the training of {recipe.title}", OTHER_CACHE, tell):
-        if (kept := _kept(path, recipe, tell=True)) is not None:
+    with sole_writer(lock, f"the training of {recipe.title}", OTHER_CACHE, say):
+        if (kept := _kept(path, recipe, say_damage=True)) is not None:
             return kept  # made by the process that was waited for
         for leftover in path.parent.glob(f".{path.stem}.*-*"):  # of writers that were killed
             leftover.unlink(missing_ok=True)
-        trained = _train(recipe, start, dataset, told)
+        trained = _train(recipe, start, dataset, share_of_it)
         _save(path, trained)
         for done in (path.with_suffix(_STAGE), lock):
             with suppress(OSError):  # Windows keeps what is open
@@ -112,14 +113,14 @@ def obtain(
         return trained
 
 
-def _kept(path: Path, recipe: TrainingRecipe, tell: bool = False) -> TrainedModel | None:
+def _kept(path: Path, recipe: TrainingRecipe, say_damage: bool = False) -> TrainedModel | None:
     """Return the network that ``path`` holds, or None where it is missing or damaged."""
     try:
         return _load(path, recipe)
     except FileNotFoundError:
         return None
     except DamagedError as error:
-        if tell:
+        if say_damage:
             print(f"{path} is damaged ({error}); training anew", file=sys.stderr)
         return None
 
@@ -155,6 +156,24 @@ def untrained(recipe: TrainingRecipe) -> list[TrainingRecipe]:
     return list(dict.fromkeys([*found, recipe]))
 
 
+def share_of_all(recipes: Sequence[TrainingRecipe]) -> Callable[[TrainingRecipe, float], float]:
+    """Return what turns the share of one training into that of all epochs of ``recipes`` to come.
+
+    Those that are kept by now do not count; the parents of the others do.
+    """
+    missing = dict.fromkeys(due for recipe in recipes for due in untrained(recipe))
+    epochs = {recipe: float(max(1, recipe.epochs)) for recipe in missing}
+    starts = dict(zip(epochs, itertools.accumulate([0.0, *epochs.values()]), strict=False))
+    total = sum(epochs.values())
+
+    def of_all(recipe: TrainingRecipe, share: float) -> float:
+        if recipe not in starts:  # it was kept a moment ago
+            return 0.0
+        return (starts[recipe] + share * epochs[recipe]) / total
+
+    return of_all
+
+
 def kept_checkpoints() -> list[tuple[Path, TrainingRecipe, float]]:
     """Return (path, recipe, accuracy) of every readable checkpoint, by name."""
     found = []
@@ -172,7 +191,7 @@ def _train(
     recipe: TrainingRecipe,
     parents: Mapping[Parent, TrainedModel],
     dataset: Dataset,
-    progress: Callable[[float], None] | None,
+    report_share: Callable[[float], None] | None,
 ) -> TrainedModel:
     specification = network(recipe.network)
     rng = recipe.generator()
@@ -185,7 +204,8 @@ def _train(
     stages = StagedTraining(stage_path, specification, recipe.kept, kernel)
     states = {name: parent.states for name, parent in parents.items()}
     begin = partial(beginning, recipe, states, rng)
-    model, seconds = stages.train(begin, recipe.part_of(dataset), schedule, rng, method, progress)
+    part = recipe.part_of(dataset)
+    model, seconds = stages.train(begin, part, schedule, rng, method, report_share)
     right = accuracy(model, dataset.test_images, dataset.test_labels)
     return TrainedModel(recipe, tuple(model.states()), right, seconds)
 

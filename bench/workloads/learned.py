@@ -43,19 +43,20 @@ class LearnedNetwork:
     def network(self) -> Network:
         return network(self.training.network)
 
-    def trained(self, tell: Callable[[float], None] | None = None) -> TrainedModel:
+    def trained(self, report_share: Callable[[float], None] | None = None) -> TrainedModel:
         """Return the network, trained now unless a checkpoint of it is kept.
 
-        ``tell`` hears which share of its training is done, its parents' included.
+        ``report_share`` hears which share of its epochs is done, its parents' included.
         """
         registry.load(self.modules)
-        due = checkpoints.untrained(self.training) if tell else []
-
-        def progress(recipe: TrainingRecipe, share: float) -> None:
-            if tell and recipe in due:
-                tell((due.index(recipe) + share) / len(due))
-
-        return checkpoints.obtain(self.training, mnist.load(), progress)
+        if report_share is None:
+            return checkpoints.obtain(self.training, mnist.load())
+        share_of_all = checkpoints.share_of_all([self.training])
+        return checkpoints.obtain(
+            self.training,
+            mnist.load(),
+            lambda recipe, share: report_share(share_of_all(recipe, share)),
+        )
 
     def beginning(self) -> tuple[Sequence[LayerState], np.random.Generator]:
         """Return the layers that its training begins with, and the generator of what follows."""

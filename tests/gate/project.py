@@ -137,7 +137,7 @@ class Machine:
         self._processes += 1
         yield self
 
-    def visit(self, task: Task, run_id: str, series: str, watch: object = None) -> Visit:
+    def visit(self, task: Task, run_id: str, series: str, report_share: object = None) -> Visit:
         self.before(len(self.visits))
         self._processes += task.fresh_process
         rng = np.random.default_rng(len(self.visits))

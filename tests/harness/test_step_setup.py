@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossover.bench.harness.examination import examiner
 from crossover.bench.harness.examination.step import ExaminedKernel
 from crossover.bench.harness.step_setup import InsideClock, Step, StepSetup
 from crossover.bench.harness.task import Task
@@ -21,8 +22,9 @@ from crossover.bench.workloads.training.descent import OPTIMIZERS, Adam, Gradien
 from crossover.bench.workloads.training.model import LayerState, Model, loss_gradient
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 from crossover.kernels import base
-from crossover.kernels.base import PASSES, Kernel, Weight
+from crossover.kernels.base import PASSES, Array, Kernel, Weight
 from crossover.kernels.cpu.numpy_dense import NumpyMaskedUpdate
+from crossover.kernels.oracle import Oracle
 from crossover.kernels.verdicts import check_update
 from tests.fakes import CLOCK
 from tests.in_process import FAKES, outcome
@@ -189,6 +191,46 @@ def test_a_wrong_step_is_never_timed(name: str, says: str) -> None:
     assert row.status == {"fake-raising": "failed", "fake-forward": "skipped"}.get(name, "wrong")
     assert row.samples == []
     assert re.search(says, row.reason)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_large_results_are_looked_at_in_part(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examiner, "_LARGE_RESULT", 0 if large else 1 << 22)
+    monkeypatch.setattr(examiner, "_CHECKED_ROWS", 1)
+    looked_at: list[int] = []
+    with_sides = Oracle.with_sides
+
+    def noted(oracle: Oracle, x: Array, dy: Array, rows: int | None = None) -> Oracle:
+        looked_at.append(rows or 0)
+        return with_sides(oracle, x, dy, rows)
+
+    monkeypatch.setattr(Oracle, "with_sides", noted)
+    rows = rows_of(step_task("numba-csr", "fake-wrong"))
+    assert (rows["numba-csr"].status, rows["fake-wrong"].status) == ("measured", "wrong")
+    assert set(looked_at) == ({1} if large else {0})
+
+
+class Drifting(NumpyMaskedUpdate):
+    """Changes W where it should only read it, from its nth product on."""
+
+    name = "fake-drifting"
+
+    def __init__(self, products: int) -> None:
+        self.left = products
+
+    def forward(self, operand: Any, x: Any, out: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            operand.values[0] += 1
+        return super().forward(operand, x, out)
+
+
+@pytest.mark.parametrize("products", [0, 1, 6])
+def test_a_product_may_not_change_the_weights(products: int) -> None:
+    kernel = Drifting(products)
+    row = outcome(step_task(kernel.name), {kernel.name: kernel}).rows[kernel.name]
+    assert row.status == "wrong"
+    assert re.search(r"fc[12] forward: .* results are wrong", row.reason)
 
 
 def test_a_step_that_turns_wrong_is_noticed_after_it_was_timed() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossover.bench.harness.task import Outcome, Task, TellShare
+from crossover.bench.harness.task import Outcome, ReportShare, Task
 from crossover.bench.harness.trained import beside
 from crossover.bench.harness.trained.exact import EXACT
-from crossover.bench.harness.worker import carry_out, unheard
+from crossover.bench.harness.worker import carry_out, ignore_share
 from crossover.bench.records.rows import HELD_OUT
 from crossover.bench.workloads import mnist, networks
 from crossover.bench.workloads.learned import LearnedNetwork
@@ -43,9 +43,9 @@ def task(computes: Computes, *kernels: str, method: str = "erdos-renyi", **field
     return Task(Problem(workload, Setting(1)), kernels, 0.0, (0,))
 
 
-def outcome(given: Task, tell: TellShare = unheard) -> Outcome:
+def outcome(given: Task, report_share: ReportShare = ignore_share) -> Outcome:
     kernels = {name: KERNELS[name] for name in given.kernels}
-    return carry_out(given, kernels, lambda _: None, tell)
+    return carry_out(given, kernels, lambda _: None, report_share)
 
 
 def test_a_training_tells_its_accuracy_and_what_is_left() -> None:

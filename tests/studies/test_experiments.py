@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -127,6 +128,25 @@ def test_an_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
     answer = section.record["answers"][0]
     assert len(answer["accuracy"]["values"]) == 3
     assert answer["races"]["64"]["time_s"] > 0
+
+
+def test_a_training_that_failed_has_another_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(LearnedNetwork, "trained", out_of_memory)
+        first = conduct([Little(QUICK)], tmp_path, "test")
+    assert first.visits_made == 6  # the trainings: there is nothing to race
+    assert page.sections(load(tmp_path), "pruning-ways")[0].record["answers"] == []
+    second = conduct([Little(QUICK)], tmp_path, "test")
+    assert (second.visits_kept, second.visits_made) == (0, 18)
+    assert len(page.sections(load(tmp_path), "pruning-ways")[0].record["answers"]) == 2
+    third = conduct([Little(QUICK)], tmp_path, "test")
+    assert (third.visits_kept, third.visits_made) == (18, 0)
+
+
+def out_of_memory(*given: object) -> NoReturn:
+    raise MemoryError("planted")
 
 
 def test_seeds_are_visited_by_processes_of_their_own(tmp_path: Path) -> None:

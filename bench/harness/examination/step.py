@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from crossover.bench.harness.examination.examiner import poison, spoil
+from crossover.bench.harness.examination.examiner import poison, rows_to_check, spoil
 from crossover.bench.workloads.training.model import Model
 from crossover.kernels.base import Array, Kernel, Pass, Weight
 from crossover.kernels.oracle import Oracle
@@ -51,10 +52,11 @@ class _JudgingKernel(StandIn):
     def _judge(self, pass_: Pass, operand: Any, x: Any, dy: Any, result: Any) -> None:
         """Note the verdict on ``result``; all arrays are the kernel's own."""
         kernel = self._kernel
-        index, weight = self._weight(operand)
-        nothing = np.empty((0, 0), np.float32)
+        index = self._index(operand)
+        oracle = self._oracle(index, operand)
+        weight = oracle.weight
         had_x, had_dy = (
-            nothing.reshape(rows, 0) if each is None else kernel.fetch(each)
+            _no_columns(rows) if each is None else kernel.fetch(each)
             for rows, each in zip(weight.shape[::-1], (x, dy), strict=True)
         )
         host = (
@@ -63,14 +65,16 @@ class _JudgingKernel(StandIn):
             else kernel.fetch(result)
         )
         arithmetic = kernel.arithmetic[weight.values.dtype.name]
-        self._note(index, pass_, Oracle(weight, had_x, had_dy).check(pass_, host, arithmetic))
+        given = oracle.with_sides(had_x, had_dy, rows_to_check(host.size))
+        self._note(index, pass_, given.check(pass_, host, arithmetic))
 
-    def _weight(self, operand: Any) -> tuple[int, Weight]:
-        """Return which layer's ``operand`` it is, and W as it holds it now."""
-        index = next(i for i, each in enumerate(self._model.weights) if each is operand)
-        values: Array = np.array(self._kernel.dense_weight(operand))
-        # A plain dense kernel moves its zeros too, and multiplies by what they became.
-        return index, Weight(values, self._model.patterns[index] | (values != 0))
+    def _index(self, operand: Any) -> int:
+        """Return which layer's ``operand`` it is."""
+        return next(i for i, each in enumerate(self._model.weights) if each is operand)
+
+    def _oracle(self, index: int, operand: Any) -> Oracle:
+        """Return the oracle of the W that layer ``index`` should have, whatever a kernel did."""
+        raise NotImplementedError
 
     def _note(self, index: int, what: str, verdict: Verdict) -> None:
         self.verdicts.append((f"{self._model.network.layers[index].name} {what}", verdict))
@@ -79,8 +83,27 @@ class _JudgingKernel(StandIn):
 class ExaminedKernel(_JudgingKernel):
     """Each product and each update is judged as it is computed, on outputs that hold NaN."""
 
+    def __init__(self, kernel: Kernel, model: Model, seed: int = 0) -> None:
+        """Take the ``seed`` of where large results are looked at."""
+        super().__init__(kernel, model)
+        self._seed = seed
+        # Of each layer that was judged its operand, and the oracle of what that held then.
+        self._held: dict[int, tuple[Any, Oracle]] = {}
+
+    def _oracle(self, index: int, operand: Any) -> Oracle:
+        """Return that of the W which was held before the first product: only updates change it."""
+        held, oracle = self._held.get(index, (None, None))
+        if oracle is None or held is not operand:
+            values: Array = np.array(self._kernel.dense_weight(operand))
+            # A plain dense kernel moves its zeros too, and multiplies by what they became.
+            weight = Weight(values, self._model.patterns[index] | (values != 0))
+            oracle = oracle_of(weight, self._seed)
+            self._held[index] = operand, oracle
+        return oracle
+
     def run(self, pass_: Pass, operand: Any, x: Any, dy: Any, out: Any) -> Any:
         """Return the result of ``pass_``, and note the oracle's verdict on it."""
+        self._oracle(self._index(operand), operand)  # before the kernel has W to itself
         poison(self._kernel, out)
         result = self._kernel.run(pass_, operand, x, dy, out)
         self._judge(pass_, operand, x, dy, result)
@@ -88,11 +111,14 @@ class ExaminedKernel(_JudgingKernel):
 
     def update(self, operand: Any, step: Any, rate: float) -> None:
         """Subtract ``rate * step`` from W in place, and note whether that is what happened."""
-        index, before = self._weight(operand)
+        index = self._index(operand)
+        before = self._oracle(index, operand).weight
         direction = np.array(self._kernel.dense_gradient(operand, step))
         self._kernel.update(operand, step, rate)
         after = self._kernel.dense_weight(operand)
-        self._note(index, "update", check_update(before, direction, rate, after, self._kernel))
+        verdict = check_update(before, direction, rate, after, self._kernel)
+        self._note(index, "update", verdict)
+        del self._held[index]
 
 
 class RecordingKernel(_JudgingKernel):
@@ -102,10 +128,16 @@ class RecordingKernel(_JudgingKernel):
     leave the weights as they are.
     """
 
-    def __init__(self, kernel: Kernel, model: Model, rng: np.random.Generator) -> None:
+    def __init__(
+        self, kernel: Kernel, model: Model, rng: np.random.Generator, oracles: Sequence[Oracle]
+    ) -> None:
+        """Take the oracle of each layer's W, as it was given to the kernel."""
         super().__init__(kernel, model)
-        self._rng = rng
+        self._rng, self._oracles = rng, oracles
         self._products: list[tuple[Pass, Any, Any, Any, Any]] = []
+
+    def _oracle(self, index: int, operand: Any) -> Oracle:
+        return self._oracles[index]
 
     def run(self, pass_: Pass, operand: Any, x: Any, dy: Any, out: Any) -> Any:
         """Return the result of ``pass_`` into a spoilt output, and keep copies."""
@@ -125,3 +157,14 @@ class RecordingKernel(_JudgingKernel):
     def _copied(self, array: Any) -> Any:
         kernel = self._kernel
         return None if array is None else kernel.put(kernel.local(array).copy())
+
+
+def oracle_of(weight: Weight, seed: int) -> Oracle:
+    """Return the oracle of a weight, without X and dY."""
+    m, k = weight.shape
+    return Oracle(weight, _no_columns(k), _no_columns(m), seed=seed)
+
+
+def _no_columns(rows: int) -> Array:
+    """Return (rows, 0): the side of a product that a pass does not read."""
+    return np.empty((rows, 0), np.float32)

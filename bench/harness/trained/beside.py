@@ -17,7 +17,7 @@ import numpy as np
 
 from crossover.bench.harness.examination.step import ExaminedKernel
 from crossover.bench.harness.layer_setup import refusal_for_size
-from crossover.bench.harness.task import Outcome, TakeTurn, Task, TellShare
+from crossover.bench.harness.task import Outcome, ReportShare, TakeTurn, Task
 from crossover.bench.harness.trained.description import described, products_of
 from crossover.bench.harness.trained.exact import EXACT
 from crossover.bench.records.rows import Row
@@ -139,7 +139,7 @@ class _Beside:
         if reason := next(filter(None, reasons), None) or refusal_for_size(kernel, *problems):
             return Row(kernel.name, "skipped", reason)
         model = self.model(kernel)
-        examined = ExaminedKernel(kernel, model)
+        examined = ExaminedKernel(kernel, model, int(self.order.integers(1 << 32)))
         model.kernel = cast(Kernel, examined)
         descent = self.optimizer(model)
         images, labels = self.dataset.train_images, self.dataset.train_labels
@@ -160,7 +160,7 @@ class _Beside:
 
 
 def train_epochs(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, report_share: ReportShare
 ) -> Outcome:
     """Return the times of whole epochs, and the accuracy on the test set after each."""
     it = _Beside(task, kernels, take_turn)
@@ -181,20 +181,20 @@ def train_epochs(
         runner.accuracies.append(accuracy(runner.model, *test))
 
     for done in range(schedule.epochs):
-        tell(done / schedule.epochs)
+        report_share(done / schedule.epochs)
         it.in_turns(epoch)
     return it.outcome(-(-len(it.dataset.train_images) // BATCH))
 
 
 def take_first_steps(
-    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, tell: TellShare
+    task: Task, kernels: Mapping[str, Kernel], take_turn: TakeTurn, report_share: ReportShare
 ) -> Outcome:
     """Return the times of single steps, and how far weights are from those of float64."""
     it = _Beside(task, kernels, take_turn)
     exact = EXACT[task.problem.workload.optimizer](it.states)
     descents = {runner.name: it.optimizer(runner.model) for runner in it.runners}
     for step in range(STEPS):
-        tell(step / STEPS)
+        report_share(step / STEPS)
         rows = it.draws.permutation(len(it.dataset.train_images))[: it.batch]
         x, labels = pixels(it.dataset.train_images[rows]), it.dataset.train_labels[rows]
 

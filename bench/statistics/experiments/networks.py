@@ -8,16 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from crossover.bench.records.rows import HELD_OUT, KernelRecord, Visit
-from crossover.bench.statistics.comparison import (
-    Contest,
-    Measurement,
-    Pair,
-    contests,
-    fastest,
-    speedups,
-)
+from crossover.bench.statistics.comparison import Contest, Measurement, contests, fastest
+from crossover.bench.statistics.contenders import speedup_of_fastest
 from crossover.bench.statistics.experiments.seeds import Spread, pooled_over_seeds, without_seeds
-from crossover.bench.statistics.intervals import NOTHING, Interval
+from crossover.bench.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,11 @@ class TrainedNetwork:
             return None
         return self._over_seeds(lambda visit: float(_row(visit).facts[HELD_OUT]))
 
+    def fact(self, name: str) -> float | None:
+        """Return what was counted of it, by name; None where nobody did."""
+        facts: dict[str, float] = _row(self.trainings[0]).facts
+        return facts.get(name)
+
     @property
     def rate(self) -> float:
         """Return how many times the usual learning rate it was trained with."""
@@ -94,8 +93,9 @@ class TrainedNetwork:
 
     def speedup(self, batch: int) -> Interval:
         """Return that of the fastest sparse over the fastest dense engine; NaN without a pair."""
-        sparse, dense = self.sparse_at(batch), self.dense_at(batch)
-        return NOTHING if sparse is None else speedups([Pair(sparse, dense)])[0]
+        raced = self._raced(batch)
+        dense = [each for each in raced if each.kernel.stores_zeros]
+        return speedup_of_fastest([each for each in raced if each not in dense], dense)
 
     def _raced(self, batch: int) -> Sequence[Measurement]:
         race = self.races.get(batch)

@@ -35,8 +35,13 @@ from crossover.bench.workloads.learned import LearnedNetwork
 from crossover.bench.workloads.networks import network
 from crossover.bench.workloads.problem import Computes, Problem, Setting, Workload, identity
 from crossover.bench.workloads.pruning import registry
+from crossover.bench.workloads.recipes import NetworkWeights
 from crossover.bench.workloads.training.loop import BATCH
-from crossover.bench.workloads.training.recipe import TrainingRecipe
+from crossover.bench.workloads.training.recipe import (
+    LEARNING_RATES,
+    LearningRates,
+    TrainingRecipe,
+)
 from crossover.kernels.base import Kernel
 
 #: What trains networks whose gradients are dense, and those that are sparse from the start.
@@ -44,17 +49,14 @@ DENSE_TRAINER, SPARSE_TRAINER = "numba-masked-update", "numba-tiled"
 #: What a trained network is raced by: for one input, and for more.
 ONE_INPUT = "numpy-network", "numba-network", "torch-network", "tiled-network", "sell-network"
 MORE_INPUTS = "numpy-network", "numba-network", "torch-network", "tiled-network", "blocks-network"
-# Times the usual learning rate: of what is dense or becomes sparse, and of what is so from the
-# start. By the images held out they are the best or next to it for those that ``learning-rates``
-# tries (of the whole form: by a script, as its reference run says); others take that of their kind.
-# Fewer images are fewer steps, which want to be larger.
-_RATES, _QUICK_RATES = (1.0, 4.0), (4.0, 8.0)
+# Fewer images are fewer steps, which want to be larger: chosen as those of all images were.
+_QUICK_LEARNING_RATES = LearningRates(dense=4.0, sparse=8.0)
 # Of sparsity: from there on a sparse kernel trains a network whose pattern is there from the start.
 _SPARSE_FROM = 0.8
 _MOST_ROUNDS, _RACE_S = 20, 0.1
-# What a race takes in all, in seconds, beside which trainings are weighed; a step of training takes
-# about so many seconds for each weight that it moves.
-_RACE_COST_S, _WEIGHT_COST_S = 1.0, 6e-9
+# What a race takes in all, in seconds, beside which trainings are weighed; what that of a step
+# takes more, for each weight; and what a step of training takes, for each weight that it moves.
+_RACE_COST_S, _STEP_WEIGHT_COST_S, _WEIGHT_COST_S = 1.0, 1e-6, 6e-9
 #: Images of the quick form.
 QUICK_IMAGES = 10_000
 
@@ -102,6 +104,8 @@ class Experiment(PlannedStudy):
         self._threads = threads_or_all([spec.threads] if spec.threads else ())
         #: The seed of the visit that was made last, and the process that made it.
         self._last: tuple[int | None, str] = None, ""
+        #: Whether it was asked for a visit: what it took in before was kept of other invocations.
+        self._asked = False
         checkpoints.check_cache()
 
     @property
@@ -134,14 +138,31 @@ class Experiment(PlannedStudy):
         return [visit for seed in self.seeds for visit in self.visits(seed)]
 
     def take(self, visit: Visit) -> bool:
-        """Take in what came of a visit, and remember who made it."""
+        """Take in what came of a visit, and remember who made it.
+
+        A training that another invocation broke off, for want of memory perhaps, is made again.
+        """
+        if not self._asked and _broke_off(visit):
+            return False
         taken = super().take(visit)
         if taken:
             self._last = _seed_of(visit.problem.recipe), visit.record.process
+            if visit.problem.computes == "training" and not _measured(visit):
+                self._leave_out(visit.problem.recipe["weights"]["training"])
         return taken
+
+    def _leave_out(self, training: dict[str, Any]) -> None:
+        """Take what was to be made with a network that could not be trained out of the plan."""
+        for each in self.planned:
+            due = self._due[each.problem.problem_id]
+            weights = identity(each.problem.workload)["weights"]
+            if each in due and weights.get("training") == training:
+                due.remove(each)
+                self._done += 1
 
     def next(self, left_s: float) -> Task | None:
         """Return the next visit; of another seed in another process, for seeds are pooled."""
+        self._asked = True
         task, following = super().next(left_s), self._following()
         if task is None or following is None:
             return task
@@ -169,8 +190,8 @@ class Experiment(PlannedStudy):
 
         The quick form takes a sixth of the images.
         """
-        sparse = sparsity >= _SPARSE_FROM and from_the_start(method)
-        rates = _QUICK_RATES if self.spec.quick else _RATES
+        sparse = sparsity >= _SPARSE_FROM and registry.METHODS[method].starts_sparse
+        rates = _QUICK_LEARNING_RATES if self.spec.quick else LEARNING_RATES
         recipe = TrainingRecipe(
             name,
             mnist.load().digest,
@@ -180,8 +201,8 @@ class Experiment(PlannedStudy):
             kernel=SPARSE_TRAINER if sparse else DENSE_TRAINER,
             images=QUICK_IMAGES if self.spec.quick else 0,
             code=registry.code_of(method),
-            rate=rates[bool(sparsity) and from_the_start(method)],
-            parent_rate=rates[False],
+            rate=rates.of(sparsity, method),
+            parent_rate=rates.dense,
         )
         return with_epochs(recipe, epochs) if epochs else recipe
 
@@ -220,9 +241,15 @@ def with_epochs(recipe: TrainingRecipe, epochs: int) -> TrainingRecipe:
     return replace(recipe, length=epochs / max(1, network(recipe.network).epochs))
 
 
-def from_the_start(method: str) -> bool:
-    """Return whether a method's networks are sparse from their first step on."""
-    return registry.METHODS[method].length == "as dense"
+def _measured(visit: Visit) -> bool:
+    return any(row.status == "measured" for row in visit.rows.values())
+
+
+def _broke_off(visit: Visit) -> bool:
+    """Return whether a training came to no end: one that ended wrong would do so again."""
+    rows = visit.rows.values()
+    ended = any(row.samples or row.status == "skipped" for row in rows)
+    return visit.problem.computes == "training" and not _measured(visit) and not ended
 
 
 def _seed_of(recipe: dict[str, Any]) -> int | None:
@@ -236,6 +263,8 @@ def _cost_s(visit: PlannedVisit, kernels: Mapping[str, Kernel]) -> float:
     """Return about how many seconds a visit takes."""
     workload = visit.problem.workload
     learned = workload.weights
+    if isinstance(learned, NetworkWeights):
+        return _RACE_COST_S + _STEP_WEIGHT_COST_S * learned.network.parameters
     if workload.computes not in TRAININGS or not isinstance(learned, LearnedNetwork):
         return _RACE_COST_S
     recipe = learned.training

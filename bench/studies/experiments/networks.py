@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from crossover.bench.studies.experiments.experiment import Experiment, from_the_start
+from crossover.bench.studies.experiments.experiment import Experiment
 from crossover.bench.studies.study import PlannedVisit
 from crossover.bench.workloads.networks import network
+from crossover.bench.workloads.pruning import registry
 from crossover.bench.workloads.training.recipe import TrainingRecipe
 
 
@@ -61,7 +62,7 @@ class RandomVersusPruned(NetworksExperiment):
             "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
             "pruned-mask-original", "local", "convolutional", "set", "rigl", *self.methods,
         ):  # fmt: skip
-            own = epochs if from_the_start(method) else 0
+            own = epochs if registry.METHODS[method].starts_sparse else 0
             yield self.recipe(wide, self.sparsity, method, seed, own)
 
 
@@ -108,14 +109,14 @@ class PruningWays(NetworksExperiment):
         """Yield the dense network, and the pruned ones."""
         name = "lenet-300-100" if self.spec.quick else "wide"
         dense = self.recipe(name, 0.0, "gradual", seed)
-        pruned = self.recipe(name, self.sparsity, "gradual", seed)
+        epochs = dense.epochs + self.recipe(name, self.sparsity, "gradual", seed).epochs
         yield dense
         for method in (
             "gradual", "one-shot", "one-shot-tuned", "random-gradual", "random-tuned", "block",
             "set", "rigl", *self.methods,
         ):  # fmt: skip
-            epochs = dense.epochs + pruned.epochs if from_the_start(method) else 0
-            recipe = self.recipe(name, self.sparsity, method, seed, epochs)
+            own = epochs if registry.METHODS[method].starts_sparse else 0
+            recipe = self.recipe(name, self.sparsity, method, seed, own)
             yield recipe
             if method == "gradual":
                 yield replace(recipe, scope="layer")

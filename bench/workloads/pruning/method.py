@@ -73,6 +73,8 @@ class PruningMethod(ABC):
     source: ClassVar[str] = ""
     parents: ClassVar[tuple[Parent, ...]] = ("dense",)
     length: ClassVar[Length] = "by sparsity"
+    #: Whether its networks are sparse from their first step on: they learn at another rate.
+    starts_sparse: ClassVar[bool] = False
     #: Steps from one change of the pattern to the next; 0: a tenth of an epoch.
     interval: ClassVar[int] = 0
 
@@ -83,6 +85,11 @@ class PruningMethod(ABC):
     def change(self, moment: Moment) -> list[Mask] | None:
         """Return the pattern from here on, or None where it stays."""
         return None
+
+    @classmethod
+    def changes(cls) -> bool:
+        """Return whether its patterns change on the way."""
+        return cls.change is not PruningMethod.change
 
     @property
     def keeps_biases(self) -> bool:

@@ -24,6 +24,7 @@ class Static(PruningMethod):
 
     parents: ClassVar[tuple[Parent, ...]] = ()
     length = "as dense"
+    starts_sparse = True
     #: Whether weights are drawn larger, as He et al. 2015 has it for as many inputs as are left.
     scaled: ClassVar[bool] = False
 

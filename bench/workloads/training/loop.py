@@ -106,24 +106,25 @@ class Training:
         """Return the steps of an epoch."""
         return -(-len(self._images) // BATCH)
 
-    def epoch(self, progress: Callable[[float], None] | None = None) -> None:
-        """Go once through all images; ``progress`` is told the share of all epochs."""
+    def epoch(self, report_share: Callable[[float], None] | None = None) -> None:
+        """Go once through all images; ``report_share`` hears the share of all epochs."""
         total = self._schedule.epochs * self.steps
         batches = _batches(len(self._images), self._rng)
         for step, rows in enumerate(batches, self.epochs * self.steps):
             self._step(step, total, rows)
-            if progress:
-                progress((step + 1) / total)
+            if report_share:
+                report_share((step + 1) / total)
         self.epochs += 1
 
     def _step(self, step: int, total: int, rows: NDArray[np.int64]) -> None:
         model, schedule, rng = self.model, self._schedule, self._rng
         x = model.xp.asarray(pixels(_shifted(self._images[rows], rng)))
         y = model.xp.asarray(self._labels[rows])
+        method = self._method if self._method and self._method.changes() else None
         every = max(_LEAST_STEPS, len(self._images) // (BATCH * schedule.changes))
-        every = (self._method.interval if self._method else 0) or every
+        every = (method.interval if method else 0) or every
         ramp_steps = max(1, round(total * schedule.ramp))
-        if self._method and (step % every == 0 or step == ramp_steps):
+        if method and (step % every == 0 or step == ramp_steps):
             self._change((step / total, step / ramp_steps), partial(_gradients, model, x, y))
         logits, taken = model.forward(x)
         rate = schedule.rate * 0.5 * (1 + np.cos(np.pi * step / total))
@@ -167,7 +168,7 @@ def train(
     schedule: Schedule,
     rng: np.random.Generator,
     method: PruningMethod | None = None,
-    progress: Callable[[float], None] | None = None,
+    report_share: Callable[[float], None] | None = None,
     begun: Stage | None = None,
     keep: Callable[[Stage], None] | None = None,
 ) -> None:
@@ -180,7 +181,7 @@ def train(
     if begun:
         training.resume(begun)
     while training.epochs < schedule.epochs:
-        training.epoch(progress)
+        training.epoch(report_share)
         if keep and training.epochs < schedule.epochs:
             keep(training.stage())
 

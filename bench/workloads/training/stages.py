@@ -42,7 +42,7 @@ class StagedTraining:
         schedule: Schedule,
         rng: np.random.Generator,
         method: PruningMethod | None = None,
-        progress: Callable[[float], None] | None = None,
+        report_share: Callable[[float], None] | None = None,
     ) -> tuple[Model, float]:
         """Return the trained model, and the seconds that it took over all attempts together.
 
@@ -60,7 +60,7 @@ class StagedTraining:
 
         loop.train(
             model, dataset.train_images, dataset.train_labels, schedule, rng, method,
-            progress, stage, keep,
+            report_share, stage, keep,
         )  # fmt: skip
         return model, before_s + perf_counter() - began
 

@@ -37,7 +37,8 @@ def dot_pairs(
     """Write the dot product of rows of dY and X for each entry of ``count`` pieces to ``out``.
 
     As ``sum_pairs``; ``out`` is where the value of the first entry belongs. At most
-    ``DOT_VECTORS`` vectors.
+    ``DOT_VECTORS`` vectors. Meanwhile ``ahead_rows`` rows of the next tile, at ``ahead``, are asked
+    for.
     """
     adds = builder.icmp_signed("!=", add, I64(0))
 

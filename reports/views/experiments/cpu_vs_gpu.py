@@ -52,10 +52,9 @@ def section(results: Results) -> Section | None:
 
 def over_gpu(network: TrainedNetwork, batch: int) -> Interval:
     """Return the speedup of the fastest sparse engine of the CPU over the GPU; NaN without both."""
-    race, sparse = network.races[batch], network.sparse_at(batch)
-    if sparse is None or _GPU not in race.measurements:
-        return NOTHING
-    return speedups([Pair(sparse, race.measurements[_GPU])])[0]
+    race, sparse = network.races.get(batch), network.sparse_at(batch)
+    gpu = race.measurements.get(_GPU) if race else None
+    return NOTHING if sparse is None or gpu is None else speedups([Pair(sparse, gpu)])[0]
 
 
 def _reason(visits: Sequence[Visit]) -> str:

@@ -51,11 +51,17 @@ def section(results: Results) -> Section | None:
 
 
 def as_accurate(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:
-    """Return of each width the sparsest network that is not less accurate than the dense one."""
+    """Return of each width the sparsest network that is not less accurate than the dense one.
+
+    Nor is any that is less sparse: what few seeds let pass further on counts no more.
+    """
     found: dict[str, TrainedNetwork] = {}
     for dense in _dense(networks)[:1]:
+        ended: set[str] = set()
         for each in sorted(networks, key=lambda each: each.sparsity):
-            if each.sparsity and difference(dense.accuracy, each.accuracy).low <= 0:
+            if difference(dense.accuracy, each.accuracy).low > 0:
+                ended.add(each.network)
+            elif each.sparsity and each.network not in ended:
                 found[each.network] = each
     return list(found.values())
 

@@ -1,8 +1,7 @@
 """Networks at several learning rates, judged by training images that were held out.
 
 An answer in JSON is a network, as in :mod:`.random_vs_pruned`, with its ``held_out`` accuracy (a
-spread, as ``accuracy``), and ``best``: whether of all
-rates it does best there.
+spread, as ``accuracy``), and ``best``: whether of all rates it does best there.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from crossover.bench.statistics.experiments.networks import TrainedNetwork
-from crossover.bench.statistics.experiments.seeds import Spread
+from crossover.bench.statistics.experiments.seeds import Spread, difference
 from crossover.reports.plots.figure import Plot
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
@@ -72,15 +71,35 @@ def _table(networks: Sequence[TrainedNetwork]) -> Table:
 
 def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     """Return the rates that are best, and what the usual one would cost."""
-    sentences = []
-    for group, best in zip(_by_name(networks), _best_of_each(networks), strict=True):
-        usual = next((each for each in group if each.rate == 1), best)
-        beside = "" if usual is best else f", with the usual one on {_error(usual)}"
-        sentences.append(
-            f"{shown.named(best)}: with {best.rate:g} times the usual learning rate it errs on "
-            f"{_error(best)} of the images held out{beside} {size}."
-        )
+    sentences = [
+        _sentence(group, best, size)
+        for group, best in zip(_by_name(networks), _best_of_each(networks), strict=True)
+    ]
     return sentences or ["No network was trained yet: the same command goes on."]
+
+
+def _sentence(group: Sequence[TrainedNetwork], best: TrainedNetwork, size: str) -> str:
+    """Return which of its rates suits a network, and how far that is certain."""
+    tried = sorted(each.rate for each in group)
+    told = (
+        f"{shown.named(best)}: {best.rate:g} × the usual learning rate errs the least of "
+        f"{', '.join(f'{rate:g}' for rate in tried)} ×{_meanwhile(best)}, on {_error(best)} of the "
+        "images held out"
+    )
+    usual = next((each for each in group if each.rate == 1), best)
+    if usual is not best:
+        verdict = shown.verdict(difference(_held_out(best), _held_out(usual)))
+        told += f"; beside the usual one's {_error(usual)} it {verdict}"
+    if len(tried) > 1 and best.rate in (tried[0], tried[-1]):
+        told += f"; a {'smaller' if best.rate == tried[0] else 'larger'} one was not tried"
+    return f"{told} {size}."
+
+
+def _meanwhile(network: TrainedNetwork) -> str:
+    """Return when a network has the rate that is varied, where that is not all of the time."""
+    if shown.kind_of(network) != "pruned":
+        return ""
+    return f" while it is pruned (its dense parent has {network.recipe.get('parent_rate', 1):g} ×)"
 
 
 def _plots(networks: Sequence[TrainedNetwork]) -> list[Plot]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 
 import pandas as pd
 
@@ -44,14 +45,16 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
     dense = next((each for each in networks if not each.sparsity), None)
     if dense is None:
         return ["No network was trained yet: the same command goes on."]
-    equal = [each for each in networks if difference(dense.accuracy, each.accuracy).low <= 0]
+    as_accurate = [
+        *takewhile(lambda each: difference(dense.accuracy, each.accuracy).low <= 0, networks)
+    ]
     sentences = []
     for batch in _BATCHES:
         raced = [each for each in networks if each.sparse_at(batch) and each.dense_at(batch)]
         if not raced:
             continue
         crossover = bracket([(each.sparsity, each.speedup(batch)) for each in raced])
-        fit = [each for each in raced if each in equal and each.sparsity]
+        fit = [each for each in raced if each in as_accurate and each.sparsity]
         sentence = (
             f"{dense.network}, {batch} image{'s' if batch > 1 else ''} at a time: "
             f"{_from_where(crossover)}"

@@ -59,15 +59,24 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
         f"{best.network} at {percent(best.sparsity)} errs the least by {_method(best)}, on "
         f"{shown.error_of(best)} of the test images{beside} {size}."
     ]
-    raced = [each for each in pruned if each.sparse_at(_SHOWN)]
+    times = {
+        id(each): sparse.time_s for each in pruned if (sparse := each.sparse_at(_SHOWN)) is not None
+    }
+    raced = sorted((each for each in pruned if id(each) in times), key=lambda each: times[id(each)])
     if raced:
-        quick = max(raced, key=lambda each: each.speedup(_SHOWN).median)
+        quick = raced[0]
+        beside = f"; next is {_method(raced[1])}, {_speed(results, raced[1])}" if raced[1:] else ""
         sentences.append(
             f"Of {_SHOWN} images at a time the fastest is {_method(quick)}, "
-            f"{shown.speedup_of(results, quick, _SHOWN)} times as fast sparse as dense; its "
-            f"error is {shown.error_of(quick)}."
+            f"{_speed(results, quick)}, with an error of {shown.error_of(quick)}{beside}."
         )
     return sentences
+
+
+def _speed(results: Results, network: TrainedNetwork) -> str:
+    """Return how fast a network runs sparse, and beside dense."""
+    time = shown.time_of(results, network.sparse_at(_SHOWN))
+    return f"{time}, {shown.speedup_of(results, network, _SHOWN)} times as fast as dense"
 
 
 def _method(network: TrainedNetwork) -> str:

@@ -1,22 +1,22 @@
 """Sparse from the start, in several ways, against dense first and pruned then.
 
 An answer in JSON is a network: ``network``, ``network_sparsity`` (asked for), ``pattern`` (the
-(method), ``scope``, ``rate`` (times the usual learning rate), ``accuracy`` and ``nnz`` (mean,
-least, most and each over seeds),
-``parameters``, and ``races`` by inputs at a time: ``time_s`` of the fastest engine, which it was
-(``by``), and the ``speedup`` of the fastest sparse over the fastest dense one.
+method), ``scope``, ``rate`` (times the usual learning rate), ``accuracy`` and ``nnz`` (mean, least,
+most and each over seeds), ``parameters``, and ``races`` by inputs at a time: ``time_s`` of the
+fastest engine, which it was (``by``), and the ``speedup`` of the fastest sparse over the fastest
+dense one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossover.bench.records.rows import EPOCHS
 from crossover.bench.statistics.experiments.networks import TrainedNetwork
 from crossover.bench.statistics.experiments.seeds import difference
-from crossover.bench.statistics.intervals import Interval
 from crossover.reports.results import Results
 from crossover.reports.sections import Part, Section
-from crossover.reports.tables import interval, percent
+from crossover.reports.tables import percent
 from crossover.reports.views.experiments import shown
 
 NAME = "random-vs-pruned"
@@ -25,6 +25,9 @@ _TITLE = "Sparse from the start, against pruned"
 _BATCHES: tuple[int, ...] = ()
 #: Whose pattern is drawn without regard to anything, and stays.
 _RANDOM = "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled"
+_TEST_IMAGES = (
+    "Intervals are over seeds, of these test images: others of their kind would move errors, too."
+)
 
 
 def section(results: Results) -> Section | None:
@@ -51,21 +54,31 @@ def _sentences(networks: Sequence[TrainedNetwork], size: str) -> list[str]:
     sentences += _known_patterns(beside, pruned)
     small = [each for each in networks if each.network != pruned.network]
     told = "; ".join(
-        f"{shown.named(each)} with {each.nnz.mean:,.0f} weights errs on {shown.error_of(each)}, "
-        f"which {_verdict(difference(each.accuracy, pruned.accuracy))}"
+        f"{shown.named(each)} with {each.nnz.mean:,.0f} weights{_after_epochs(each)} errs on "
+        f"{shown.error_of(each)}, which {shown.verdict(difference(each.accuracy, pruned.accuracy))}"
         for each in small
     )
     if told:
-        sentences.append(f"Beside the pruned one's {pruned.nnz.mean:,.0f} weights: {told}.")
-    drawn, modest = _best_random(beside, pruned), _first(small, "gradual")
+        own = f"{pruned.nnz.mean:,.0f} weights{_after_epochs(pruned)}"
+        sentences.append(f"Beside the pruned one's {own}: {told}.")
+    drawn, modest = _best_random(beside), _first(small, "gradual")
     if drawn and modest:
-        verdict = _verdict(difference(drawn.accuracy, modest.accuracy))
+        verdict = shown.verdict(difference(drawn.accuracy, modest.accuracy))
         sentences.append(
             f"A large random network ({drawn.method}) against a small one that was pruned as far: "
-            f"{shown.error_of(drawn)} with {drawn.nnz.mean:,.0f} weights, {shown.error_of(modest)} "
-            f"with {modest.nnz.mean:,.0f}; the random one {verdict}."
+            f"{shown.error_of(drawn)} with {drawn.nnz.mean:,.0f} weights{_after_epochs(drawn)}, "
+            f"{shown.error_of(modest)} with {modest.nnz.mean:,.0f}{_after_epochs(modest)}; the "
+            f"random one {verdict}."
         )
-    return sentences or ["Nothing was trained beside the pruned network yet."]
+    if not sentences:
+        return ["Nothing was trained beside the pruned network yet."]
+    return [*sentences, _TEST_IMAGES]
+
+
+def _after_epochs(network: TrainedNetwork) -> str:
+    """Return how long a network trained, dense at first or not; nothing where that is not kept."""
+    epochs = network.fact(EPOCHS)
+    return "" if epochs is None else f" after {epochs:g} epochs"
 
 
 def _random_patterns(
@@ -73,20 +86,20 @@ def _random_patterns(
 ) -> list[str]:
     """Return what random patterns reach, with a rate of their own and with that of dense ones."""
     sentences = []
-    ways = [each for each in beside if each.method in _RANDOM and each.rate != pruned.rate]
-    if best := _best_random(beside, pruned):
-        verdict = _verdict(difference(best.accuracy, pruned.accuracy))
+    ways = [each for each in beside if _tuned(each)]
+    if best := _best_random(beside):
+        verdict = shown.verdict(difference(best.accuracy, pruned.accuracy))
         sentences.append(
             f"{pruned.network} at {percent(pruned.sparsity)}: trained with a random pattern and "
-            f"{best.rate / pruned.rate:g} times the learning rate of the dense one, the best of "
-            f"{len(ways)} ways by test error ({best.method}) errs on {shown.error_of(best)}, dense "
-            f"first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
+            f"{best.rate / pruned.rate:g} times the learning rate of the dense network, the best "
+            f"of {len(ways)} ways by test error ({best.method}) errs on {shown.error_of(best)}, "
+            f"dense first and pruned then on {shown.error_of(pruned)}: random {verdict} {size}."
         )
     for each in beside:
-        if each.method in _RANDOM and each.rate == pruned.rate:
-            verdict = _verdict(difference(each.accuracy, pruned.accuracy))
+        if each.method in _RANDOM and not _tuned(each):
+            verdict = shown.verdict(difference(each.accuracy, pruned.accuracy))
             sentences.append(
-                f"With the learning rate of the dense one {each.method} errs on "
+                f"With the learning rate of the dense network {each.method} errs on "
                 f"{shown.error_of(each)}, and {verdict}."
             )
     return sentences
@@ -103,7 +116,7 @@ def _known_patterns(beside: Sequence[TrainedNetwork], pruned: TrainedNetwork) ->
     known = [(text, found) for name, text in names.items() if (found := _first(beside, name))]
     told = "; ".join(
         f"{text} {shown.error_of(found)}, which "
-        f"{_verdict(difference(found.accuracy, pruned.accuracy))}"
+        f"{shown.verdict(difference(found.accuracy, pruned.accuracy))}"
         for text, found in known
     )
     return [f"Against the pruned one's {shown.error_of(pruned)}: {told}."] if told else []
@@ -111,7 +124,7 @@ def _known_patterns(beside: Sequence[TrainedNetwork], pruned: TrainedNetwork) ->
 
 def _named(network: TrainedNetwork) -> str:
     """Return a network in a few words; the rate of dense networks is told of what has another."""
-    as_dense = network.method in _RANDOM and network.rate == network.recipe.get("parent_rate", 1)
+    as_dense = network.method in _RANDOM and not _tuned(network)
     return f"{shown.named(network)}{', rate of dense' if as_dense else ''}"
 
 
@@ -119,18 +132,12 @@ def _first(networks: Sequence[TrainedNetwork], method: str) -> TrainedNetwork | 
     return next((each for each in networks if each.method == method), None)
 
 
-def _best_random(beside: Sequence[TrainedNetwork], pruned: TrainedNetwork) -> TrainedNetwork | None:
+def _tuned(network: TrainedNetwork) -> bool:
+    """Return whether it is a random one, and trained with a rate of its own."""
+    return network.method in _RANDOM and network.rate != network.recipe.get("parent_rate", 1)
+
+
+def _best_random(beside: Sequence[TrainedNetwork]) -> TrainedNetwork | None:
     """Return the best of the random networks that were trained with a rate of their own."""
-    drawn = [each for each in beside if each.method in _RANDOM and each.rate != pruned.rate]
+    drawn = [each for each in beside if _tuned(each)]
     return max(drawn, key=lambda each: each.accuracy.mean, default=None)
-
-
-def _verdict(gained: Interval) -> str:
-    """Return what a difference of accuracy says, in points with its interval."""
-    points = Interval(*(100 * each for each in (gained.low, gained.median, gained.high)))
-    told = interval(points, lambda value: f"{value:+.2f}")
-    if gained.low > 0:
-        return f"is better, by {told} points"
-    if gained.high < 0:
-        return f"is worse, by {told} points"
-    return f"is not distinguishable ({told} points)"

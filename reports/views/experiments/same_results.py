@@ -119,16 +119,23 @@ def _sentences(found: Sequence[TrainedBy], size: str) -> list[str]:
         )
     ends = [each for each in exact if each.accuracy and each.apart is not None]
     if ends:
-        farthest = max(ends, key=lambda each: each.apart or 0.0)
-        spread = max(each.accuracy.high - each.accuracy.low for each in ends if each.accuracy)
+        of_seeds = [
+            each.accuracy.high - each.accuracy.low for each in ends if each.accuracy is not None
+        ]
         sentences.append(
-            f"At the end accuracies on the same seed differ by {100 * (farthest.apart or 0):.2f} "
-            f"points at most ({farthest.kernel.name}); other seeds make "
-            f"{100 * spread:.2f}."
+            f"At the end accuracies on the same seed differ by {100 * _range_on_a_seed(ends):.2f} "
+            f"points at most between any two of them; other seeds make {100 * min(of_seeds):.2f} "
+            f"to {100 * max(of_seeds):.2f}, by kernel."
         )
     if wrong := [each.kernel.name for each in found if each.status == "wrong"]:
         sentences.insert(0, f"Wrong results: {', '.join(wrong)}.")
     return sentences
+
+
+def _range_on_a_seed(found: Sequence[TrainedBy]) -> float:
+    """Return by how much accuracies on one seed differ at most."""
+    seeds = zip(*(each.accuracy.values for each in found if each.accuracy), strict=False)
+    return max((float(np.ptp(values)) for values in seeds), default=0.0)
 
 
 def _line(each: TrainedBy) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from crossover.bench.records.rows import Visit
+from crossover.bench.records.rows import EPOCHS, STARTS_SPARSE, Visit
 from crossover.bench.statistics.comparison import Measurement
 from crossover.bench.statistics.experiments.networks import TrainedNetwork, trained_networks
-from crossover.bench.statistics.experiments.seeds import Spread
+from crossover.bench.statistics.experiments.seeds import Spread, without_seeds
+from crossover.bench.statistics.intervals import Interval
 from crossover.reports.plots import forest
 from crossover.reports.plots.figure import Plot, file_name
 from crossover.reports.plots.forest import Scale
@@ -22,16 +22,30 @@ from crossover.reports.tables import Table, count, interval, marked, percent, se
 
 _COLOURS = {"dense": "#70655f", "pruned": "#1a6fe6", "sparse from the start": "#d3850f"}
 _MARKERS = {"dense": "o", "pruned": "^", "sparse from the start": "s"}
-#: Methods that prune a trained network; all others begin sparse.
-PRUNES = (
-    "gradual", "block", "random-gradual", "one-shot", "one-shot-tuned", "random-tuned",
+#: Our methods that are sparse from the start, of visits that do not tell.
+_SPARSE_FROM_THE_START = (
+    "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
+    "pruned-mask-original", "local", "convolutional", "set", "rigl",
 )  # fmt: skip
+# Who draws what goes, layer by layer, whatever the scope.
+_OF_NO_SCOPE = "random-gradual"
 
 
 def visits_of(results: Results, experiment: str) -> list[Visit]:
     """Return the visits of an experiment, of the form that it was asked in last."""
     asked = [each.series for each in results.asked(experiment) if results.series.get(each.series)]
-    return results.series[asked[-1]] if asked else []
+    return _last_tries(results.series[asked[-1]]) if asked else []
+
+
+def _last_tries(visits: Sequence[Visit]) -> list[Visit]:
+    """Return visits without those that failed where their problem was visited again."""
+    last = {visit.problem.problem_id: visit for visit in visits}
+    return [
+        visit
+        for visit in visits
+        if visit is last[visit.problem.problem_id]
+        or any(row.status != "failed" for row in visit.rows.values())
+    ]
 
 
 def networks_of(results: Results, experiment: str) -> list[TrainedNetwork]:
@@ -43,7 +57,7 @@ def named(network: TrainedNetwork) -> str:
     """Return a network in a few words."""
     if network.method == "dense":
         return f"{network.network} dense"
-    scope = " by layer" if network.method in PRUNES and network.scope == "layer" else ""
+    scope = " by layer" if has_scope(network) and network.scope == "layer" else ""
     return f"{network.network} {percent(network.sparsity)} {network.method}{scope}"
 
 
@@ -51,7 +65,15 @@ def kind_of(network: TrainedNetwork) -> str:
     """Return what kind of network it is, by how it got its zeros."""
     if network.method == "dense":
         return "dense"
-    return "pruned" if network.method in PRUNES else "sparse from the start"
+    starts_sparse = network.fact(STARTS_SPARSE)
+    if starts_sparse is None:
+        starts_sparse = network.method in _SPARSE_FROM_THE_START
+    return "sparse from the start" if starts_sparse else "pruned"
+
+
+def has_scope(network: TrainedNetwork) -> bool:
+    """Return whether it matters over what a network was pruned: all layers together, or each."""
+    return kind_of(network) == "pruned" and network.method != _OF_NO_SCOPE
 
 
 def spread(value: Spread, write: Callable[[float], str]) -> str:
@@ -77,17 +99,36 @@ def error_spread(accuracy: Spread) -> str:
     return spread(turned, error)
 
 
+def verdict(gained: Interval) -> str:
+    """Return what a difference of accuracy says, in points with its interval."""
+    points = Interval(*(100 * each for each in (gained.low, gained.median, gained.high)))
+    told = interval(points, lambda value: f"{value:+.2f}")
+    if gained.low > 0:
+        return f"is better, by {told} points"
+    if gained.high < 0:
+        return f"is worse, by {told} points"
+    return f"is not distinguishable ({told} points)"
+
+
 def size_of(results: Results, experiment: str) -> str:
     """Return how large an experiment was, in words that end a sentence."""
-    visits = visits_of(results, experiment)
+    visits = [visit for visit in visits_of(results, experiment) if visit.problem.was_made]
     images = max((v.problem.recipe["weights"]["training"]["images"] for v in visits), default=0)
-    return f"({seeds_of(visits)} seeds, {f'{images:,} images' if images else 'all of MNIST'})"
+    data = f"{images:,} training images" if images else "all of MNIST"
+    return f"({seeds_of(visits)}, {data})"
 
 
-def seeds_of(visits: Iterable[Visit]) -> int:
-    """Return how many seeds all visits were made of that were made of any."""
-    made = Counter(visit.problem.recipe["weights"]["training"]["seed"] for visit in visits)
-    return sum(count == max(made.values()) for count in made.values())
+def seeds_of(visits: Iterable[Visit]) -> str:
+    """Return of how many seeds something was measured, problem by problem: ``3 seeds``."""
+    seeds: dict[str, set[int]] = {}
+    for visit in visits:
+        if any(row.status == "measured" for row in visit.rows.values()):
+            recipe = visit.problem.recipe
+            own = seeds.setdefault(str(without_seeds(recipe)), set())
+            own.add(recipe["weights"]["training"]["seed"])
+    counts = sorted(map(len, seeds.values())) or [0]
+    least = f"{counts[0]} to " if counts[0] != counts[-1] else ""
+    return f"{least}{counts[-1]} seed{'s' if counts[-1] != 1 else ''}"
 
 
 def table(
@@ -99,11 +140,11 @@ def table(
         line = {
             "network": each.network,
             "asked": percent(each.sparsity) if each.sparsity else "dense",
-            "method": f"{each.method}, {each.scope}" if each.method in PRUNES else each.method,
+            "method": f"{each.method}, {each.scope}" if has_scope(each) else each.method,
             "test error": error_of(each),
             "weights left": count(round(each.nnz.mean)),
             "learning rate": f"{each.rate:g} × usual" if each.rate != 1 else "",
-            "epochs": f"{each.recipe['length']:g} × usual" if each.recipe["length"] != 1 else "",
+            "epochs": f"{epochs:g}" if (epochs := each.fact(EPOCHS)) is not None else "",
         }
         for batch in batches:
             best = each.best_at(batch)

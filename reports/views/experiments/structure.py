@@ -7,7 +7,7 @@ columns that lie elsewhere, by ``relabelled``, ``shuffled in rows`` and ``random
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -160,33 +160,51 @@ def _sentences(visits: Sequence[Visit], found: Sequence[Gain], size: str) -> lis
     facts = _facts(visits)
     if not facts:
         return ["No network was pruned yet: the same command goes on."]
-    (network, sparsity, layer), first = next(iter(facts.items()))
-    density = _density(visits, (network, sparsity, layer))
-    sentences = [
-        f"{network} pruned to {percent(sparsity)}, {layer}: {percent(first['empty columns'])} of "
-        f"its inputs and {percent(first['empty rows'])} of its units are not used; neighbouring "
-        f"rows share {percent(first['overlap'])} of their columns, random ones of that density "
-        f"{percent(density)} {size}."
-    ]
-    for arrangement in dict.fromkeys(each.arrangement for each in found):
+    sentences = []
+    for network, sparsity in dict.fromkeys(key[:2] for key in facts):
         told = [
-            _told(name, [e for e in found if (e.kernel.name, e.arrangement) == (name, arrangement)])
-            for name in dict.fromkeys(each.kernel.name for each in found)
+            _looks(key[2], own, _density(visits, key))
+            for key, own in facts.items()
+            if key[:2] == (network, sparsity)
         ]
         sentences.append(
-            f"Times as fast on layers as they were pruned as with the entries {arrangement}, "
-            f"geometric means of the layers: {', '.join(told)}."
+            f"{network} pruned to {percent(sparsity)}: {'; '.join(told)} (neighbouring rows of a "
+            f"random pattern share as much as it is dense) {size}."
         )
+    for arrangement in dict.fromkeys(each.arrangement for each in found):
+        own = [each for each in found if each.arrangement == arrangement]
+        sentences.append(_worth(arrangement, own))
     return sentences
 
 
-def _told(name: str, own: Sequence[Gain]) -> str:
-    """Return a kernel's gain, in how many layers it is certain, and that one is a control."""
+def _looks(layer: str, facts: Mapping[str, float], density: float) -> str:
+    """Return what a layer's pattern looks like."""
+    return (
+        f"in {layer} {percent(facts['empty columns'])} of the inputs and "
+        f"{percent(facts['empty rows'])} of the units are not used, and neighbouring rows share "
+        f"{percent(facts['overlap'])} of their columns where {percent(density)} of W is left"
+    )
+
+
+def _worth(arrangement: str, found: Sequence[Gain]) -> str:
+    """Return what the places of entries are worth, and what a dense kernel shows to be noise."""
+    by_kernel: dict[str, list[Gain]] = {}
+    for each in found:
+        by_kernel.setdefault(each.kernel.name, []).append(each)
+    told = [_told(own) for own in by_kernel.values() if not own[0].kernel.stores_zeros]
+    noise = [_told(own) for own in by_kernel.values() if own[0].kernel.stores_zeros]
+    control = f" Of dense kernels, for whom it is all one: {', '.join(noise)}." if noise else ""
+    return (
+        f"Times as fast on layers as they were pruned as with the entries {arrangement}, "
+        f"geometric means of the layers: {', '.join(told)}.{control}"
+    )
+
+
+def _told(own: Sequence[Gain]) -> str:
+    """Return a kernel's gain, and in how many layers it is certain."""
     mean = times(geometric_mean([each.speedup.median for each in own]))
     faster, slower = (sum(f(each.speedup) for each in own) for f in (_faster, _slower))
-    certain = f"faster in {faster}, slower in {slower} of {len(own)}"
-    control = "; it cannot tell" if any(each.kernel.stores_zeros for each in own) else ""
-    return f"{name} {mean} ({certain}{control})"
+    return f"{own[0].kernel.name} {mean} (faster in {faster}, slower in {slower} of {len(own)})"
 
 
 def _faster(speedup: Interval) -> bool:

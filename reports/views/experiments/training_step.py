@@ -61,7 +61,7 @@ def section(results: Results) -> Section | None:
         Part(_TITLE, plots=_plots(results, rows), tables=[brief, _by_pass(found)]),
         Part("Every step", tables=[table], folded=True),
     ]
-    size = f"({shown.seeds_of(visits)} seeds)"
+    size = f"({shown.seeds_of(visits)})"
     sentences = [*(_sentence(*each) for each in crossovers), *_beside_nerva(rows)]
     if not sentences:
         sentences = ["No sparse kernel was measured beside a masked dense one yet."]
@@ -136,7 +136,8 @@ def _beside_nerva(rows: pd.DataFrame) -> list[str]:
         return []
     there = rows[rows["network"] == NERVA]
     told = []
-    for sparsity, group in there.groupby("network_sparsity"):
+    sparse = there[there["sparse"].astype(bool)]
+    for sparsity, group in sparse.groupby("network_sparsity"):
         best = group.loc[group["time_s"].idxmin()]
         theirs = _NERVA_S.get(float(sparsity))
         told.append(
@@ -145,9 +146,10 @@ def _beside_nerva(rows: pd.DataFrame) -> list[str]:
         )
     masked = there[~there["sparse"].astype(bool)]["time_s"].min()
     return [
-        f"{NERVA} (3072-1024-512-10, drawn images), {_NERVA_STEPS} steps of 100: "
-        f"{', '.join(told)}; masked dense {seconds(_NERVA_STEPS * masked)} (Nerva's dense "
-        f"{_NERVA_S[0.0]:g} s, on 4 threads of another machine)."
+        f"{NERVA} (3072-1024-512-10), {_NERVA_STEPS} times the step of one batch of 100 drawn "
+        f"images by the fastest sparse kernel, beside epochs of training that Nerva reports of 4 "
+        f"threads of another machine: {', '.join(told)}; masked dense "
+        f"{seconds(_NERVA_STEPS * masked)} (Nerva's dense {_NERVA_S[0.0]:g} s)."
     ]
 
 
