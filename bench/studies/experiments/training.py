@@ -66,7 +66,9 @@ class TrainingStep(TrainingExperiment):
         """Yield a visit to each step; the networks of a seed have random patterns of their own."""
         networks = ("wide",) if self.spec.quick else ("lenet-300-100", "wide")
         batches = (100,) if self.spec.quick else (16, 100, 256)
-        asked = [(name, batch, self._sparsities) for name in networks for batch in batches]
+        asked: list[tuple[str, int, tuple[float, ...]]] = [
+            (name, batch, self._sparsities) for name in networks for batch in batches
+        ]
         if not self.spec.quick:
             # To check and race a step of the largest takes most of a minute.
             asked.append(("wide-5000", 100, self._sparsities[::2]))

@@ -11,7 +11,6 @@ from itertools import takewhile
 
 import pandas as pd
 
-from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
 from crossover.bench.statistics.experiments.networks import TrainedNetwork
 from crossover.bench.statistics.experiments.seeds import difference
 from crossover.reports.plots.figure import Plot, file_name
@@ -53,11 +52,11 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
         raced = [each for each in networks if each.sparse_at(batch) and each.dense_at(batch)]
         if not raced:
             continue
-        crossover = bracket([(each.sparsity, each.speedup(batch)) for each in raced])
+        speedups = [(each.sparsity, each.speedup(batch)) for each in raced]
         fit = [each for each in raced if each in as_accurate and each.sparsity]
         sentence = (
             f"{dense.network}, {batch} image{'s' if batch > 1 else ''} at a time: "
-            f"{_from_where(crossover)}"
+            f"sparse {shown.beats('dense', speedups)}"
         )
         if fit:
             last = max(fit, key=lambda each: each.sparsity)
@@ -71,15 +70,6 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]
-
-
-def _from_where(crossover: CrossoverEstimate) -> str:
-    """Return from which sparsity sparse is faster, in words."""
-    if crossover.kind == "between":
-        return f"sparse is faster than dense from {crossover} of sparsity"
-    if crossover.kind == "open":
-        return f"from which sparsity sparse is faster than dense was not decided ({crossover})"
-    return f"sparse is faster than dense: {crossover}"
 
 
 def _plots(networks: Sequence[TrainedNetwork]) -> list[Plot]:

@@ -124,12 +124,17 @@ def _sentences(found: Sequence[TrainedBy], size: str) -> list[str]:
         ]
         sentences.append(
             f"At the end accuracies on the same seed differ by {100 * _range_on_a_seed(ends):.2f} "
-            f"points at most between any two of them; other seeds make {100 * min(of_seeds):.2f} "
-            f"to {100 * max(of_seeds):.2f}, by kernel."
+            f"points at most between any two of them; other seeds make {_from_to(of_seeds)}."
         )
     if wrong := [each.kernel.name for each in found if each.status == "wrong"]:
         sentences.insert(0, f"Wrong results: {', '.join(wrong)}.")
     return sentences
+
+
+def _from_to(ranges: Sequence[float]) -> str:
+    """Return the least and the largest of ranges of accuracy, in points."""
+    least, largest = f"{100 * min(ranges):.2f}", f"{100 * max(ranges):.2f}"
+    return least if least == largest else f"{least} to {largest}, by kernel"
 
 
 def _range_on_a_seed(found: Sequence[TrainedBy]) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from crossover.bench.records.rows import EPOCHS, STARTS_SPARSE, Visit
 from crossover.bench.statistics.comparison import Measurement
+from crossover.bench.statistics.crossover import bracket
 from crossover.bench.statistics.experiments.networks import TrainedNetwork, trained_networks
 from crossover.bench.statistics.experiments.seeds import Spread, without_seeds
 from crossover.bench.statistics.intervals import Interval
@@ -108,6 +109,26 @@ def verdict(gained: Interval) -> str:
     if gained.high < 0:
         return f"is worse, by {told} points"
     return f"is not distinguishable ({told} points)"
+
+
+def beats(other: str, points: Sequence[tuple[float, Interval]]) -> str:
+    """Return from which sparsity on something is faster than an ``other``: a sentence's verb.
+
+    ``points`` are sparsities with speedups over that.
+    """
+    crossover = bracket(points)
+    ends = f"{percent(crossover.low)} to {percent(crossover.high)}"
+    last, speedup = max(points, key=lambda point: point[0])
+    if crossover.kind == "open" and speedup.decided and crossover.high < last:
+        return (
+            f"is faster than {other} from {percent(crossover.high)} of sparsity on; from {ends} it "
+            "was not decided everywhere"
+        )
+    return {
+        "between": f"is faster than {other} from {crossover} of sparsity on",
+        "always": f"is faster than {other} at every sparsity measured, {ends}",
+        "never": f"is no faster than {other} at any sparsity measured, {ends}",
+    }.get(crossover.kind, f"against {other}: {crossover}")
 
 
 def size_of(results: Results, experiment: str) -> str:

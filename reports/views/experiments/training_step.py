@@ -14,7 +14,7 @@ import pandas as pd
 
 from crossover.bench.records.rows import Row as MeasuredRow
 from crossover.bench.statistics.comparison import Contest, Pair, contests, fastest, speedups
-from crossover.bench.statistics.crossover import CrossoverEstimate, bracket
+from crossover.bench.statistics.crossover import bracket
 from crossover.bench.statistics.experiments.seeds import pooled_over_seeds
 from crossover.bench.statistics.intervals import Interval
 from crossover.reports import metrics
@@ -42,6 +42,8 @@ _PROBLEM = "network", "network_sparsity", "sparsity", "batch", "threads", "nnz",
 NERVA = "cifar-10-mlp"
 _NERVA_S = {0.0: 8.2, 0.5: 31.5, 0.9: 7.4, 0.995: 2.6}
 _NERVA_STEPS = 500
+#: Sparsities, with speedups over the fastest masked dense.
+_Speedups = list[tuple[float, Interval]]
 
 
 def section(results: Results) -> Section | None:
@@ -54,15 +56,15 @@ def section(results: Results) -> Section | None:
     if len(rows):  # else columns are missing
         rows = rows.sort_values(["network", "batch", "network_sparsity", "time_s"], kind="stable")
     table = Table.of(_TITLE, [_line(row) for row in rows.to_dict("records")])
-    crossovers = _crossovers(rows)
-    brief = Table.of("From which sparsity a step pays", [_brief(*each) for each in crossovers])
+    found_speedups = _speedups(rows)
+    brief = Table.of("From which sparsity a step pays", [_brief(*each) for each in found_speedups])
     answers = [_answer(row) for row in rows.to_dict("records")]
     parts = [
         Part(_TITLE, plots=_plots(results, rows), tables=[brief, _by_pass(found)]),
         Part("Every step", tables=[table], folded=True),
     ]
     size = f"({shown.seeds_of(visits)})"
-    sentences = [*(_sentence(*each) for each in crossovers), *_beside_nerva(rows)]
+    sentences = [*(_sentence(*each) for each in found_speedups), *_beside_nerva(rows)]
     if not sentences:
         sentences = ["No sparse kernel was measured beside a masked dense one yet."]
     sentences[0] = f"{sentences[0][:-1]} {size}."
@@ -101,9 +103,9 @@ def _of_part(part: str, row: MeasuredRow) -> Sequence[float]:
     return row.part_samples.get(part, [])
 
 
-def _crossovers(rows: pd.DataFrame) -> list[tuple[str, int, str, CrossoverEstimate]]:
-    """Return (network, batch, kernel, crossover of the step) of the sparse kernels."""
-    found: list[tuple[str, int, str, CrossoverEstimate]] = []
+def _speedups(rows: pd.DataFrame) -> list[tuple[str, int, str, _Speedups]]:
+    """Return (network, batch, kernel, speedups over sparsity) of the sparse kernels."""
+    found: list[tuple[str, int, str, _Speedups]] = []
     if rows.empty:
         return found
     sparse = rows[rows["sparse"].astype(bool) & rows["speedup"].notna()]
@@ -112,21 +114,17 @@ def _crossovers(rows: pd.DataFrame) -> list[tuple[str, int, str, CrossoverEstima
             (row["network_sparsity"], interval_in(row, "speedup"))
             for row in there.to_dict("records")
         ]
-        found.append((str(network), int(batch), str(kernel), bracket(points)))
+        found.append((str(network), int(batch), str(kernel), points))
     return found
 
 
-def _brief(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> dict[str, str]:
-    return {"network": network, "batch": f"{batch}", "kernel": kernel, "faster": str(crossover)}
+def _brief(network: str, batch: int, kernel: str, points: _Speedups) -> dict[str, str]:
+    faster = str(bracket(points))
+    return {"network": network, "batch": f"{batch}", "kernel": kernel, "faster": faster}
 
 
-def _sentence(network: str, batch: int, kernel: str, crossover: CrossoverEstimate) -> str:
-    masked = "the fastest masked dense"
-    verb = {
-        "between": f"is faster than {masked} from {crossover}",
-        "always": f"is faster than {masked} at every sparsity measured, {crossover}",
-        "never": f"is no faster than {masked}, {crossover}",
-    }.get(crossover.kind, f"against {masked}: {crossover}")
+def _sentence(network: str, batch: int, kernel: str, points: _Speedups) -> str:
+    verb = shown.beats("the fastest masked dense", points)
     return f"{network}, batch {batch}: a step by {kernel} {verb}."
 
 
