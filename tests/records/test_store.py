@@ -88,6 +88,15 @@ def test_rows_keep_their_order(store: Store) -> None:
     assert list(found.rows) == names
 
 
+def test_a_problem_that_was_made_at_last_is_known_from_then_on(store: Store) -> None:
+    unmade = problem(m=0, k=0, nnz=0, format_bytes={})
+    assert problem().was_made
+    assert not unmade.was_made
+    for each in (unmade, problem(), unmade):
+        store.add_visit(visit(each, {"a": [1.0]}))
+    assert [each.problem for each in store.visits(RUN.run_id)] == [problem()] * 3
+
+
 def test_visits_come_back_by_time_and_series(store: Store) -> None:
     for number in range(12):
         series = "even" if number % 2 == 0 else "odd"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from crossover.bench.records.rows import Row, Visit
+from crossover.bench.statistics.intervals import Interval
 from crossover.reports.sections import Section
-from crossover.reports.views.experiments import VIEWS, cpu_vs_gpu
+from crossover.reports.views.experiments import VIEWS, cpu_vs_gpu, shown
 from tests.reports import made, made_experiments
 
 
@@ -149,6 +150,39 @@ def test_the_cpu_is_held_against_the_gpu_by_batch(tmp_path: Path) -> None:
     assert section is not None
     answer = section.record["answers"][0]["gpu"]
     assert answer["1"]["speedup"]["median"] > 1 > answer["64"]["speedup"]["median"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ([(0.5, 0.6), (2, 3), (3, 4)], "is faster than it from 30-50 % of sparsity on"),
+        ([(2, 3), (2, 3), (3, 4)], "is faster than it at every sparsity measured, 30 % to 80 %"),
+        ([(0.5, 0.6), (0.7, 0.8), (0.8, 0.9)], "is no faster than it at any sparsity"),
+        ([(0.9, 1.2), (2, 3), (3, 4)], "is faster than it from 50 % of sparsity on; from 30 % to"),
+        ([(0.9, 1.2), (0.9, 1.2), (3, 4)], "is faster than it from 80 % of sparsity on; from 30"),
+        ([(0.9, 1.2), (0.9, 1.2), (0.9, 4)], "against it: open in [30, 80] %"),
+        ([(0.5, 0.6), (0.9, 1.2), (0.9, 4)], "against it: open in [30, 80] %"),
+    ],
+)
+def test_from_where_on_it_is_faster_is_said_where_it_is_known(
+    ends: list[tuple[float, float]], says: str
+) -> None:
+    points = [
+        (sparsity, Interval(low, (low + high) / 2, high))
+        for sparsity, (low, high) in zip((0.3, 0.5, 0.8), ends, strict=True)
+    ]
+    assert says in shown.beats("it", points)
+
+
+def test_seeds_that_failed_are_not_counted() -> None:
+    visits = list(made_experiments.pruning_ways())
+    assert shown.seeds_of(visits) == "3 seeds"
+    last = visits[-1].problem.problem_id
+    some = [visit for visit in visits if visit.problem.problem_id != last]
+    assert shown.seeds_of(some) == "2 to 3 seeds"
+    failed = {name: Row(name, "failed", "Planted.") for name in visits[0].rows}
+    assert shown.seeds_of([replace(visits[0], rows=failed), *visits]) == "3 seeds"
+    assert shown.seeds_of([]) == "0 seeds"
 
 
 def test_each_pass_has_a_crossover_of_its_own(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from crossover.bench.statistics.comparison import (
     speedups,
     times,
 )
+from crossover.bench.statistics.contenders import speedup_of_fastest
 from tests.examples import dense, kernel, measured, problem, visit
 
 KERNELS = {each.name: each for each in (dense(), kernel("csr"), kernel("bsr"))}
@@ -201,6 +202,26 @@ def test_who_is_chosen_for_a_visit_is_not_judged_by_it() -> None:
     assert cross_fitted(["csr", "bsr"], made) == ["bsr", "csr", "csr"]
     assert fastest_over(["csr", "bsr"], made) == "csr"
     assert cross_fitted(["csr", "bsr"], made[:1]) == ["csr"]  # there is no other visit
+
+
+def test_the_fastest_of_both_sides_are_chosen_by_other_visits() -> None:
+    # Of visits of equal kernels one is lucky each time: to choose by luck would gain 2.
+    kernels = {each.name: each for each in (dense(), dense("slow"), kernel("csr"), kernel("bsr"))}
+    rows = {"dense": [8.0] * 6, "slow": [16.0] * 6}
+    made = [
+        visit(rows=rows | {"csr": [one] * 6, "bsr": [other] * 6}, process=f"{one}-{other}")
+        for one, other in ((1.0, 2.0), (2.0, 1.0), (2.0, 2.0))
+    ]
+    (contest,) = contests(made, kernels)
+    sides = [
+        [contest.measurements[name] for name in names]
+        for names in (("csr", "bsr"), ("dense", "slow"))
+    ]
+    found = speedup_of_fastest(*sides)
+    assert found.median == pytest.approx(4.0)
+    assert found.low == pytest.approx(4.0)
+    assert np.isnan(speedup_of_fastest(sides[0], []).median)
+    assert np.isnan(speedup_of_fastest([], sides[1]).median)
 
 
 def test_the_fastest_of_nothing_is_nothing() -> None:

@@ -118,8 +118,8 @@ def beats(other: str, points: Sequence[tuple[float, Interval]]) -> str:
     """
     crossover = bracket(points)
     ends = f"{percent(crossover.low)} to {percent(crossover.high)}"
-    last, speedup = max(points, key=lambda point: point[0])
-    if crossover.kind == "open" and speedup.decided and crossover.high < last:
+    _, last = max(points, key=lambda point: point[0])
+    if crossover.kind == "open" and last.decided:
         return (
             f"is faster than {other} from {percent(crossover.high)} of sparsity on; from {ends} it "
             "was not decided everywhere"
