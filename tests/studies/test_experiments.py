@@ -135,8 +135,11 @@ def test_a_training_that_failed_has_another_chance(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(LearnedNetwork, "trained", out_of_memory)
-        first = conduct([Little(QUICK)], tmp_path, "test")
+        study = Little(QUICK)
+        first = conduct([study], tmp_path, "test")
     assert first.visits_made == 6  # the trainings: there is nothing to race
+    (remark,) = study.remarks
+    assert remark.startswith("6 trainings broke off (the first: its training raised MemoryError")
     assert page.sections(load(tmp_path), "pruning-ways")[0].record["answers"] == []
     second = conduct([Little(QUICK)], tmp_path, "test")
     assert (second.visits_kept, second.visits_made) == (0, 18)

@@ -106,6 +106,8 @@ class Experiment(PlannedStudy):
         self._last: tuple[int | None, str] = None, ""
         #: Whether it was asked for a visit: what it took in before was kept of other invocations.
         self._asked = False
+        #: Why trainings broke off, of this invocation.
+        self._broken: list[str] = []
         checkpoints.check_cache()
 
     @property
@@ -149,7 +151,17 @@ class Experiment(PlannedStudy):
             self._last = _seed_of(visit.problem.recipe), visit.record.process
             if visit.problem.computes == "training" and not _measured(visit):
                 self._leave_out(visit.problem.recipe["weights"]["training"])
+            if _broke_off(visit):
+                self._broken += [row.reason for row in visit.rows.values()]
         return taken
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return that trainings broke off."""
+        if not self._broken:
+            return []
+        count = f"{len(self._broken)} training{'s' if len(self._broken) > 1 else ''} broke off"
+        return [f"{count} (the first: {self._broken[0]}); the same command makes what is missing"]
 
     def _leave_out(self, training: dict[str, Any]) -> None:
         """Take what was to be made with a network that could not be trained out of the plan."""

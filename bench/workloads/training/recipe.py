@@ -54,8 +54,9 @@ class LearningRates:
 
 
 #: By images held out the best, or next to it, of those that were tried, at the networks that were:
-#: ``sparse`` of 1, 4 and 8 with 50,000 images, ``dense`` of 1, 2 and 4 with 10,000, one seed each,
-#: both hidden layers of 5,000 units. The experiment ``learning-rates`` tries 1, 4 and 8 for all.
+#: with hidden layers of 5,000 units ``sparse`` of 1, 4 and 8 with 50,000 images and ``dense`` of 1,
+#: 2 and 4 with 10,000, one seed each; at 90 % random lenet-300-100 errs on 4.3 and 2.5 % with 1 and
+#: 4, lenet-5 on 2.1 and 1.1 %. The experiment ``learning-rates`` tries 1, 4 and 8 for more.
 LEARNING_RATES = LearningRates(dense=1.0, sparse=4.0)
 
 
