@@ -108,7 +108,7 @@ def test_ways_are_told_apart_by_their_intervals(tmp_path: Path) -> None:
 
 def test_structure_is_worth_what_the_same_entries_elsewhere_cost(tmp_path: Path) -> None:
     first, second = section_of("structure", tmp_path).sentences
-    assert "rows share 30 % of their columns where 10 % of W is left" in first
+    assert "rows share 30 % of their columns, where 10 % of W is left; " in first
     assert "csr 1.20 (faster in 1, slower in 0 of 1)" in second
 
 

@@ -168,8 +168,8 @@ def _sentences(visits: Sequence[Visit], found: Sequence[Gain], size: str) -> lis
             if key[:2] == (network, sparsity)
         ]
         sentences.append(
-            f"{network} pruned to {percent(sparsity)}: {'; '.join(told)} (neighbouring rows of a "
-            f"random pattern share as much as it is dense) {size}."
+            f"{network} pruned to {percent(sparsity)}: {'; '.join(told)} (rows of a random pattern "
+            f"share as large a part as is left of W) {size}."
         )
     for arrangement in dict.fromkeys(each.arrangement for each in found):
         own = [each for each in found if each.arrangement == arrangement]
@@ -179,10 +179,11 @@ def _sentences(visits: Sequence[Visit], found: Sequence[Gain], size: str) -> lis
 
 def _looks(layer: str, facts: Mapping[str, float], density: float) -> str:
     """Return what a layer's pattern looks like."""
+    left = f", where {percent(density)} of W is left" if density == density else ""
     return (
-        f"in {layer} {percent(facts['empty columns'])} of the inputs and "
-        f"{percent(facts['empty rows'])} of the units are not used, and neighbouring rows share "
-        f"{percent(facts['overlap'])} of their columns where {percent(density)} of W is left"
+        f"in {layer} neighbouring rows share {percent(facts['overlap'])} of their columns{left}; "
+        f"{percent(facts['empty columns'])} of its inputs and {percent(facts['empty rows'])} of "
+        "its units are not used"
     )
 
 
