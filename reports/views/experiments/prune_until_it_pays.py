@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import takewhile
 
 import pandas as pd
 
@@ -44,16 +43,14 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
     dense = next((each for each in networks if not each.sparsity), None)
     if dense is None:
         return ["No network was trained yet: the same command goes on."]
-    as_accurate = [
-        *takewhile(lambda each: difference(dense.accuracy, each.accuracy).low <= 0, networks)
-    ]
+    worse = [each for each in networks if difference(dense.accuracy, each.accuracy).low > 0]
     sentences = []
     for batch in _BATCHES:
         raced = [each for each in networks if each.sparse_at(batch) and each.dense_at(batch)]
         if not raced:
             continue
         speedups = [(each.sparsity, each.speedup(batch)) for each in raced]
-        fit = [each for each in raced if each in as_accurate and each.sparsity]
+        fit = [each for each in raced if each not in worse and each.sparsity]
         sentence = (
             f"{dense.network}, {batch} image{'s' if batch > 1 else ''} at a time: "
             f"sparse {shown.beats('dense', speedups)}"
@@ -63,13 +60,20 @@ def _sentences(results: Results, networks: Sequence[TrainedNetwork], size: str) 
             best = last.best_at(batch)
             assert best is not None
             sentence += (
-                f"; up to {percent(last.sparsity)} its accuracy is not distinguishable from that "
-                f"of the dense network (error {shown.error_of(last)}, {shown.error_of(dense)}), "
-                f"and there it takes {shown.time_of(results, best)}, "
+                f"; at {percent(last.sparsity)} its accuracy is not distinguishably worse than "
+                f"that of the dense network (error {shown.error_of(last)}, "
+                f"{shown.error_of(dense)}){_though_before(last, worse)}, and it takes "
+                f"{shown.time_of(results, best)}, "
                 f"{shown.speedup_of(results, last, batch)} times as fast"
             )
         sentences.append(f"{sentence} {size}.")
     return sentences or ["No engine was raced yet: the same command goes on."]
+
+
+def _though_before(last: TrainedNetwork, worse: Sequence[TrainedNetwork]) -> str:
+    """Return where a network that is less sparse than ``last`` is less accurate all the same."""
+    there = [percent(each.sparsity) for each in worse if each.sparsity < last.sparsity]
+    return f", though at {' and '.join(there)} it is" if there else ""
 
 
 def _plots(networks: Sequence[TrainedNetwork]) -> list[Plot]:
