@@ -112,7 +112,8 @@ def _with_classes(svg: str, prefix: str) -> str:
 def _compact(svg: str) -> str:
     """Return an SVG with a decimal per coordinate, and without metadata."""
     found = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    found = _DECIMALS.sub(r".\1", found)
+    # Inside tags alone: what is read keeps its digits.
+    found = re.sub(r"<[^>]+>", lambda tag: _DECIMALS.sub(r".\1", tag[0]), found)
     return re.sub(r"\s*\n\s*", " ", found).replace("> <", "><")
 
 

@@ -32,8 +32,8 @@ def draw(rows: pd.DataFrame, title: str) -> str:
                           label=name)  # fmt: skip
             axis.set_xscale("log", base=2)
             axis.set_yscale("log")
-            for scale in (axis.xaxis, axis.yaxis):
-                scale.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
             axis.set_title(_TITLES.get(optimizer, optimizer), fontsize=9, loc="left")
             axis.set_xlabel("steps", color=SOFT)
             axis.grid(color=FAINT, linewidth=0.7)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crossover.reports import metrics, page, results
-from crossover.reports.exports import gallery, tidy
+from crossover.reports.exports import gallery, html, tidy
 from crossover.reports.exports.columns import COLUMNS, documentation
 from crossover.reports.exports.markdown import MOST_CHARACTERS, markdown
 from crossover.reports.results import Results
@@ -90,6 +90,12 @@ def test_the_answer_and_the_breakdown_are_open_and_the_rest_is_folded(
     assert "Conditions" not in opened
     assert any("<summary>Conditions</summary>" in block for block in folded)
     assert len(opened) < 12_000
+
+
+def test_a_compact_plot_keeps_the_digits_that_are_read() -> None:
+    svg = '<svg><path d="M 1.23456 7.5"/> <text x="0.98765">0.0001</text> <text>1.25</text></svg>'
+    compact = html._compact(svg)
+    assert compact == '<svg><path d="M 1.2 7.5"/><text x="0.9">0.0001</text><text>1.25</text></svg>'
 
 
 def test_the_gallery_is_written_alike_twice(tmp_path: Path) -> None:
