@@ -48,6 +48,8 @@ class Lines:
     empty: str = "not measured"
     #: Where a line says that both are equal; None: nowhere.
     equal: float | None = 1.0
+    #: What has a sparsity: a ``layer``, of a shape, or a ``network``, of several.
+    of: str = "layer"
     log: bool = True
     #: Columns with warnings: points with one are drawn hollow.
     marked_by: Sequence[str] = ()
@@ -88,7 +90,7 @@ def draw(rows: pd.DataFrame, kernels: Mapping[str, KernelRecord], title: str, li
         for axis in axes[:, 0]:
             axis.set_ylabel(lines.label)
         for axis in axes[-1]:
-            axis.set_xlabel("sparsity of the layer, %")
+            axis.set_xlabel(f"sparsity of the {lines.of}, %")
         _limit(axes, rows)
         _legend(figure, names, kernels, title, lines)
         return svg(figure)
@@ -144,7 +146,8 @@ def _panel(
     axis.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     axis.grid(axis="y", color=FAINT, linewidth=0.7)
     layer, batch = place
-    shape = f" {rows.iloc[0].m} × {rows.iloc[0].k}" if len(rows) else ""
+    has_shape = len(rows) and lines.of == "layer"
+    shape = f" {rows.iloc[0].m} × {rows.iloc[0].k}" if has_shape else ""
     named = "" if layer == shape.replace(" ", "").replace("×", "x") else layer
     axis.set_title(f"{named}{shape}, batch {batch}".strip(), fontsize=8.5, loc="left", pad=3)
     if rows.empty:

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
-from crossover.reports.plots.figure import FAINT, INK, SOFT, style, svg
+from crossover.reports.plots.figure import FAINT, SOFT, style, svg
+from crossover.reports.plots.labels import annotate
 
 _WIDTH, _HEIGHT = 9.5, 4.4
 _LOOKS = (
@@ -51,10 +52,6 @@ def draw(points: pd.DataFrame, title: str, across: Axis, up: Axis) -> str:
             for row in there.to_dict("records"):
                 axis.plot([row["x_low"], row["x_high"]], [row["y"]] * 2, color=colour, linewidth=1)
                 axis.plot([row["x"]] * 2, [row["y_low"], row["y_high"]], color=colour, linewidth=1)
-                axis.annotate(
-                    row["label"], (row["x"], row["y"]), xytext=(5, 4), fontsize=7.5, color=INK,
-                    textcoords="offset points",
-                )  # fmt: skip
         axis.set_xscale("log" if across.log else "linear")
         axis.set_yscale("log" if up.log else "linear")
         for scale, shown in ((axis.xaxis, across), (axis.yaxis, up)):
@@ -63,6 +60,7 @@ def draw(points: pd.DataFrame, title: str, across: Axis, up: Axis) -> str:
                 scale.set_minor_locator(NullLocator())
             scale.set_major_formatter(lambda value, _, shown=shown: shown.write(value))
         axis.margins(x=0.12, y=0.1)
+        annotate(axis, list(zip(points["label"], points["x"], points["y"], strict=True)))
         axis.set_xlabel(across.label, color=SOFT)
         axis.set_ylabel(up.label, color=SOFT)
         axis.grid(color=FAINT, linewidth=0.7)

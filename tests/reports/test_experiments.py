@@ -186,6 +186,8 @@ def test_from_where_on_it_is_faster_is_said_where_it_is_known(
         for sparsity, (low, high) in zip((0.3, 0.5, 0.8), ends, strict=True)
     ]
     assert says in shown.beats("it", points)
+    cell = shown.from_where(points)
+    assert cell.startswith("from") == ("it was not decided" in shown.beats("it", points))
 
 
 def test_seeds_that_failed_are_not_counted() -> None:

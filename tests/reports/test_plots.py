@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.text import Text
 
 from crossover.reports import page
 from crossover.reports.exports.html import themed
 from crossover.reports.plots import forest
-from crossover.reports.plots.figure import file_name
+from crossover.reports.plots.figure import file_name, style
 from crossover.reports.plots.forest import Scale
+from crossover.reports.plots.labels import annotate
 from crossover.reports.plots.sweep import crossover_map
 from crossover.reports.results import Results
 from tests.kernels.test_looks import contrast
@@ -34,6 +38,25 @@ def test_text_stands_out_on_every_colour_of_the_scale() -> None:
     assert len(inks) == len(shown) == 21
     for ink, fill in zip(inks, shown, strict=True):
         assert contrast(ink, fill) >= 4.5, (ink, fill)
+
+
+def test_names_cover_neither_each_other_nor_points() -> None:
+    with style():
+        figure, axis = plt.subplots(figsize=(6, 4))
+        names = [(f"name {i}", 1 + 0.02 * (i % 3), 1 + 0.02 * (i // 3)) for i in range(9)]
+        axis.scatter([x for _, x, _ in names], [y for _, _, y in names], s=26)
+        axis.set_xlim(0, 3)
+        axis.set_ylim(0, 3)
+        annotate(axis, [*names, ("far right", 2.98, 1.5)])
+        figure.canvas.draw()
+        # Of the text alone: an annotation's own would hold its line, too.
+        boxes = [Text.get_window_extent(text) for text in axis.texts]
+        for one, other in itertools.combinations(boxes, 2):
+            assert not one.overlaps(other)
+        points = axis.transData.transform([place for _, *place in names])
+        assert not any(box.contains(*point) for box in boxes for point in points)
+        assert boxes[-1].x1 <= axis.get_window_extent().x1
+        plt.close(figure)
 
 
 def test_what_was_not_decided_has_no_colour() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from crossover.reports.plots.figure import FAINT, INK, SOFT, style, svg
+from crossover.reports.plots.figure import FAINT, SOFT, style, svg
+from crossover.reports.plots.labels import annotate
 from crossover.reports.tables import percent, seconds
 
 # Of batch sizes, in their order.
@@ -38,13 +39,6 @@ def draw(points: pd.DataFrame, title: str) -> str:
                 there["time_s"], 100 * there["error"], color=colour, marker=marker,
                 linestyle=dash, linewidth=1, markersize=5,
             )  # fmt: skip
-            for place, row in enumerate(there.to_dict("records")):
-                says = "dense" if row["dense"] else percent(row["network_sparsity"])
-                axis.annotate(
-                    says, (row["time_s"], 100 * row["error"]), fontsize=7.5, color=INK,
-                    xytext=(5, -10) if row["dense"] else (-4, 6) if place % 2 else (5, 4),
-                    ha="right" if place % 2 else "left", textcoords="offset points",
-                )  # fmt: skip
             axis.set_xscale("log")
             low, high = there["time_s"].min(), there["time_s"].max()
             axis.set_xlim(low / 1.25, high * 1.7)
@@ -52,6 +46,14 @@ def draw(points: pd.DataFrame, title: str) -> str:
             axis.set_xticks([], minor=True)
             axis.xaxis.set_major_formatter(lambda value, _: seconds(value))
             axis.margins(y=0.18)
+            annotate(
+                axis,
+                [
+                    ("dense" if row["dense"] else percent(row["network_sparsity"]), row["time_s"],
+                     100 * row["error"])
+                    for row in there.to_dict("records")
+                ],
+            )  # fmt: skip
             axis.grid(color=FAINT, linewidth=0.7)
             axis.set_title(f"batch {batch}", fontsize=9, loc="left")
             axis.set_xlabel("all layers, fastest kernels", color=SOFT)

@@ -131,6 +131,15 @@ def beats(other: str, points: Sequence[tuple[float, Interval]]) -> str:
     }.get(crossover.kind, f"against {other}: {crossover}")
 
 
+def from_where(points: Sequence[tuple[float, Interval]]) -> str:
+    """Return the same as a table shows it."""
+    crossover = bracket(points)
+    _, last = max(points, key=lambda point: point[0])
+    if crossover.kind == "open" and last.decided:
+        return f"from {percent(crossover.high)}, {crossover}"
+    return str(crossover)
+
+
 def size_of(results: Results, experiment: str) -> str:
     """Return how large an experiment was, in words that end a sentence."""
     visits = [visit for visit in visits_of(results, experiment) if visit.problem.was_made]

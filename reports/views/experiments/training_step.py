@@ -14,7 +14,6 @@ import pandas as pd
 
 from crossover.bench.records.rows import Row as MeasuredRow
 from crossover.bench.statistics.comparison import Contest, Pair, contests, fastest, speedups
-from crossover.bench.statistics.crossover import bracket
 from crossover.bench.statistics.experiments.seeds import pooled_over_seeds
 from crossover.bench.statistics.intervals import Interval
 from crossover.reports import metrics
@@ -82,7 +81,7 @@ def _by_pass(found: Sequence[Contest]) -> Table:
             own.setdefault(part, []).append((it.network_sparsity, speedup))
     lines = [
         {"network": network, "batch": f"{batch}", "kernel": kernel}
-        | {part: str(bracket(there)) for part, there in parts.items()}
+        | {part: shown.from_where(there) for part, there in parts.items()}
         for (network, batch, kernel), parts in sorted(points.items())
     ]
     return Table.of("From which sparsity each pass is faster, and the update", lines)
@@ -119,7 +118,7 @@ def _speedups(rows: pd.DataFrame) -> list[tuple[str, int, str, _Speedups]]:
 
 
 def _brief(network: str, batch: int, kernel: str, points: _Speedups) -> dict[str, str]:
-    faster = str(bracket(points))
+    faster = shown.from_where(points)
     return {"network": network, "batch": f"{batch}", "kernel": kernel, "faster": faster}
 
 
@@ -182,7 +181,7 @@ def _plots(results: Results, rows: pd.DataFrame) -> list[Plot]:
     parts = []
     for network, there in lines.groupby("network", sort=False):
         title = f"{network}: a training step over the fastest masked dense"
-        look = Lines("speedup", "times as fast", as_factor, marked_by=("warnings",))
+        look = Lines("speedup", "times as fast", as_factor, of="network", marked_by=("warnings",))
         drawn = partial(panels.draw, there, results.kernels, title, look)
         said = f"{title}, by sparsity, a panel per batch."
         parts.append(Plot(title, file_name(NAME, network), drawn, there, said))
