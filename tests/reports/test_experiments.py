@@ -128,8 +128,8 @@ def test_structure_is_worth_what_the_same_entries_elsewhere_cost(tmp_path: Path)
 
 def test_steps_cross_over_and_stand_beside_nerva(tmp_path: Path) -> None:
     sentences = section_of("training-step", tmp_path).sentences
-    (wide,) = [each for each in sentences if each.startswith("wide, batch 100: a step by csr")]
-    assert "50-80 %" in wide
+    (csr,) = [each for each in sentences if "a step by csr is faster" in each]
+    assert "wide 50-80 % at batch 100" in csr
     assert "90 % 1 s (csr; Nerva 7.4 s)" in sentences[-1]
 
 

@@ -136,7 +136,7 @@ def from_where(points: Sequence[tuple[float, Interval]]) -> str:
     crossover = bracket(points)
     _, last = max(points, key=lambda point: point[0])
     if crossover.kind == "open" and last.decided:
-        return f"from {percent(crossover.high)}, {crossover}"
+        return f"from {percent(crossover.high)} ({crossover})"
     return str(crossover)
 
 

@@ -16,6 +16,7 @@ from crossover.bench.records.rows import Row as MeasuredRow
 from crossover.bench.statistics.comparison import Contest, Pair, contests, fastest, speedups
 from crossover.bench.statistics.experiments.seeds import pooled_over_seeds
 from crossover.bench.statistics.intervals import Interval
+from crossover.bench.statistics.rates import geometric_mean
 from crossover.reports import metrics
 from crossover.reports.plots import panels
 from crossover.reports.plots.figure import Plot, file_name
@@ -63,7 +64,7 @@ def section(results: Results) -> Section | None:
         Part("Every step", tables=[table], folded=True),
     ]
     size = f"({shown.seeds_of(visits)})"
-    sentences = [*(_sentence(*each) for each in found_speedups), *_beside_nerva(rows)]
+    sentences = [*_sentences(found_speedups), *_beside_nerva(rows)]
     if not sentences:
         sentences = ["No sparse kernel was measured beside a masked dense one yet."]
     sentences[0] = f"{sentences[0][:-1]} {size}."
@@ -122,9 +123,21 @@ def _brief(network: str, batch: int, kernel: str, points: _Speedups) -> dict[str
     return {"network": network, "batch": f"{batch}", "kernel": kernel, "faster": faster}
 
 
-def _sentence(network: str, batch: int, kernel: str, points: _Speedups) -> str:
-    verb = shown.beats("the fastest masked dense", points)
-    return f"{network}, batch {batch}: a step by {kernel} {verb}."
+def _sentences(found: Sequence[tuple[str, int, str, _Speedups]]) -> list[str]:
+    """Return a sentence per kernel, the fastest first."""
+    by_kernel: dict[str, dict[str, list[str]]] = {}
+    speed: dict[str, list[float]] = {}
+    for network, batch, kernel, points in found:
+        told = f"{shown.from_where(points)} at batch {batch}"
+        by_kernel.setdefault(kernel, {}).setdefault(network, []).append(told)
+        speed.setdefault(kernel, []).extend(speedup.median for _, speedup in points)
+    fastest_first = sorted(by_kernel, key=lambda kernel: -geometric_mean(speed[kernel]))
+    return [
+        f"From which sparsity on a step by {kernel} is faster than the fastest masked dense: "
+        + "; ".join(f"{network} {', '.join(told)}" for network, told in by_kernel[kernel].items())
+        + "."
+        for kernel in fastest_first
+    ]
 
 
 def _beside_nerva(rows: pd.DataFrame) -> list[str]:
