@@ -62,7 +62,7 @@ class RandomVersusPruned(NetworksExperiment):
             "random", "random-scaled", "erdos-renyi", "erdos-renyi-scaled", "pruned-mask-fresh",
             "pruned-mask-original", "local", "convolutional", "set", "rigl", *self.methods,
         ):  # fmt: skip
-            own = epochs if registry.METHODS[method].starts_sparse else 0
+            own = epochs if _trains_as_dense(method) else 0
             yield self.recipe(wide, self.sparsity, method, seed, own)
 
 
@@ -115,11 +115,19 @@ class PruningWays(NetworksExperiment):
             "gradual", "one-shot", "one-shot-tuned", "random-gradual", "random-tuned", "block",
             "set", "rigl", *self.methods,
         ):  # fmt: skip
-            own = epochs if registry.METHODS[method].starts_sparse else 0
+            own = epochs if _trains_as_dense(method) else 0
             recipe = self.recipe(name, self.sparsity, method, seed, own)
             yield recipe
             if method == "gradual":
                 yield replace(recipe, scope="layer")
+
+
+def _trains_as_dense(method: str) -> bool:
+    """Return whether a method's weights train for as long as the dense network, and no longer.
+
+    Those of others were trained dense before.
+    """
+    return registry.METHODS[method].length == "as dense"
 
 
 def _as_small_as(name: str, sparsity: float) -> str:
